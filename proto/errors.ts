@@ -1,0 +1,141 @@
+/**
+ * The one table of errors. Every failure that a person or a program can meet has a row here: a stable code, whether
+ * trying again can help, the gRPC status it travels as, the exit code of the CLI, and what to do next.
+ * Not for: bugs. A broken invariant is thrown as a plain `Error` by `invariant` and ends the process that broke it.
+ */
+
+/** gRPC status numbers, as in google.rpc.Code. Only those we use. */
+export const grpcStatus = {
+  cancelled: 1,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  alreadyExists: 6,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  outOfRange: 11,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  dataLoss: 15,
+} as const;
+
+/** Exit codes of the CLI; documented in docs/cli.md. */
+export const exitCode = {
+  ok: 0,
+  runFailed: 1,
+  usage: 2,
+  notFound: 3,
+  conflict: 4,
+  unreachable: 5,
+  refused: 6,
+  badData: 7,
+  environment: 8,
+  timedOut: 124,
+  interrupted: 130,
+} as const;
+
+interface ErrorRow {
+  /** `terminal`: the same call will fail again. `retryable`: another attempt may succeed. */
+  readonly kind: 'terminal' | 'retryable';
+  readonly grpc: number;
+  readonly exit: number;
+  /** One sentence that tells a person what to do next. */
+  readonly remedy: string;
+}
+
+const row = (kind: ErrorRow['kind'], grpc: keyof typeof grpcStatus, exit: keyof typeof exitCode, remedy: string): ErrorRow => ({
+  kind, grpc: grpcStatus[grpc], exit: exitCode[exit], remedy,
+});
+
+export const errorTable = {
+  // What a user wrote
+  USAGE: row('terminal', 'invalidArgument', 'usage', 'See the command\'s --help for an example.'),
+  RECIPE_INVALID: row('terminal', 'invalidArgument', 'usage', 'Correct the named fields and run `alumnus recipe validate` again.'),
+  RECIPE_LADDER_SHRINKS: row('terminal', 'invalidArgument', 'usage', 'Order models.ladder so that no student is smaller than the model before it.'),
+  // Data
+  DATASET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List what is there with `alumnus dataset list`, or import it first.'),
+  DATASET_EXISTS: row('terminal', 'alreadyExists', 'conflict', 'Datasets are immutable: choose another name.'),
+  DATASET_TOO_SMALL: row('terminal', 'failedPrecondition', 'badData', 'Ask for fewer samples, or import more.'),
+  DATASET_CLASS_EMPTY: row('terminal', 'failedPrecondition', 'badData', 'Add labeled images of that class, or take the class out of the class list.'),
+  DATASET_SOURCE_UNREADABLE: row('terminal', 'invalidArgument', 'badData', 'Check the path and its layout against `alumnus dataset import --help`.'),
+  LABEL_OUT_OF_RANGE: row('terminal', 'invalidArgument', 'badData', 'Correct the label, or list the class it names.'),
+  SHARD_CORRUPT: row('terminal', 'dataLoss', 'badData', 'Find all damaged shards with `alumnus dataset verify`, then import the set again under a new name.'),
+  IMAGE_CORRUPT: row('terminal', 'dataLoss', 'badData', 'Replace or remove the image, then import the set again under a new name.'),
+  DIGEST_MISMATCH: row('terminal', 'dataLoss', 'badData', 'The stored bytes changed: restore the object from a copy, or produce it again.'),
+  OBJECT_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Check that the coordinator and the workers use the same object store.'),
+  STORE_FULL: row('retryable', 'resourceExhausted', 'environment', 'Free space on the device that holds the store; what is already stored is intact.'),
+  STORE_UNWRITABLE: row('terminal', 'permissionDenied', 'environment', 'Make the folder writable, or name another with --home.'),
+  // Runs
+  RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
+  RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
+  // Leases
+  LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
+  NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Call the leader; it is named in the details.'),
+  // Work
+  ENGINE_CRASHED: row('retryable', 'internal', 'runFailed', 'The attempt is taken again; if every worker crashes on it, look at the shard it names.'),
+  ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),
+  TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.learning_rate or the noise, then submit again.'),
+  LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
+  CANCELLED: row('terminal', 'cancelled', 'interrupted', 'Nothing to do: it was asked for.'),
+  // Surroundings
+  PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another with --listen, or stop what holds it.'),
+  HOME_IN_USE: row('terminal', 'failedPrecondition', 'conflict', 'Stop the other coordinator, or name another folder with --home.'),
+  UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that a coordinator runs at that address: start one with `alumnus coordinator`.'),
+  JOURNAL_CONFLICT: row('terminal', 'aborted', 'conflict', 'Another coordinator leads; this one has stepped down.'),
+  JOURNAL_UNREADABLE: row('terminal', 'dataLoss', 'environment', 'The journal is damaged or of a newer release: restore it from a copy, or upgrade.'),
+  TIMED_OUT: row('retryable', 'deadlineExceeded', 'timedOut', 'Try again, or allow more time with --timeout.'),
+  INTERNAL: row('terminal', 'internal', 'runFailed', 'This is a defect: report it with the message and the log.'),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** What a person meets: `what` happened, `where` (file, field, address; may be empty) and, from the table, what to do next. */
+export class AlumnusError extends Error {
+  readonly code: ErrorCode;
+  readonly where: string;
+
+  constructor(code: ErrorCode, what: string, options: { where?: string; cause?: unknown } = {}) {
+    super(what, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'AlumnusError';
+    this.code = code;
+    this.where = options.where ?? '';
+  }
+
+  get retryable(): boolean {
+    return errorTable[this.code].kind === 'retryable';
+  }
+
+  get remedy(): string {
+    return errorTable[this.code].remedy;
+  }
+
+  /** One line for a terminal: where, what, what to do next, code. */
+  get sentence(): string {
+    const where = this.where === '' ? '' : `${this.where}: `;
+    const stop = /[.!?]$/.test(this.message) ? '' : '.';
+    return `${where}${this.message}${stop} ${this.remedy} [${this.code}]`;
+  }
+}
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code);
+
+/** Any thrown value as an `AlumnusError`, so that every edge reports the same way; system errors get their own rows. */
+export function toAlumnusError(thrown: unknown, where = ''): AlumnusError {
+  if (thrown instanceof AlumnusError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const system = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? String(thrown.code) : '';
+  const path = typeof thrown === 'object' && thrown !== null && 'path' in thrown ? String(thrown.path) : where;
+  const options = { where: path, cause: thrown };
+  if (system === 'ENOSPC' || system === 'EDQUOT') return new AlumnusError('STORE_FULL', 'no space is left on the device', options);
+  if (system === 'EACCES' || system === 'EROFS' || system === 'EPERM') return new AlumnusError('STORE_UNWRITABLE', 'the folder cannot be written to', options);
+  if (system === 'EADDRINUSE') return new AlumnusError('PORT_IN_USE', 'the port is in use', options);
+  return new AlumnusError('INTERNAL', message, options);
+}
+
+/** States what must be true. Stays on in production: a wrong label costs more than a crash. */
+export function invariant(condition: boolean, statement: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${statement}`);
+}
