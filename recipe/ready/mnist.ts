@@ -1,0 +1,40 @@
+/** MNIST with 10 labels a class: the recipe of `npm run demo`. Its figures stand in docs/results.md. */
+export const mnist = `# Noisy Student on MNIST: 100 labeled images, about 55,000 without labels, three rounds.
+apiVersion: alumnus/v1
+kind: Recipe
+name: mnist
+seed: 1
+rounds: 3
+
+data:
+  dataset: mnist            # alumnus dataset import mnist
+
+models:
+  ladder:                   # iteration 0 first; a student is equal to its teacher or larger
+    - { model: cnn, width: 16 }
+    - { model: cnn, width: 16 }
+    - { model: cnn, width: 24 }
+    - { model: cnn, width: 32 }
+
+training:
+  teacher: { steps: 1000, batch_labeled: 64 }
+  student: { steps: 2500, batch_labeled: 32, batch_unlabeled: 96 }
+  optimizer: { name: adamw, learning_rate: 0.001, weight_decay: 0.0001 }
+  schedule: { name: cosine }
+  ema_decay: 0.995
+
+noise:
+  input: { name: affine, degrees: 10, translate_pixels: 2, scale: 0.1 }
+
+labels:
+  kind: soft
+  threshold: 0.3
+  balance: classes
+
+promotion:
+  require: not-worse
+  alpha: 0.05
+  on_refusal: keep-teacher
+
+control: true               # the honest comparison: the last model on the labeled images alone
+`;

@@ -1,0 +1,183 @@
+/**
+ * The recipe: what a user writes, as one schema. Each field's description gives its meaning, unit, range and default;
+ * the same schema validates, fills in defaults, and is published as JSON Schema for editors.
+ * Not for: anything that needs the data or a worker (that a dataset exists, that a split is large enough) — the
+ * coordinator checks those when a run is submitted.
+ */
+import { z } from 'zod';
+import { models } from './models.ts';
+
+const positiveInteger = (max: number) => z.int().min(1).max(max);
+const share = z.number().min(0).max(1);
+const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit');
+const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(#(labeled|unlabeled|validation|test))?$/, 'write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test');
+
+/** Upper bound of steps of one training: beyond it a typing error is likelier than a wish. */
+const STEPS_MAX = 10_000_000;
+const BATCH_MAX = 65_536;
+const ROUNDS_MAX = 20;
+
+const modelChoice = z
+  .object({ model: z.string().describe(`The model's name: ${Object.keys(models).join(', ')}.`) })
+  .catchall(z.number().describe('An option of the model.'))
+  .superRefine((choice, context) => {
+    const options = models[choice.model];
+    if (options === undefined) {
+      context.addIssue({ code: 'custom', path: ['model'], message: `there is no model "${choice.model}"; there are ${Object.keys(models).join(', ')}` });
+      return;
+    }
+    for (const [key, value] of Object.entries(choice)) {
+      if (key === 'model') continue;
+      const option = options[key];
+      if (option === undefined) context.addIssue({ code: 'custom', path: [key], message: `${choice.model} has no such option; it has ${Object.keys(options).join(', ')}` });
+      else if (typeof value !== 'number' || value < option.min || value > option.max || (option.integer && !Number.isInteger(value))) {
+        context.addIssue({ code: 'custom', path: [key], message: `must be ${option.integer ? 'an integer' : 'a number'} from ${option.min} to ${option.max}` });
+      }
+    }
+  });
+
+const inputNoise = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('none') }),
+  z.strictObject({
+    name: z.literal('affine'),
+    degrees: z.number().min(0).max(180).default(10).describe('Rotation drawn uniformly from -degrees to degrees.'),
+    translate_pixels: z.number().min(0).max(64).default(2).describe('Shift along each axis drawn uniformly from minus to plus this, in pixels.'),
+    scale: z.number().min(0).max(0.9).default(0.1).describe('Scale drawn uniformly from 1 - scale to 1 + scale.'),
+  }),
+  z.strictObject({
+    name: z.literal('randaugment'),
+    operations: z.enum(['paper14', 'tf16']).default('paper14').describe('paper14: the 14 operations of the RandAugment paper; tf16: the 16 of its published code.'),
+    layers: z.int().min(1).max(4).default(2).describe('Operations applied to each image (N).'),
+    magnitude: z.number().min(0).max(30).default(10).describe('Strength M: 0 to 30 as in the paper with paper14; 0 to 10 is the published scale of tf16, larger values extrapolate.'),
+  }),
+]);
+
+const optimizer = z.strictObject({
+  name: z.enum(['adamw', 'sgd']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum.'),
+  learning_rate: z.number().gt(0).max(10).default(0.001),
+  weight_decay: z.number().min(0).max(1).default(0.0001).describe('Skips biases and norms.'),
+  momentum: z.number().min(0).lt(1).default(0.9).describe('Of sgd.'),
+});
+
+const teacherPhase = z.strictObject({
+  steps: positiveInteger(STEPS_MAX).default(1000),
+  batch_labeled: positiveInteger(BATCH_MAX).default(64),
+});
+
+const studentPhase = z.strictObject({
+  steps: positiveInteger(STEPS_MAX).default(2500),
+  batch_labeled: positiveInteger(BATCH_MAX).default(32).describe('Labeled images in each batch.'),
+  batch_unlabeled: positiveInteger(BATCH_MAX).default(96).describe('Pseudo-labeled images in each batch, drawn together with the labeled ones; the loss is the mean over both.'),
+});
+
+export const recipeSchema = z
+  .strictObject({
+    apiVersion: z.literal('alumnus/v1').default('alumnus/v1'),
+    kind: z.literal('Recipe').default('Recipe'),
+    name: name.describe('Shown in lists; run ids begin with it.'),
+    seed: z.int().min(0).max(2 ** 31 - 1).default(1).describe('Everything random in a run derives from it.'),
+    weight: z.number().gt(0).max(100).default(1).describe('Share of the fleet against other runs.'),
+    rounds: z.int().min(0).max(ROUNDS_MAX).default(3).describe('Iterations after iteration 0; 0 trains a teacher and stops.'),
+    data: z.strictObject({
+      dataset: name.optional().describe('The dataset whose parts are used where none is named below.'),
+      labeled: partReference.optional(),
+      unlabeled: partReference.optional(),
+      validation: partReference.optional().describe('Decides promotions; no training sees it.'),
+      test: partReference.optional().describe('Reported, never decided on.'),
+      unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
+    }),
+    models: z.strictObject({
+      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first; the last one serves all later ones. Equal or larger from step to step.'),
+    }),
+    training: z
+      .strictObject({
+        teacher: teacherPhase.prefault({}),
+        student: studentPhase.prefault({}),
+        optimizer: optimizer.prefault({}),
+        schedule: z
+          .strictObject({
+            name: z.enum(['cosine', 'exponential', 'constant']).default('cosine'),
+            warmup_steps: z.int().min(0).max(STEPS_MAX).default(0),
+          })
+          .prefault({}),
+        ema_decay: z.number().min(0).lt(1).default(0.995).describe('Exponential moving average of the weights; what labels and is evaluated.'),
+        label_smoothing: z.number().min(0).max(0.5).default(0),
+      })
+      .prefault({}),
+    noise: z.strictObject({ input: inputNoise.prefault({ name: 'randaugment' }) }).prefault({}).describe('Every model trains noised; labels are always written on clean input.'),
+    labels: z
+      .strictObject({
+        kind: z.enum(['soft', 'hard']).default('soft'),
+        threshold: share.default(0.3).describe('Least confidence of a pseudo-label that is kept.'),
+        balance: z.enum(['classes', 'none']).default('classes'),
+        budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
+        copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
+        batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
+      })
+      .prefault({}),
+    promotion: z
+      .strictObject({
+        require: z.enum(['not-worse', 'better']).default('not-worse').describe('not-worse: promote unless significantly worse; better: promote only if significantly better.'),
+        alpha: z.number().gt(0).lt(1).default(0.05).describe('Level of the paired test, divided by the tries so far in the run.'),
+        on_refusal: z.enum(['keep-teacher', 'retry', 'stop', 'wait']).default('keep-teacher').describe('keep-teacher: next round with the old teacher; retry: the same round with another seed, at most tries_max times; stop: end the run with the best; wait: pause for a person.'),
+        tries_max: z.int().min(1).max(10).default(2),
+      })
+      .prefault({}),
+    tolerance: z
+      .strictObject({
+        quarantined_share: share.default(0.05).describe('Share of a stage\'s shards that may be quarantined before the run pauses.'),
+        attempts: z.int().min(1).max(20).default(3).describe('Different workers a task fails on (or times, on a smaller fleet) before it is quarantined.'),
+      })
+      .prefault({}),
+    control: z.boolean().default(false).describe('Also train the final student\'s architecture on the labeled images alone, same noise, same steps.'),
+  })
+  .superRefine((recipe, context) => {
+    const { ladder } = recipe.models;
+    if (ladder.length > recipe.rounds + 1) {
+      context.addIssue({ code: 'custom', path: ['models', 'ladder'], message: `has ${ladder.length} models for ${recipe.rounds + 1} iterations: raise rounds or take ${ladder.length - recipe.rounds - 1} out` });
+    }
+    for (let step = 1; step < ladder.length; step += 1) {
+      const [smaller, larger] = [ladder[step - 1], ladder[step]];
+      if (smaller === undefined || larger === undefined || smaller.model !== larger.model) continue;
+      for (const [key, option] of Object.entries(models[larger.model] ?? {})) {
+        if (!option.size) continue;
+        const [before, after] = [Number(smaller[key] ?? option.default), Number(larger[key] ?? option.default)];
+        if (after < before) context.addIssue({ code: 'custom', path: ['models', 'ladder', step, key], message: `shrinks from ${before} to ${after}: a student is equal to its teacher or larger` });
+      }
+    }
+    for (const part of ['labeled', 'unlabeled', 'validation'] as const) {
+      if (recipe.data.dataset === undefined && recipe.data[part] === undefined && !(part === 'unlabeled' && recipe.rounds === 0)) {
+        context.addIssue({ code: 'custom', path: ['data', part], message: 'name a dataset here, or one for all parts in data.dataset' });
+      }
+    }
+    if (recipe.training.schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
+      context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
+    }
+  });
+
+export type Recipe = z.infer<typeof recipeSchema>;
+/** What a user may write: defaults left out. */
+export type RecipeInput = z.input<typeof recipeSchema>;
+export type ModelChoice = Recipe['models']['ladder'][number];
+export type Training = Recipe['training'];
+export type Noise = Recipe['noise'];
+
+/** The recipe's schema as JSON Schema (draft 2020-12), for editors. */
+export const recipeJsonSchema = (): unknown => ({
+  $id: 'https://alumnus.dev/schemas/recipe-v1.json',
+  title: 'Alumnus recipe',
+  ...z.toJSONSchema(recipeSchema, { io: 'input', unrepresentable: 'any' }),
+});
+
+/** The model of an iteration: the ladder's step, or its last one when the rounds go on beyond it. */
+export function modelOfIteration(recipe: Recipe, iteration: number): ModelChoice {
+  const choice = recipe.models.ladder[Math.min(iteration, recipe.models.ladder.length - 1)];
+  if (choice === undefined) throw new Error('invariant broken: a validated recipe has a ladder');
+  return choice;
+}
+
+/** A model's options with defaults filled in. */
+export function modelOptions(choice: ModelChoice): Record<string, number> {
+  const options = models[choice.model] ?? {};
+  return Object.fromEntries(Object.entries(options).map(([key, option]) => [key, Number(choice[key] ?? option.default)]));
+}
