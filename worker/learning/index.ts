@@ -1,0 +1,12 @@
+/**
+ * The one public door to learning: training a noised model, predicting with a clean one, and the words both are
+ * described in. Importing it loads no TensorFlow; `train` and `createPredictor` do, and belong in an engine process.
+ * Not for: data, labels, selection, evaluation.
+ */
+export { modelNames, parameterCount, validateModelOptions } from './models/index.ts';
+export { createPredictor } from './predict.ts';
+export type { Predictor } from './predict.ts';
+export { train } from './train.ts';
+export type { Trained, TrainingHooks } from './train.ts';
+export { decodeWeights, encodeWeights } from './weights.ts';
+export type { Architecture, Batch, ImageShape, InputNoise, ModelChoice, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings } from './types.ts';

@@ -1,0 +1,29 @@
+/** Small random rotation, translation and scaling about the image's center. Not for: RandAugment's operations. */
+import { operations } from '../../tensorflow/index.ts';
+import type { Tensor, TensorFlow } from '../../tensorflow/index.ts';
+import type { Draws } from '../draws.ts';
+import type { InputNoise } from '../types.ts';
+
+/** What lies outside the image is black. */
+const fill = 0;
+
+/**
+ * Each image is rotated by up to `degrees`, moved by up to `translatePixels` in x and y, and scaled by a factor
+ * in [1 - scale, 1 + scale], all uniform and independent; bilinear.
+ */
+export function affine(engine: TensorFlow, images: Tensor, noise: Extract<InputNoise, { name: 'affine' }>, draws: Draws): Tensor {
+  const { tf } = engine;
+  const [batch, height, width] = images.shape as [number, number, number, number];
+  const between = (name: string, extreme: number): Tensor => tf.mul(tf.sub(draws.uniform(`affine/${name}`, [batch, 1]), 0.5), 2 * extreme);
+  const angle = between('angle', noise.degrees * Math.PI / 180);
+  // The transform maps output to input, so the content grows where the coordinates shrink.
+  const size = tf.reciprocal(tf.add(between('scale', noise.scale), 1));
+  const cos = tf.mul(tf.cos(angle), size), sin = tf.mul(tf.sin(angle), size);
+  const centerX = (width - 1) / 2, centerY = (height - 1) / 2;
+  const moveX = between('x', noise.translatePixels), moveY = between('y', noise.translatePixels);
+  const offsetX = tf.add(moveX, tf.sub(centerX, tf.sub(tf.mul(cos, centerX), tf.mul(sin, centerY))));
+  const offsetY = tf.add(moveY, tf.sub(centerY, tf.add(tf.mul(sin, centerX), tf.mul(cos, centerY))));
+  const none = tf.zeros([batch, 1]);
+  const transforms = tf.concat([cos, tf.neg(sin), offsetX, sin, cos, offsetY, none, none], 1);
+  return operations.projectiveTransform(engine, images, transforms, 'BILINEAR', fill);
+}

@@ -1,0 +1,114 @@
+/**
+ * One training step and one prediction, as programs. The step: noise the input, forward, loss, gradients, optimizer,
+ * moving average, running statistics. Where the loss or any gradient is not finite, nothing moves, inside the graph.
+ * Not for: the loop around them (train.ts, predict.ts).
+ * Invariants: the step draws from its seed input only; the prediction has no seed.
+ */
+import { operations } from '../tensorflow/index.ts';
+import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
+import { seededDraws } from './draws.ts';
+import { effectiveDecay, movingAverage } from './ema.ts';
+import { cleanLayers, noisedLayers } from './layers.ts';
+import type { ParameterSpec } from './layers.ts';
+import { smoothLabels, softCrossEntropy } from './losses.ts';
+import { buildModel, parameterSpecs } from './models/index.ts';
+import { noiseImages } from './noise/index.ts';
+import { makeOptimizer } from './optimizers.ts';
+import { seedFor, truncatedNormal } from './random.ts';
+import type { Architecture, TrainingSettings } from './types.ts';
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
+export const averageName = (parameter: string): string => `ema/${parameter}`;
+const countName = 'optimizer/count';
+
+const float = (shape: readonly number[]): TensorSpec => ({ shape, dataType: 'float32' });
+
+/** Pixel values to what models take. */
+const scalePixels = (engine: TensorFlow, images: Tensor): Tensor => engine.tf.mul(images, 1 / 255);
+
+const trainable = (spec: ParameterSpec): boolean => spec.role !== 'statistic';
+
+/** The weights of step 0: a pure function of architecture and seed. */
+export function initialWeights(architecture: Architecture, seed: number): Record<string, Float32Array> {
+  return Object.fromEntries(parameterSpecs(architecture).map(({ name, shape, initial }) => [name, initial.kind === 'constant'
+    ? new Float32Array(sizeOf(shape)).fill(initial.value)
+    : truncatedNormal(sizeOf(shape), initial.deviation, seedFor(seed, `weight/${name}`))]));
+}
+
+/** All variables of a step at its start. */
+export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program): Record<string, Float32Array> {
+  const weights = initialWeights(architecture, settings.seed);
+  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+  const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
+  return { ...zeros, ...weights, ...averages };
+}
+
+/**
+ * Inputs: images uint8 `[batch, height, width, channels]`, targets `[batch, classes]`, rate scalar, seed int32 `[2]`.
+ * Outputs: loss, and finite (1 or 0).
+ */
+export function trainingStep(engine: TensorFlow, architecture: Architecture, settings: TrainingSettings): Program {
+  const { tf } = engine;
+  const { input: { height, width, channels }, classes } = architecture;
+  const batch = settings.batchLabeled + settings.batchUnlabeled;
+  const specs = parameterSpecs(architecture);
+  const learned = specs.filter(trainable);
+  const optimizer = makeOptimizer(engine, settings.optimizer);
+  const variables: Record<string, TensorSpec> = { [countName]: float([]) };
+  for (const { name, shape } of specs) variables[name] = float(shape);
+  for (const { name, shape } of learned) {
+    for (const slot of optimizer.slots) variables[slotName(slot, name)] = float(shape);
+    variables[averageName(name)] = float(shape);
+  }
+  return {
+    name: 'training step',
+    variables,
+    inputs: {
+      images: { shape: [batch, height, width, channels], dataType: 'uint8' },
+      targets: float([batch, classes]),
+      rate: float([]),
+      seed: { shape: [2], dataType: 'int32' },
+    },
+    run(state, { images, targets, rate, seed }) {
+      const draws = seededDraws(engine, seed!);
+      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), settings.noise, draws));
+      const labels = smoothLabels(engine, targets!, settings.labelSmoothing);
+      let takeStatistics: (old: Tensors) => Tensors = () => ({});
+      const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
+        const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
+        const noised = noisedLayers(engine, weights, draws);
+        takeStatistics = noised.takeStatistics;
+        return softCrossEntropy(engine, labels, buildModel(architecture, noised.layers, pixels)) as ReturnType<typeof tf.scalar>;
+      })(learned.map(({ name }) => state[name]!));
+
+      const count = tf.add(state[countName]!, 1);
+      const decay = effectiveDecay(engine, settings.emaDecay, count);
+      const next: Tensors = { ...takeStatistics(state), [countName]: count };
+      learned.forEach(({ name, role }, index) => {
+        const slots = Object.fromEntries(optimizer.slots.map(slot => [slot, state[slotName(slot, name)]!]));
+        const updated = optimizer.update({ weight: state[name]!, gradient: grads[index]!, slots, decays: role === 'weight' }, rate!, count);
+        next[name] = updated.weight;
+        next[averageName(name)] = movingAverage(engine, state[averageName(name)]!, updated.weight, decay);
+        for (const slot of optimizer.slots) next[slotName(slot, name)] = updated.slots[slot]!;
+      });
+      const finite = operations.allFinite(engine, [loss, ...grads]);
+      const updates = Object.fromEntries(Object.entries(next).map(([name, value]) => [name, operations.selectWhole(engine, finite, value, state[name]!)]));
+      return { outputs: { loss, finite: tf.cast(finite, 'float32') }, updates };
+    },
+  };
+}
+
+/** Input: images uint8 `[batch, height, width, channels]`. Output: logProbabilities `[batch, classes]`. */
+export function prediction(engine: TensorFlow, architecture: Architecture, batch: number): Program {
+  const { input: { height, width, channels } } = architecture;
+  return {
+    name: 'prediction',
+    variables: Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => [name, float(shape)])),
+    inputs: { images: { shape: [batch, height, width, channels], dataType: 'uint8' } },
+    run(weights, { images }) {
+      const logits = buildModel(architecture, cleanLayers(engine, weights), scalePixels(engine, operations.fromBytes(engine, images!)));
+      return { outputs: { logProbabilities: engine.tf.logSoftmax(logits) }, updates: {} };
+    },
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * TensorFlow operations that tfjs does not name, or names with a random source of its own: stateless draws, bytes,
+ * projective transforms, fused batch normalization. Each is one or few calls of `executeOp`, so it can be traced.
+ * Not for: what tfjs offers already.
+ */
+import { attributeKind, dataTypeCode } from './graph.ts';
+import type { OperationAttribute, Tensor, TensorFlow } from './load.ts';
+
+type NumberType = keyof typeof dataTypeCode;
+
+const typeAttribute = (name: string, type: NumberType): OperationAttribute => ({ name, type: attributeKind.type, value: dataTypeCode[type] });
+const boolAttribute = (name: string, value: boolean): OperationAttribute => ({ name, type: attributeKind.bool, value });
+const floatAttribute = (name: string, value: number): OperationAttribute => ({ name, type: attributeKind.float, value });
+const stringAttribute = (name: string, value: string): OperationAttribute => ({ name, type: attributeKind.string, value });
+
+function one(engine: TensorFlow, name: string, attributes: OperationAttribute[], inputs: Tensor[]): Tensor {
+  return engine.backend.executeMultipleOutputs(name, attributes, inputs, 1)[0]!;
+}
+
+/** A `uint8` input as float32, values 0 to 255, same shape. */
+export const fromBytes = (engine: TensorFlow, bytes: Tensor): Tensor =>
+  one(engine, 'Cast', [typeAttribute('SrcT', 'uint8'), typeAttribute('DstT', 'float32'), boolAttribute('Truncate', false)], [bytes]);
+
+/** Uniform float32 in [0, 1) of `shape`, a pure function of the int32 `seed` `[2]`; the same on CPU and GPU. */
+export function randomUniform(engine: TensorFlow, shape: readonly number[], seed: Tensor): Tensor {
+  const dimensions = engine.tf.tensor1d([...shape], 'int32');
+  return one(engine, 'StatelessRandomUniform', [typeAttribute('dtype', 'float32'), typeAttribute('T', 'int32'), typeAttribute('Tseed', 'int32')], [dimensions, seed]);
+}
+
+/** `chosen` where the boolean scalar `condition` holds, `otherwise` elsewhere; never mixes the two, so a NaN on the other side is harmless. */
+export const selectWhole = (engine: TensorFlow, condition: Tensor, chosen: Tensor, otherwise: Tensor): Tensor =>
+  one(engine, 'Select', [{ name: 'T', type: attributeKind.type, value: dataTypeCode[chosen.dtype === 'int32' ? 'int32' : 'float32'] }], [condition, chosen, otherwise]);
+
+/** A scalar boolean: every element of every tensor is finite. */
+export function allFinite(engine: TensorFlow, tensors: readonly Tensor[]): Tensor {
+  const { tf } = engine;
+  return tf.all(tf.stack(tensors.map(tensor => tf.all(tf.isFinite(tensor)))));
+}
+
+/**
+ * Warps `images` `[batch, height, width, channels]` by `transforms` `[batch, 8]`: output pixel (x, y) is taken from
+ * ((a0 x + a1 y + a2) / k, (b0 x + b1 y + b2) / k) with k = c0 x + c1 y + 1 and the transform [a0 a1 a2 b0 b1 b2 c0 c1].
+ * Outside the image every channel is `fill`.
+ */
+export function projectiveTransform(engine: TensorFlow, images: Tensor, transforms: Tensor, interpolation: 'BILINEAR' | 'NEAREST', fill: number): Tensor {
+  const size = engine.tf.tensor1d([images.shape[1]!, images.shape[2]!], 'int32');
+  return one(engine, 'ImageProjectiveTransformV3',
+    [typeAttribute('dtype', 'float32'), stringAttribute('interpolation', interpolation), stringAttribute('fill_mode', 'CONSTANT')],
+    [images, transforms, size, engine.tf.scalar(fill)]);
+}
+
+/** Added to the variance, as in EfficientNet and the published Noisy Student code. */
+const batchNormEpsilon = 1e-3;
+
+/**
+ * Batch normalization of `x` `[batch, height, width, channels]` by the batch's own mean and variance.
+ * Returns the normalized tensor, differentiable in x, scale and offset, and the batch's mean and (unbiased) variance
+ * `[channels]`, which are not, and which the caller disposes: they must outlive the gradient's own scope.
+ */
+export function batchNormalization(engine: TensorFlow, x: Tensor, scale: Tensor, offset: Tensor): { y: Tensor; mean: Tensor; variance: Tensor } {
+  const { tf, backend } = engine;
+  const common = [typeAttribute('T', 'float32'), typeAttribute('U', 'float32'), floatAttribute('epsilon', batchNormEpsilon), stringAttribute('data_format', 'NHWC'), boolAttribute('is_training', true)];
+  let statistics: Tensor[] = [];
+  const normalize = tf.customGrad((...inputs) => {
+    const [x, scale, offset, save] = inputs as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
+    const none = tf.tensor1d([], 'float32');
+    const [y, mean, variance, ...reserved] = backend.executeMultipleOutputs('FusedBatchNormV3', [...common, floatAttribute('exponential_avg_factor', 1)], [x, scale, offset, none, none], 6) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+    statistics = [tf.keep(mean), tf.keep(variance)];
+    save([x, scale, ...reserved]);
+    return {
+      value: y,
+      gradFunc: (dy, saved) => {
+        const [dx, dScale, dOffset] = backend.executeMultipleOutputs('FusedBatchNormGradV3', common, [dy as Tensor, ...saved], 5);
+        return [dx!, dScale!, dOffset!];
+      },
+    };
+  });
+  const y = normalize(x, scale, offset);
+  return { y, mean: statistics[0]!, variance: statistics[1]! };
+}
+
+/** The same with given mean and variance `[channels]`: what a model that predicts uses. */
+export function fixedNormalization(engine: TensorFlow, x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor): Tensor {
+  const attributes = [typeAttribute('T', 'float32'), typeAttribute('U', 'float32'), floatAttribute('epsilon', batchNormEpsilon), stringAttribute('data_format', 'NHWC'), boolAttribute('is_training', false)];
+  return engine.backend.executeMultipleOutputs('FusedBatchNormV3', attributes, [x, scale, offset, mean, variance], 6)[0]!;
+}
