@@ -1,0 +1,135 @@
+/**
+ * evolve(state, fact) -> state. Pure and total over journalled facts: it takes them as they are and decides nothing, so
+ * that a journal written by an earlier release folds to what it meant then.
+ */
+import { Map as ImmutableMap } from 'immutable';
+import { invariant } from '../../proto/errors.ts';
+import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import { recipeSchema } from '../../recipe/index.ts';
+import { currentIteration, isControl, subjects, type IterationState, type RunState, type Teacher } from './state.ts';
+
+const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
+  iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
+});
+
+function withIteration(state: RunState, change: Partial<IterationState>): RunState {
+  const iterations = [...state.iterations];
+  iterations[state.iteration] = { ...currentIteration(state), ...change };
+  return { ...state, iterations };
+}
+
+export function evolve(state: RunState | undefined, event: Event): RunState {
+  const { fact, atMs, runId } = event;
+  invariant(fact !== undefined, `an event of run ${runId} carries a fact`);
+  if (fact.$case === 'runSubmitted') {
+    invariant(state === undefined, `run ${runId} is submitted once`);
+    invariant(fact.value.data !== undefined, `run ${runId} is submitted with its data`);
+    return {
+      runId,
+      name: fact.value.name,
+      recipe: recipeSchema.parse(JSON.parse(fact.value.recipeJson)),
+      recipeJson: fact.value.recipeJson,
+      data: fact.value.data,
+      phase: 'running', reason: '',
+      submittedAtMs: atMs, endedAtMs: 0,
+      iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
+      iterations: [emptyIteration(0, 0, undefined)],
+      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(),
+    };
+  }
+  invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
+  switch (fact.$case) {
+    case 'taskCompleted': {
+      const { place, result } = fact.value;
+      invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
+      return completed({ ...state, failures: state.failures.delete(place.taskId) }, place, result.result, result.deviceMs);
+    }
+    case 'taskFailed': {
+      const { place, workerId, code, message, counts } = fact.value;
+      invariant(place !== undefined, 'a failure names its task');
+      if (!counts) return state;
+      const before = state.failures.get(place.taskId) ?? [];
+      return { ...state, failures: state.failures.set(place.taskId, [...before, { workerId, code, message, atMs }]) };
+    }
+    case 'taskQuarantined': {
+      const { place, reason } = fact.value;
+      invariant(place !== undefined, 'a quarantine names its task');
+      const next = { ...state, failures: state.failures.delete(place.taskId) };
+      if (isControl(place)) return { ...next, control: { ...state.control, givenUp: reason } };
+      if (place.subject === subjects.audit) return withIteration(next, { auditGivenUp: reason });
+      return withIteration(next, { quarantined: currentIteration(next).quarantined.set(place.subject, reason) });
+    }
+    case 'stageEntered':
+      return stageEntered(state, fact.value.iteration, fact.value.stage, fact.value.try, atMs);
+    case 'studentPromoted':
+    case 'studentRefused': {
+      const gate = fact.value.gate;
+      const gates = state.gates + (gate === undefined ? 0 : 1);
+      const decided = withIteration({ ...state, stage: Stage.PROMOTE, gates }, { decision: fact.$case === 'studentPromoted' ? 'promoted' : 'refused', ...(gate === undefined ? {} : { gate }) });
+      if (fact.$case === 'studentRefused') return decided;
+      const { student, evaluation, iteration } = currentIteration(decided);
+      invariant(student?.result.model !== undefined && evaluation !== undefined, 'who is promoted was trained and evaluated');
+      const teacher: Teacher = { model: student.result.model, iteration, parameters: student.result.parameters, evaluation };
+      return { ...decided, teacher, promoted: [...decided.promoted, teacher] };
+    }
+    case 'runPaused':
+      return { ...state, phase: 'paused', reason: fact.value.reason };
+    case 'runResumed': {
+      // Whoever resumes asks for another go at what was given up in this stage.
+      const resumed: RunState = { ...state, phase: 'running', reason: '', failures: ImmutableMap() };
+      if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
+      return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
+    }
+    case 'runCancelled':
+      return { ...state, phase: 'cancelled', reason: fact.value.reason, endedAtMs: atMs };
+    case 'runFailed':
+      return { ...state, phase: 'failed', reason: `${fact.value.reason} [${fact.value.code}]`, endedAtMs: atMs };
+    case 'runSucceeded': {
+      const model = fact.value.bestModel;
+      invariant(model !== undefined, 'a run that succeeded has a best model');
+      return { ...state, phase: 'succeeded', reason: '', endedAtMs: atMs, best: { model, iteration: fact.value.bestIteration } };
+    }
+  }
+}
+
+type Result = NonNullable<NonNullable<Extract<NonNullable<Event['fact']>, { $case: 'taskCompleted' }>['value']['result']>['result']>;
+
+function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: number): RunState {
+  if (isControl(place)) {
+    if (result.$case === 'train') return { ...state, control: { ...state.control, trained: { result: result.value, deviceMs } } };
+    if (result.$case === 'evaluate') return { ...state, control: { ...state.control, evaluation: result.value } };
+  }
+  switch (result.$case) {
+    case 'label':
+      return withIteration(state, { labels: currentIteration(state).labels.set(place.subject, result.value) });
+    case 'select':
+      return withIteration(state, { selection: result.value });
+    case 'train':
+      return withIteration(state, { student: { result: result.value, deviceMs } });
+    case 'evaluate':
+      return withIteration(state, { evaluation: result.value });
+    case 'audit':
+      return withIteration(state, { audit: result.value });
+  }
+}
+
+function stageEntered(state: RunState, iteration: number, stage: RunState['stage'], attempt: number, atMs: number): RunState {
+  const next: RunState = { ...state, iteration, stage, try: attempt, stageEnteredAtMs: atMs };
+  const current = state.iterations[iteration];
+  if (current === undefined) {
+    const previous = state.iterations[iteration - 1];
+    const fresh = emptyIteration(iteration, attempt, state.teacher?.model);
+    // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels.
+    const same = previous?.teacher !== undefined && previous.teacher.sha256 === fresh.teacher?.sha256;
+    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels } : fresh] };
+  }
+  if (attempt === current.try) return next;
+  // Another seed: training and what follows are done again, labels and selection stand.
+  const iterations = [...state.iterations];
+  iterations[iteration] = {
+    ...emptyIteration(iteration, attempt, current.teacher), labels: current.labels, quarantined: current.quarantined,
+    ...(current.selection === undefined ? {} : { selection: current.selection }),
+  };
+  return { ...next, iterations, refusedTries: [...state.refusedTries, current] };
+}

@@ -1,0 +1,89 @@
+/**
+ * What is known of a run: the fold of its facts, and nothing that those do not hold. Leases, progress and workers live
+ * in the scheduler; what a coordinator shows of a run is put together from both in `api`.
+ */
+import { Map as ImmutableMap } from 'immutable';
+import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import type { AuditResult, EvaluateResult, LabelResult, ObjectRef, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Recipe } from '../../recipe/index.ts';
+
+export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
+
+export interface Failure {
+  readonly workerId: string;
+  readonly code: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+export interface Trained {
+  readonly result: TrainResult;
+  readonly deviceMs: number;
+}
+
+/** One try of one iteration. A refused try that is taken again moves to `refused` of the iteration. */
+export interface IterationState {
+  readonly iteration: number;
+  readonly try: number;
+  /** The teacher that labels this iteration; undefined in iteration 0. */
+  readonly teacher: ObjectRef | undefined;
+  readonly labels: ImmutableMap<string, LabelResult>;
+  readonly quarantined: ImmutableMap<string, string>;
+  readonly selection?: SelectResult;
+  readonly student?: Trained;
+  readonly evaluation?: EvaluateResult;
+  readonly audit?: AuditResult;
+  readonly auditGivenUp?: string;
+  readonly decision?: 'promoted' | 'refused';
+  readonly gate?: Gate;
+  /** A person has seen the refusal and resumed the run. */
+  readonly acknowledged?: boolean;
+}
+
+export interface Teacher {
+  readonly model: ObjectRef;
+  readonly iteration: number;
+  readonly parameters: number;
+  readonly evaluation: EvaluateResult;
+}
+
+export interface RunState {
+  readonly runId: string;
+  readonly name: string;
+  readonly recipe: Recipe;
+  readonly recipeJson: string;
+  readonly data: RunData;
+  readonly phase: Phase;
+  readonly reason: string;
+  readonly submittedAtMs: number;
+  readonly endedAtMs: number;
+  readonly iteration: number;
+  readonly stage: Stage;
+  readonly try: number;
+  readonly stageEnteredAtMs: number;
+  readonly iterations: readonly IterationState[];
+  readonly refusedTries: readonly IterationState[];
+  readonly teacher?: Teacher;
+  /** Every promoted model, first to last: the best of them by validation is what the run returns. */
+  readonly promoted: readonly Teacher[];
+  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly givenUp?: string };
+  /** Gates decided so far. */
+  readonly gates: number;
+  /** Failures that count, of tasks still open, by task id. */
+  readonly failures: ImmutableMap<string, readonly Failure[]>;
+  readonly best?: { readonly model: ObjectRef; readonly iteration: number };
+}
+
+/** Subjects of tasks that are not shards. */
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
+
+/** Whether a fact or task is about the control, which runs beside the stages. */
+export const isControl = (place: Pick<TaskPlace, 'subject'>): boolean => place.subject === subjects.control;
+
+export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase === 'failed' || phase === 'cancelled';
+
+export function currentIteration(state: RunState): IterationState {
+  const current = state.iterations[state.iteration];
+  if (current === undefined) throw new Error(`invariant broken: run ${state.runId} has no iteration ${state.iteration}`);
+  return current;
+}

@@ -1,0 +1,141 @@
+/**
+ * Which tasks a run has now: derived from its state, never stored. A task's id covers run, iteration, stage, subject,
+ * try, seed and the digests of all that goes in, so an id names one piece of work for ever.
+ */
+import { createHash } from 'node:crypto';
+import { invariant } from '../../proto/errors.ts';
+import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { canonicalJson, modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
+
+/** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
+export const PAIRED_SUBSETS: readonly number[] = [500];
+/** Pictures of each kind in a report's gallery: three rows on a desktop page. */
+const GALLERY_PER_KIND = 24;
+
+const stageNames: Readonly<Record<Stage, string>> = {
+  [Stage.UNSPECIFIED]: 'unspecified', [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train',
+  [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote', [Stage.UNRECOGNIZED]: 'unrecognized',
+};
+
+export const stageName = (stage: Stage): string => stageNames[stage];
+
+/** A 31-bit seed for one purpose, independent of those for other purposes. */
+export function deriveSeed(seed: number, ...purpose: readonly (string | number)[]): number {
+  return createHash('sha256').update([seed, ...purpose].join('/')).digest().readUInt32BE(0) >>> 1;
+}
+
+type Spec = NonNullable<Task['spec']>;
+
+function task(state: RunState, iteration: number, stage: Stage, subject: string, attempt: number, work: number, affinity: string[], spec: Spec): Task {
+  const seed = deriveSeed(state.recipe.seed, iteration, stageName(stage), subject, attempt);
+  // The whole specification is hashed: it names every input by digest and holds its part of the recipe.
+  const digest = createHash('sha256').update(canonicalJson({ run: state.runId, iteration, stage, subject, attempt, seed, spec })).digest('hex');
+  const taskId = `i${iteration}.${stageName(stage)}.${subject}.t${attempt}-${digest.slice(0, 16)}`;
+  return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec };
+}
+
+const part = (value: PartRef | undefined, name: string): PartRef => {
+  invariant(value !== undefined, `a submitted run has its ${name} part`);
+  return value;
+};
+
+function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
+  const { recipe, data } = state;
+  const { teacher, student, ...shared } = recipe.training;
+  const choice = modelOfIteration(recipe, iteration);
+  const alone = subject === subjects.control;
+  const phase = from === undefined && !alone
+    ? { steps: teacher.steps, batch_labeled: teacher.batch_labeled, batch_unlabeled: 0 }
+    // The control sees as many images a step as the student: the comparison is of labels, not of compute.
+    : alone ? { steps: student.steps, batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : student;
+  const spec: TrainSpec = {
+    model: { name: choice.model, options: modelOptions(choice) },
+    image: data.image,
+    classNames: data.classNames,
+    labeled: part(data.labeled, 'labeled'),
+    unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
+    selection: from?.selection?.selection,
+    pseudoLabels: from === undefined ? [] : labeledShards(from),
+    labelKind: recipe.labels.kind,
+    trainingJson: canonicalJson({ ...shared, ...phase, noise: recipe.noise }),
+  };
+  return task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec });
+}
+
+const labeledShards = (iteration: IterationState) =>
+  [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
+
+function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number): Task | undefined {
+  const { data } = state;
+  const model = subject === subjects.control ? state.control.trained?.result.model : currentIteration(state).student?.result.model;
+  if (model === undefined) return undefined;
+  const validation = part(data.validation, 'validation');
+  return task(state, iteration, Stage.EVALUATE, subject, attempt, validation.samples + (data.test?.samples ?? 0), [], {
+    $case: 'evaluate',
+    value: { model, validation, test: data.test, baseline: subject === subjects.control ? undefined : state.teacher?.evaluation.evaluation, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
+  });
+}
+
+/** The tasks of the present stage that have no accepted result yet. */
+function stageTasks(state: RunState): Task[] {
+  const { recipe, data, iteration } = state;
+  const current = currentIteration(state);
+  switch (state.stage) {
+    case Stage.LABEL: {
+      const teacher = current.teacher;
+      invariant(teacher !== undefined, 'an iteration that labels has a teacher');
+      return part(data.unlabeled, 'unlabeled').shards
+        .filter((shard) => !current.labels.has(shard.name) && !current.quarantined.has(shard.name))
+        .map((shard) => task(state, iteration, Stage.LABEL, shard.name, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
+          $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size },
+        }));
+    }
+    case Stage.SELECT:
+      if (current.selection !== undefined) return [];
+      return [task(state, iteration, Stage.SELECT, subjects.selection, 0, current.labels.size, [], {
+        $case: 'select',
+        value: {
+          teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: recipe.labels.threshold, balance: recipe.labels.balance,
+          budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
+        },
+      })];
+    case Stage.TRAIN:
+      return current.student === undefined ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current)] : [];
+    case Stage.EVALUATE: {
+      const tasks: Task[] = [];
+      const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
+      if (evaluate !== undefined) tasks.push(evaluate);
+      if (auditWanted(state)) {
+        tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
+          $case: 'audit',
+          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: labeledShards(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: recipe.labels.threshold },
+        }));
+      }
+      return tasks;
+    }
+    default:
+      return [];
+  }
+}
+
+/** The audit reports only: it is owed once an iteration, where the true labels are known and nobody gave it up. */
+export function auditWanted(state: RunState): boolean {
+  const { selection, audit, auditGivenUp } = currentIteration(state);
+  return state.data.truth !== undefined && selection !== undefined && audit === undefined && auditGivenUp === undefined;
+}
+
+/** The control runs beside the stages from the start; it is owed until evaluated or given up. */
+export const controlWanted = (state: RunState): boolean =>
+  state.recipe.control && state.recipe.rounds > 0 && state.control.evaluation === undefined && state.control.givenUp === undefined;
+
+function controlTasks(state: RunState): Task[] {
+  if (!controlWanted(state)) return [];
+  const { rounds } = state.recipe;
+  if (state.control.trained === undefined) return [trainTask(state, rounds, subjects.control, 0, undefined)];
+  const evaluate = evaluateTask(state, rounds, subjects.control, 0);
+  return evaluate === undefined ? [] : [evaluate];
+}
+
+/** All open tasks, in the order in which they should be granted: those of the stage, then the control's. */
+export const openTasks = (state: RunState): Task[] => (state.phase === 'running' ? [...stageTasks(state), ...controlTasks(state)] : []);

@@ -1,0 +1,332 @@
+/**
+ * Leases, queues, fair share and affinity. Pure: time is an argument, nothing is awaited, and equal calls give equal
+ * answers. Not for: what is true of a run (that is `coordinator/run`); what is lost with this state costs work in
+ * flight, never a fact.
+ *
+ * Invariants:
+ *  1. A lease's id (term, counter) is given once.
+ *  2. A worker holds at most `slots` leases, and a task that wants the device alone is the only one its worker holds.
+ *  3. One task has at most LEASES_PER_TASK_MAX live leases, never two of one worker.
+ *  4. A closed task has no lease.
+ */
+import { invariant } from '../../proto/errors.ts';
+import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { HeldLease, Lease, LeaseId, Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+
+/** The straggler's own lease and one elsewhere. */
+const LEASES_PER_TASK_MAX = 2;
+/** A task is a straggler when it takes this many times the median of its stage… */
+const STRAGGLER_FACTOR = 3;
+/** …and once this many of the stage are done, so that the median means something… */
+const STRAGGLER_SAMPLES_MIN = 5;
+/** …and after this long at least: a second lease costs a device. */
+const STRAGGLER_AGE_MS_MIN = 2_000;
+/** How far into a queue a worker's own shard or teacher is looked for; bounds the cost of a grant. */
+const AFFINITY_WINDOW = 64;
+/** The wait after a failure doubles from the first to the second of these. */
+const BACKOFF_MS_MIN = 250;
+const BACKOFF_MS_MAX = 30_000;
+/** Durations kept a stage for the median. */
+const DURATIONS_MAX = 101;
+
+export interface SchedulerOptions {
+  readonly term: number;
+  readonly leaseMs: number;
+}
+
+export interface WorkerState {
+  readonly workerId: string;
+  readonly host: string;
+  readonly processId: number;
+  readonly device: string;
+  readonly slots: number;
+  readonly version: string;
+  readonly lastSeenMs: number;
+  readonly holds: ReadonlySet<string>;
+}
+
+export interface LiveLease {
+  readonly leaseId: LeaseId;
+  readonly runId: string;
+  readonly taskId: string;
+  readonly workerId: string;
+  readonly grantedAtMs: number;
+  readonly deadlineMs: number;
+  readonly progress: Progress | undefined;
+}
+
+interface QueuedTask {
+  readonly task: Task;
+  readonly leases: Set<string>;
+  failures: number;
+  readonly failedOn: Set<string>;
+  notBeforeMs: number;
+}
+
+interface RunQueue {
+  weight: number;
+  tasks: Map<string, QueuedTask>;
+  /** Tasks of the queue without a lease, in order of grant. */
+  waiting: Set<string>;
+  leased: number;
+  /** Wall times of finished tasks by stage and iteration, for the stragglers' median. */
+  durations: Map<string, number[]>;
+}
+
+const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
+const wantsDeviceAlone = (task: Task): boolean => task.spec?.$case !== 'label';
+const stageKey = (task: Task): string => `${task.iteration}/${task.stage}`;
+
+export class Scheduler {
+  readonly #term: number;
+  readonly #leaseMs: number;
+  #counter = 0;
+  readonly #runs = new Map<string, RunQueue>();
+  readonly #leases = new Map<string, LiveLease>();
+  readonly #workers = new Map<string, WorkerState>();
+  readonly #heldBy = new Map<string, Set<string>>();
+
+  constructor(options: SchedulerOptions) {
+    this.#term = options.term;
+    this.#leaseMs = options.leaseMs;
+  }
+
+  /** Replaces the open tasks of a run. Leases of tasks that are no longer open end; those of open ones live on. */
+  setTasks(runId: string, weight: number, tasks: readonly Task[]): void {
+    const before = this.#runs.get(runId);
+    const queue: RunQueue = { weight, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map() };
+    for (const task of tasks) {
+      const known = before?.tasks.get(task.taskId);
+      const queued: QueuedTask = known ?? { task, leases: new Set(), failures: 0, failedOn: new Set(), notBeforeMs: 0 };
+      queue.tasks.set(task.taskId, queued);
+      if (queued.leases.size === 0) queue.waiting.add(task.taskId);
+      else queue.leased += queued.leases.size;
+    }
+    for (const [taskId, queued] of before?.tasks ?? []) if (!queue.tasks.has(taskId)) for (const key of queued.leases) this.#forget(key);
+    if (queue.tasks.size === 0 && tasks.length === 0) this.#runs.delete(runId);
+    else this.#runs.set(runId, queue);
+  }
+
+  /** The task is done or given up: its leases end and it is granted no more. */
+  close(runId: string, taskId: string, nowMs: number): void {
+    const queue = this.#runs.get(runId);
+    const queued = queue?.tasks.get(taskId);
+    if (queue === undefined || queued === undefined) return;
+    const first = [...queued.leases].map((key) => this.#leases.get(key)?.grantedAtMs ?? nowMs);
+    if (first.length > 0) {
+      const durations = queue.durations.get(stageKey(queued.task)) ?? [];
+      if (durations.length < DURATIONS_MAX) durations.push(nowMs - Math.min(...first));
+      queue.durations.set(stageKey(queued.task), durations);
+    }
+    for (const key of queued.leases) this.#forget(key);
+    queue.leased -= queued.leases.size;
+    queue.tasks.delete(taskId);
+    queue.waiting.delete(taskId);
+  }
+
+  /** A worker says who it is and what it still holds. Returns the leases it must drop, and those that its earlier self left behind. */
+  register(worker: Omit<WorkerState, 'lastSeenMs' | 'holds'>, held: readonly HeldLease[], nowMs: number): { lost: LeaseId[]; abandoned: LiveLease[] } {
+    const before = this.#workers.get(worker.workerId);
+    this.#workers.set(worker.workerId, { ...worker, lastSeenMs: nowMs, holds: before?.holds ?? new Set() });
+    const announced = new Set(held.map((each) => (each.leaseId === undefined ? '' : keyOf(each.leaseId))));
+    const abandoned = [...(this.#heldBy.get(worker.workerId) ?? [])].filter((key) => !announced.has(key)).map((key) => this.#mustLease(key));
+    const lost = this.renew(worker.workerId, held, nowMs);
+    return { lost, abandoned };
+  }
+
+  /** Extends what the worker holds; a lease of an older term is adopted while its task is open. Returns those to drop. */
+  renew(workerId: string, held: readonly HeldLease[], nowMs: number): LeaseId[] {
+    this.#see(workerId, nowMs);
+    const lost: LeaseId[] = [];
+    for (const { leaseId, taskId, progress } of held) {
+      if (leaseId === undefined) continue;
+      const key = keyOf(leaseId);
+      const lease = this.#leases.get(key);
+      if (lease !== undefined && lease.workerId === workerId) this.#leases.set(key, { ...lease, deadlineMs: nowMs + this.#leaseMs, progress: progress ?? lease.progress });
+      else if (lease !== undefined || !this.#adopt(workerId, leaseId, taskId, progress, nowMs)) lost.push(leaseId);
+    }
+    return lost;
+  }
+
+  #adopt(workerId: string, leaseId: LeaseId, taskId: string, progress: Progress | undefined, nowMs: number): boolean {
+    // A lease of this very term that isn't known has expired or was closed here: that was decided, and stays.
+    if (leaseId.term >= this.#term) return false;
+    for (const [runId, queue] of this.#runs) {
+      const queued = queue.tasks.get(taskId);
+      if (queued === undefined) continue;
+      if (queued.leases.size >= LEASES_PER_TASK_MAX) return false;
+      this.#hold(runId, queue, queued, { leaseId, runId, taskId, workerId, grantedAtMs: nowMs, deadlineMs: nowMs + this.#leaseMs, progress });
+      return true;
+    }
+    return false;
+  }
+
+  /** At most `max` leases for this worker now; fewer, or none, where nothing fits. */
+  grant(workerId: string, max: number, holds: readonly string[], nowMs: number): Lease[] {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return [];
+    this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs, holds: new Set(holds) });
+    const granted: Lease[] = [];
+    while (granted.length < max) {
+      const lease = this.#grantOne(workerId, nowMs);
+      if (lease === undefined) break;
+      granted.push(lease);
+    }
+    return granted;
+  }
+
+  #grantOne(workerId: string, nowMs: number): Lease | undefined {
+    const worker = this.#mustWorker(workerId);
+    const mine = [...(this.#heldBy.get(workerId) ?? [])].map((key) => this.#mustLease(key));
+    if (mine.length >= worker.slots || mine.some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))) return undefined;
+    const sharedOnly = mine.length > 0;
+    // Fair share: the run with the fewest leases for its weight first.
+    const byShare = [...this.#runs].sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight);
+    for (const [runId, queue] of byShare) {
+      const queued = this.#pickWaiting(queue, worker, sharedOnly, nowMs) ?? this.#pickStraggler(queue, worker, sharedOnly, nowMs);
+      if (queued === undefined) continue;
+      this.#counter += 1;
+      const leaseId: LeaseId = { term: this.#term, counter: this.#counter };
+      this.#hold(runId, queue, queued, { leaseId, runId, taskId: queued.task.taskId, workerId, grantedAtMs: nowMs, deadlineMs: nowMs + this.#leaseMs, progress: undefined });
+      return { leaseId, task: queued.task, leaseMs: this.#leaseMs, attempt: queued.failures };
+    }
+    return undefined;
+  }
+
+  #pickWaiting(queue: RunQueue, worker: WorkerState, sharedOnly: boolean, nowMs: number): QueuedTask | undefined {
+    let best: QueuedTask | undefined;
+    let bestScore = -1;
+    let looked = 0;
+    for (const taskId of queue.waiting) {
+      const queued = queue.tasks.get(taskId);
+      invariant(queued !== undefined, 'a waiting task is in its queue');
+      if (queued.notBeforeMs > nowMs || (sharedOnly && wantsDeviceAlone(queued.task))) continue;
+      // A task that failed here goes elsewhere while there is an elsewhere.
+      if (queued.failedOn.has(worker.workerId) && [...this.#workers.values()].some((other) => this.#isLive(other, nowMs) && !queued.failedOn.has(other.workerId))) continue;
+      const score = queued.task.affinity.reduce((sum, digest) => sum + (worker.holds.has(digest) ? 1 : 0), 0);
+      if (score > bestScore) {
+        best = queued;
+        bestScore = score;
+      }
+      looked += 1;
+      if (looked >= AFFINITY_WINDOW || score === queued.task.affinity.length) break;
+    }
+    return best;
+  }
+
+  #pickStraggler(queue: RunQueue, worker: WorkerState, sharedOnly: boolean, nowMs: number): QueuedTask | undefined {
+    for (const queued of queue.tasks.values()) {
+      if (queued.leases.size === 0 || queued.leases.size >= LEASES_PER_TASK_MAX || (sharedOnly && wantsDeviceAlone(queued.task))) continue;
+      const durations = queue.durations.get(stageKey(queued.task)) ?? [];
+      if (durations.length < STRAGGLER_SAMPLES_MIN) continue;
+      const median = [...durations].sort((a, b) => a - b)[durations.length >> 1] ?? 0;
+      const [lease] = [...queued.leases].map((key) => this.#mustLease(key));
+      if (lease === undefined || lease.workerId === worker.workerId) continue;
+      if (nowMs - lease.grantedAtMs > Math.max(STRAGGLER_AGE_MS_MIN, STRAGGLER_FACTOR * median)) return queued;
+    }
+    return undefined;
+  }
+
+  /** Takes a lease back after a failure; the task waits, longer after each failure. Returns false where it was not held. */
+  release(leaseId: LeaseId, nowMs: number, counts: boolean): boolean {
+    const lease = this.#leases.get(keyOf(leaseId));
+    if (lease === undefined) return false;
+    const queue = this.#runs.get(lease.runId);
+    const queued = queue?.tasks.get(lease.taskId);
+    invariant(queue !== undefined && queued !== undefined, 'a live lease is of an open task');
+    this.#forget(keyOf(leaseId));
+    queued.leases.delete(keyOf(leaseId));
+    queue.leased -= 1;
+    if (counts) {
+      queued.notBeforeMs = nowMs + Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** queued.failures);
+      queued.failures += 1;
+      queued.failedOn.add(lease.workerId);
+    }
+    if (queued.leases.size === 0) queue.waiting.add(lease.taskId);
+    return true;
+  }
+
+  /** The leases whose time ran out by `nowMs`, still held: the caller journals each as a failed attempt and releases it. */
+  expired(nowMs: number): LiveLease[] {
+    return [...this.#leases.values()].filter((lease) => lease.deadlineMs <= nowMs);
+  }
+
+  lease(leaseId: LeaseId): LiveLease | undefined {
+    return this.#leases.get(keyOf(leaseId));
+  }
+
+  task(taskId: string): Task | undefined {
+    for (const queue of this.#runs.values()) {
+      const queued = queue.tasks.get(taskId);
+      if (queued !== undefined) return queued.task;
+    }
+    return undefined;
+  }
+
+  /** The open tasks of a run with the leases that live for each. */
+  tasksOf(runId: string): { task: Task; leases: LiveLease[]; failures: number; notBeforeMs: number }[] {
+    return [...(this.#runs.get(runId)?.tasks.values() ?? [])].map((queued) => ({
+      task: queued.task, failures: queued.failures, notBeforeMs: queued.notBeforeMs, leases: [...queued.leases].map((key) => this.#mustLease(key)),
+    }));
+  }
+
+  workers(): { worker: WorkerState; leases: LiveLease[] }[] {
+    return [...this.#workers.values()].map((worker) => ({ worker, leases: [...(this.#heldBy.get(worker.workerId) ?? [])].map((key) => this.#mustLease(key)) }));
+  }
+
+  /** Workers heard of within two leases' time. */
+  liveWorkers(nowMs: number): number {
+    return [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs)).length;
+  }
+
+  isLive(workerId: string, nowMs: number): boolean {
+    const worker = this.#workers.get(workerId);
+    return worker !== undefined && this.#isLive(worker, nowMs);
+  }
+
+  #isLive(worker: WorkerState, nowMs: number): boolean {
+    return nowMs - worker.lastSeenMs <= 2 * this.#leaseMs;
+  }
+
+  #see(workerId: string, nowMs: number): void {
+    const worker = this.#workers.get(workerId);
+    if (worker !== undefined) this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs });
+  }
+
+  #hold(runId: string, queue: RunQueue, queued: QueuedTask, lease: LiveLease): void {
+    invariant(queue === this.#runs.get(runId), 'a lease is of a queue that is there');
+    const key = keyOf(lease.leaseId);
+    this.#leases.set(key, lease);
+    queued.leases.add(key);
+    queue.waiting.delete(lease.taskId);
+    queue.leased += 1;
+    const held = this.#heldBy.get(lease.workerId) ?? new Set();
+    held.add(key);
+    this.#heldBy.set(lease.workerId, held);
+  }
+
+  #forget(key: string): void {
+    const lease = this.#leases.get(key);
+    if (lease === undefined) return;
+    this.#leases.delete(key);
+    this.#heldBy.get(lease.workerId)?.delete(key);
+  }
+
+  #mustLease(key: string): LiveLease {
+    const lease = this.#leases.get(key);
+    invariant(lease !== undefined, `lease ${key} is live`);
+    return lease;
+  }
+
+  #mustQueued(lease: LiveLease): QueuedTask {
+    const queued = this.#runs.get(lease.runId)?.tasks.get(lease.taskId);
+    invariant(queued !== undefined, `lease of ${lease.taskId} is of an open task`);
+    return queued;
+  }
+
+  #mustWorker(workerId: string): WorkerState {
+    const worker = this.#workers.get(workerId);
+    invariant(worker !== undefined, `worker ${workerId} is registered`);
+    return worker;
+  }
+}
