@@ -74,6 +74,9 @@ export const errorTable = {
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
   NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Call the leader; it is named in the details.'),
+  LEASE_EXPIRED: row('retryable', 'deadlineExceeded', 'runFailed', 'The task is granted again; look at the worker\'s log if its leases keep expiring.'),
+  WORKER_RESTARTED: row('retryable', 'aborted', 'runFailed', 'The task is granted again; look at the worker\'s log if it keeps restarting.'),
+  WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),
   // Work
   ENGINE_CRASHED: row('retryable', 'internal', 'runFailed', 'The attempt is taken again; if every worker crashes on it, look at the shard it names.'),
   ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),

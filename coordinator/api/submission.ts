@@ -1,0 +1,89 @@
+/**
+ * From what a user submits to what a run needs: the recipe is checked, the datasets it names are looked up, and
+ * everything is fixed by digest. Reads manifests only; the coordinator never touches an image or a label.
+ */
+import { AlumnusError } from '../../proto/errors.ts';
+import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
+import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { loadManifest, type DatasetManifest, type DatasetPart, type PartName } from '../../dataset/index.ts';
+import { parseRecipe, type Recipe } from '../../recipe/index.ts';
+import type { ObjectStore } from '../../store/index.ts';
+
+interface LoadedManifest {
+  readonly manifest: DatasetManifest;
+  readonly digest: string;
+}
+
+export async function prepareSubmission(store: ObjectStore, recipeText: string): Promise<{ recipe: Recipe; data: RunData }> {
+  const recipe = parseRecipe(recipeText);
+  const manifests = new Map<string, LoadedManifest>();
+  const load = async (name: string): Promise<LoadedManifest> => {
+    const known = manifests.get(name);
+    if (known !== undefined) return known;
+    const loaded = await loadManifest(store, name);
+    manifests.set(name, loaded);
+    return loaded;
+  };
+  const find = async (wanted: PartName, optional: boolean): Promise<{ loaded: LoadedManifest; part: DatasetPart; ref: PartRef } | undefined> => {
+    const written = recipe.data[wanted] ?? recipe.data.dataset;
+    if (written === undefined) {
+      if (optional) return undefined;
+      throw new AlumnusError('RECIPE_INVALID', 'name a dataset here, or one for all parts in data.dataset', { where: `data.${wanted}` });
+    }
+    const [name = '', partName = wanted] = written.split('#') as [string, PartName?];
+    const loaded = await load(name);
+    const part = loaded.manifest.parts[partName];
+    if (part === undefined) {
+      if (optional && recipe.data[wanted] === undefined) return undefined;
+      throw new AlumnusError('DATASET_NOT_FOUND', `dataset ${name} has no ${partName} part; it has ${Object.keys(loaded.manifest.parts).join(', ')}`, { where: `data.${wanted}` });
+    }
+    return { loaded, part, ref: { dataset: `${name}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
+  };
+  const labeled = await find('labeled', false);
+  const validation = await find('validation', false);
+  const unlabeled = await find('unlabeled', recipe.rounds === 0);
+  const test = await find('test', true);
+  if (labeled === undefined || validation === undefined) throw new Error('invariant broken: required parts are found or refused');
+
+  const { classes, image } = labeled.loaded.manifest;
+  for (const [name, each] of Object.entries({ validation, unlabeled, test })) {
+    if (each === undefined) continue;
+    const other = each.loaded.manifest;
+    if (name !== 'unlabeled' && other.classes.join('\n') !== classes.join('\n')) {
+      throw new AlumnusError('RECIPE_INVALID', `its classes (${other.classes.join(', ')}) are not those of the labeled data (${classes.join(', ')})`, { where: `data.${name}` });
+    }
+    if (other.image.height !== image.height || other.image.width !== image.width || other.image.channels !== image.channels) {
+      throw new AlumnusError('RECIPE_INVALID', `its images are ${shapeOf(other.image)}, the labeled ones ${shapeOf(image)}; import both with one size`, { where: `data.${name}` });
+    }
+  }
+  for (const [name, each] of Object.entries({ labeled, validation, test })) {
+    if (each !== undefined && each.part.labels === undefined) throw new AlumnusError('RECIPE_INVALID', `${each.ref.dataset} has no labels`, { where: `data.${name}` });
+  }
+  // What trains and what judges must be different images; the import keeps parts of one dataset apart, so only a recipe can mix them.
+  const shardsOf = (part: PartRef): Set<string> => new Set(part.shards.map((shard) => shard.ref?.sha256 ?? ''));
+  for (const [judge, judging] of Object.entries({ validation, test })) {
+    if (judging === undefined) continue;
+    const judged = shardsOf(judging.ref);
+    for (const [name, each] of Object.entries({ labeled, unlabeled })) {
+      if (each !== undefined && [...shardsOf(each.ref)].some((digest) => judged.has(digest))) {
+        throw new AlumnusError('RECIPE_INVALID', `it shares images with data.${judge}: a model would be judged on what it trained on`, { where: `data.${name}` });
+      }
+    }
+  }
+  const counts = labeled.part.classCounts ?? [];
+  const empty = classes.filter((_, index) => (counts[index] ?? 0) === 0);
+  if (counts.length > 0 && empty.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image is of class ${empty.join(', ')}`, { where: labeled.ref.dataset });
+  const samples = unlabeled?.part.samples ?? 0;
+  if (samples < recipe.data.unlabeled_at_least) {
+    throw new AlumnusError('DATASET_TOO_SMALL', `${samples} unlabeled samples are there, data.unlabeled_at_least asks for ${recipe.data.unlabeled_at_least}`, { where: unlabeled?.ref.dataset ?? 'data.unlabeled' });
+  }
+  return {
+    recipe,
+    data: {
+      image, classNames: classes, labeled: labeled.ref, unlabeled: unlabeled?.ref, validation: validation.ref, test: test?.ref,
+      truth: unlabeled?.part.truth,
+    },
+  };
+}
+
+const shapeOf = (image: DatasetManifest['image']): string => `${image.height}x${image.width}x${image.channels}`;

@@ -1,0 +1,93 @@
+/** What workers say, answered: leases from the scheduler, results into the journal. One small function a call. */
+import type { ServerUnaryCall } from '@grpc/grpc-js';
+import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts';
+import type { AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse, WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { Leader } from '../leader.ts';
+import { unary } from './grpc.ts';
+
+/** Longest that one Acquire is held open; shorter than proxies' usual idle time-outs. */
+const WAIT_MS_MAX = 30_000;
+/** A worker renews this many times within a lease, so that two lost calls cost nothing. */
+const RENEWALS_PER_LEASE = 4;
+
+export function workerService(leader: Leader, storeUrl: string): WorkerServiceServer {
+  const now = (): number => leader.now();
+
+  async function register(request: RegisterRequest): Promise<RegisterResponse> {
+    const { workerId, host, processId, device, slots, version } = request;
+    if (workerId === '') throw new AlumnusError('USAGE', 'a worker must name itself', { where: 'worker_id' });
+    const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, now());
+    await Promise.all(abandoned.map((lease) => leader.failLease(lease, 'WORKER_RESTARTED', `worker ${workerId} came back without it`, true)));
+    leader.touch();
+    return { term: leader.term, leaseMs: leader.leaseMs, renewEveryMs: Math.floor(leader.leaseMs / RENEWALS_PER_LEASE), lost, storeUrl };
+  }
+
+  async function acquire(request: AcquireRequest, call: ServerUnaryCall<AcquireRequest, AcquireResponse>): Promise<AcquireResponse> {
+    const { workerId, max, holds } = request;
+    if (!leader.scheduler.workers().some(({ worker }) => worker.workerId === workerId)) throw new AlumnusError('NOT_LEADER', `worker ${workerId} has not registered with this leader`);
+    const untilMs = now() + Math.min(request.waitMs, WAIT_MS_MAX);
+    for (;;) {
+      const leases = now() >= leader.grantsFromMs ? leader.scheduler.grant(workerId, max, holds, now()) : [];
+      if (leases.length > 0) {
+        if (call.cancelled) {
+          // The worker is gone: nobody would do these. Not its failure.
+          await Promise.all(leases.map(({ leaseId }) => (leaseId === undefined ? undefined : leader.scheduler.release(leaseId, now(), false))));
+          return { term: leader.term, leases: [] };
+        }
+        leader.touch();
+        return { term: leader.term, leases };
+      }
+      const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : 500);
+      if (waitMs <= 0 || call.cancelled) return { term: leader.term, leases: [] };
+      await changeOr(leader, waitMs);
+    }
+  }
+
+  function renew(request: RenewRequest): RenewResponse {
+    const lost = leader.scheduler.renew(request.workerId, request.held, now());
+    return { term: leader.term, lost, drain: false };
+  }
+
+  async function complete(request: CompleteRequest): Promise<CompleteResponse> {
+    const { taskId, workerId, result } = request;
+    if (result?.result === undefined) throw new AlumnusError('USAGE', 'a completion carries a result', { where: taskId });
+    const task = leader.scheduler.task(taskId);
+    if (task === undefined) return { accepted: false, reason: 'the task is closed' };
+    if (task.spec?.$case !== result.result.$case) throw new AlumnusError('USAGE', `a ${task.spec?.$case ?? 'nameless'} task can't be completed by a ${result.result.$case} result`, { where: taskId });
+    try {
+      await leader.command(task.runId, { kind: 'complete', task, workerId, result });
+      return { accepted: true, reason: '' };
+    } catch (thrown) {
+      const error = toAlumnusError(thrown);
+      if (error.code === 'LEASE_LOST') return { accepted: false, reason: error.message };
+      throw error;
+    }
+  }
+
+  async function fail(request: FailRequest): Promise<FailResponse> {
+    const lease = request.leaseId === undefined ? undefined : leader.scheduler.lease(request.leaseId);
+    // A lease that already ended was journalled then; to count it again would be to count one failure twice.
+    if (lease?.workerId === request.workerId) {
+      const code = isErrorCode(request.code) ? request.code : 'INTERNAL';
+      await leader.failLease(lease, code, request.message, request.counts);
+    }
+    return {};
+  }
+
+  return {
+    register: unary(register), acquire: unary(acquire), renew: unary(renew), complete: unary(complete), fail: unary(fail),
+  };
+}
+
+/** Resolves at the leader's next change, or after `ms`. */
+function changeOr(leader: Leader, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stop();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    const stop = leader.onChange(done);
+  });
+}

@@ -1,0 +1,138 @@
+/**
+ * The embedded journal: one LMDB environment in a folder of the coordinator's home. It also keeps who leads, since on
+ * one machine the file is what two coordinators could contend for: `openEmbedded` takes the folder for this process and
+ * raises the term, in one transaction.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { open, type RootDatabase } from 'lmdb';
+import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
+import { EventGroup, type Event } from '../../proto/gen/alumnus/v1/events.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './index.ts';
+
+/** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
+const MAP_BYTES = 64 * 1024 ** 3;
+
+interface Owner {
+  readonly term: number;
+  readonly pid: number;
+  /** Tells a process from a later one of the same id. */
+  readonly startedAt: string;
+}
+
+export interface Embedded {
+  readonly journal: Journal;
+  readonly term: number;
+}
+
+/** When a process started, in the kernel's ticks; empty where it is gone or the system doesn't say. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function isAlive(owner: Owner): boolean {
+  try {
+    process.kill(owner.pid, 0);
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  return owner.startedAt === startOf(owner.pid);
+}
+
+/** @throws AlumnusError HOME_IN_USE where a living process leads here, STORE_UNWRITABLE, JOURNAL_UNREADABLE. */
+export async function openEmbedded(folder: string): Promise<Embedded> {
+  let root: RootDatabase<Buffer, string>;
+  try {
+    await mkdir(folder, { recursive: true });
+    root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 2, encoding: 'binary', compression: false });
+  } catch (thrown) {
+    const error = toAlumnusError(thrown, folder);
+    throw error.code === 'INTERNAL' ? new AlumnusError('JOURNAL_UNREADABLE', error.message, { where: folder, cause: thrown }) : error;
+  }
+  const groups = root.openDB<Buffer, number>('groups', { encoding: 'binary' });
+  const leader = root.openDB<Owner, string>('leader', { encoding: 'json' });
+  const readOwner = (): Owner | undefined => leader.get('owner');
+
+  const taken = await root.transaction((): Owner | { busy: Owner } => {
+    const before = readOwner();
+    if (before !== undefined && before.pid !== process.pid && isAlive(before)) return { busy: before };
+    const owner: Owner = { term: (before?.term ?? 0) + 1, pid: process.pid, startedAt: startOf(process.pid) };
+    void leader.put('owner', owner);
+    return owner;
+  });
+  await root.flushed;
+  if ('busy' in taken) {
+    await root.close();
+    throw new AlumnusError('HOME_IN_USE', `the coordinator of process ${taken.busy.pid} leads here`, { where: folder });
+  }
+  const { term } = taken;
+
+  const lastOf = (): number => {
+    for (const { value } of groups.getRange({ reverse: true, limit: 1 })) {
+      const group = decodeGroup(value, folder);
+      return group.firstSequence + group.events.length - 1;
+    }
+    return 0;
+  };
+  let lastSequence = lastOf();
+
+  const journal: Journal = {
+    description: `lmdb:${folder}`,
+    get lastSequence() {
+      return lastSequence;
+    },
+    async append(expectedSequence, appendTerm, events) {
+      invariant(events.length > 0, 'a group holds facts');
+      const group: EventGroup = { schemaVersion: EVENT_SCHEMA_VERSION, term: appendTerm, firstSequence: expectedSequence + 1, events: [...events] };
+      const bytes = Buffer.from(EventGroup.encode(group).finish());
+      invariant(bytes.length <= GROUP_BYTES_MAX || events.length === 1, 'a group is split before it outgrows a message');
+      let refused: string | undefined;
+      try {
+        await root.transaction(() => {
+          // Read inside the transaction: another process may have written since.
+          const owner = readOwner();
+          const last = lastOf();
+          if (owner?.term !== appendTerm) refused = `term ${appendTerm} is deposed by term ${owner?.term ?? 0}`;
+          else if (last !== expectedSequence) refused = `the journal is at ${last}, not at ${expectedSequence}`;
+          else void groups.put(group.firstSequence, bytes);
+        });
+        await root.flushed;
+      } catch (thrown) {
+        const message = thrown instanceof Error ? thrown.message : String(thrown);
+        if (/MDB_MAP_FULL|No space left|ENOSPC/.test(message)) throw new AlumnusError('STORE_FULL', 'the journal cannot grow', { where: folder, cause: thrown });
+        throw toAlumnusError(thrown, folder);
+      }
+      if (refused !== undefined) throw new AlumnusError('JOURNAL_CONFLICT', refused, { where: folder });
+      lastSequence = expectedSequence + events.length;
+      return lastSequence;
+    },
+    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is that of engines across a network
+    async *read(sequence) {
+      let expected: number | undefined;
+      for (const { key, value } of groups.getRange({})) {
+        const group = decodeGroup(value, folder);
+        if (group.firstSequence !== key || (expected !== undefined && key !== expected)) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
+        expected = key + group.events.length;
+        if (expected > sequence + 1) yield group;
+      }
+    },
+    close: () => root.close(),
+  };
+  return { journal, term };
+}
+
+function decodeGroup(bytes: Buffer, where: string): EventGroup {
+  let group: EventGroup;
+  try {
+    group = EventGroup.decode(bytes);
+  } catch (thrown) {
+    throw new AlumnusError('JOURNAL_UNREADABLE', 'a group of facts cannot be decoded', { where, cause: thrown });
+  }
+  if (group.schemaVersion > EVENT_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${group.schemaVersion}, this release reads up to ${EVENT_SCHEMA_VERSION}`, { where });
+  return group;
+}
