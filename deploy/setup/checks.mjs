@@ -1,0 +1,79 @@
+/**
+ * `npm test` and its longer relatives: each check is named, timed, and the first that fails stops with its exit code.
+ * The last line printed is always `N passed, N failed` (and `, N skipped`): tests, or the one check that failed before them.
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { exitCode, SetupError } from './errors.mjs';
+import { run } from './process.mjs';
+
+/** The folders of tests that `npm test` runs; tests/chaos has its own command. */
+export const everydayProjects = ['unit', 'property', 'scenarios', 'simulation', 'integration'];
+const checkedFolders = ['cli', 'coordinator', 'dashboard', 'dataset', 'proto', 'recipe', 'store', 'worker'];
+
+/**
+ * @param {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number, testResults: { status: string, assertionResults: unknown[] }[] }} report vitest's JSON
+ */
+export function summarize(report) {
+  // A file that does not even load has no tests to count, and is a failure all the same.
+  const unloaded = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
+  const skipped = report.numPendingTests + report.numTodoTests;
+  return { passed: report.numPassedTests, failed: report.numFailedTests + unloaded, skipped };
+}
+
+export function closingLine({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
+
+async function check(root, name, command, args, env) {
+  process.stderr.write(`\n── ${name}\n`);
+  const startMs = performance.now();
+  const { code } = await run(command, args, { cwd: root, env, inherit: true });
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  process.stderr.write(`── ${name}: ${code === 0 ? 'passed' : 'failed'} in ${seconds} s\n`);
+  return code;
+}
+
+const tool = (root, file) => path.join(root, 'node_modules', file);
+
+/** @returns {Promise<number>} the exit code of the first static check that failed, or 0 */
+export async function staticChecks(root) {
+  const node = process.execPath;
+  const folders = checkedFolders.filter((name) => fs.existsSync(path.join(root, name)));
+  const checks = [
+    ['types', [tool(root, 'typescript/bin/tsc'), '--project', 'tsconfig.json', '--noEmit']],
+    ['lint', [tool(root, 'eslint/bin/eslint.js'), '.', '--max-warnings', '0']],
+    ['import directions', [tool(root, 'dependency-cruiser/bin/dependency-cruise.mjs'), '--config', '.dependency-cruiser.cjs', '--output-type', 'err', ...folders]],
+  ];
+  for (const [name, args] of checks) {
+    const code = await check(root, name, node, args);
+    if (code !== 0) {
+      process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
+      return code;
+    }
+  }
+  return 0;
+}
+
+/**
+ * @param {{ projects: string[], args: string[], env?: NodeJS.ProcessEnv, name: string }} options
+ * @returns {Promise<number>} exit code
+ */
+export async function tests(root, { projects, args, env = {}, name }) {
+  const present = projects.filter((project) => fs.existsSync(path.join(root, 'tests', project)));
+  if (present.length === 0) throw new SetupError(`There are no tests in ${projects.map((project) => `tests/${project}`).join(', ')}.`, 'Write some, or run another command.', { exit: exitCode.failed });
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'alumnus-tests-'));
+  try {
+    const file = path.join(folder, 'report.json');
+    const code = await check(root, name, process.execPath, [
+      tool(root, 'vitest/vitest.mjs'), 'run', ...present.flatMap((project) => ['--project', project]),
+      '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args,
+    ], { ...process.env, ...env });
+    const counts = fs.existsSync(file) ? summarize(JSON.parse(fs.readFileSync(file, 'utf8'))) : { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };
+    process.stdout.write(`${closingLine({ ...counts, failed: code !== 0 && counts.failed === 0 ? 1 : counts.failed })}\n`);
+    return code !== 0 ? code : counts.failed > 0 ? exitCode.failed : 0;
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}

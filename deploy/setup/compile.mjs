@@ -1,0 +1,77 @@
+/**
+ * dist/: the sources compiled by tsc. Whether it is current is told by a stamp (paths, sizes, modification times), which
+ * costs a few milliseconds and is written last: an interrupted build has none, and is done again.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { SetupError } from './errors.mjs';
+import { lastLines, run } from './process.mjs';
+import { step } from './progress.mjs';
+
+const stampFile = 'dist/.stamp';
+const configs = ['tsconfig.json', 'tsconfig.build.json'];
+const errorLinesShown = 40;
+
+function sourceFolders(root) {
+  return JSON.parse(fs.readFileSync(path.join(root, 'tsconfig.build.json'), 'utf8')).include;
+}
+
+/** Every .ts file of the folders that are compiled, relative to the root, in a fixed order. */
+function sourceFiles(root) {
+  const files = [];
+  for (const folder of sourceFolders(root)) {
+    const absolute = path.join(root, folder);
+    if (!fs.existsSync(absolute)) continue;
+    for (const entry of fs.readdirSync(absolute, { recursive: true })) {
+      if (entry.endsWith('.ts')) files.push(path.join(folder, entry));
+    }
+  }
+  return files.sort();
+}
+
+function stamp(root) {
+  const hash = createHash('sha256');
+  for (const name of [...configs, 'node_modules/typescript/package.json', ...sourceFiles(root)]) {
+    const { size, mtimeMs } = fs.statSync(path.join(root, name));
+    hash.update(`${name}\0${size}\0${mtimeMs}\0`);
+  }
+  return hash.digest('hex');
+}
+
+export function buildReady(root) {
+  try {
+    return fs.readFileSync(path.join(root, stampFile), 'utf8') === stamp(root);
+  } catch {
+    return false;
+  }
+}
+
+/** @param {(pid: number) => void} onChild */
+export async function build(root, onChild) {
+  await step('build (tsc)', async () => {
+    // Taken before, so that a source that changes meanwhile makes the build stale again.
+    const current = stamp(root);
+    fs.rmSync(path.join(root, stampFile), { force: true });
+    const outcome = await run(process.execPath, [path.join(root, 'node_modules/typescript/bin/tsc'), '--project', 'tsconfig.build.json', '--pretty', 'false'], { cwd: root, onStart: onChild });
+    if (outcome.code !== 0) {
+      throw new SetupError('The sources do not compile.', 'Correct what the compiler names above.', { exit: 1, detail: lastLines(outcome.output, errorLinesShown) });
+    }
+    removeOrphans(root);
+    fs.mkdirSync(path.join(root, 'dist'), { recursive: true });
+    const temporary = path.join(root, `${stampFile}.${process.pid}`);
+    fs.writeFileSync(temporary, current);
+    fs.renameSync(temporary, path.join(root, stampFile));
+  });
+}
+
+/** A source that was removed or renamed leaves its output behind, and something would go on importing it. */
+function removeOrphans(root) {
+  const dist = path.join(root, 'dist');
+  if (!fs.existsSync(dist)) return;
+  const sources = new Set(sourceFiles(root));
+  for (const entry of fs.readdirSync(dist, { recursive: true })) {
+    const source = entry.replace(/\.js(\.map)?$/, '.ts');
+    if (source !== entry && !sources.has(source)) fs.rmSync(path.join(dist, entry), { force: true });
+  }
+}
