@@ -125,7 +125,8 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
     dense: (x, name) => tf.add(tf.matMul(x, weight(kernelName(name))), weight(biasName(name))),
     relu: x => tf.relu(x),
     maxPool: x => tf.maxPool(x as Tensor4D, 2, 2, 'valid'),
-    globalAverage: x => tf.mean(x, [1, 2]),
+    // Not `tf.mean`: its gradient divides by a constant, which the graph's optimizer turns into a product that rounds otherwise.
+    globalAverage: x => tf.mul(tf.sum(x, [1, 2]), 1 / (x.shape[1]! * x.shape[2]!)),
     flatten: x => tf.reshape(x, [x.shape[0]!, -1]),
     channels: x => x.shape.at(-1)!,
   };

@@ -20,5 +20,6 @@ export function smoothLabels(engine: TensorFlow, targets: Tensor, smoothing: num
 /** -mean over rows of sum t log softmax(logits). Scalar. */
 export function softCrossEntropy(engine: TensorFlow, targets: Tensor, logits: Tensor): Tensor {
   const { tf } = engine;
-  return tf.neg(tf.mean(tf.sum(tf.mul(targets, tf.logSoftmax(logits)), 1)));
+  // One product by a constant, not `tf.mean`: eager and compiled round it alike.
+  return tf.mul(tf.sum(tf.mul(targets, tf.logSoftmax(logits))), -1 / targets.shape[0]!);
 }

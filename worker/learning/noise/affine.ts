@@ -17,12 +17,14 @@ export function affine(engine: TensorFlow, images: Tensor, noise: Extract<InputN
   const between = (name: string, extreme: number): Tensor => tf.mul(tf.sub(draws.uniform(`affine/${name}`, [batch, 1]), 0.5), 2 * extreme);
   const angle = between('angle', noise.degrees * Math.PI / 180);
   // The transform maps output to input, so the content grows where the coordinates shrink.
-  const size = tf.reciprocal(tf.add(between('scale', noise.scale), 1));
-  const cos = tf.mul(tf.cos(angle), size), sin = tf.mul(tf.sin(angle), size);
+  const size = tf.add(between('scale', noise.scale), 1);
+  const cos = tf.div(tf.cos(angle), size), sin = tf.div(tf.sin(angle), size);
   const centerX = (width - 1) / 2, centerY = (height - 1) / 2;
   const moveX = between('x', noise.translatePixels), moveY = between('y', noise.translatePixels);
-  const offsetX = tf.add(moveX, tf.sub(centerX, tf.sub(tf.mul(cos, centerX), tf.mul(sin, centerY))));
-  const offsetY = tf.add(moveY, tf.sub(centerY, tf.add(tf.mul(sin, centerX), tf.mul(cos, centerY))));
+  // In this order, because TensorFlow's optimizer draws common factors out of sums of products, turns sums of sums into
+  // one operation, and rounds otherwise than the eager step that tests compare with.
+  const offsetX = tf.sub(tf.add(moveX, tf.sub(centerX, tf.mul(cos, centerX))), tf.mul(sin, -centerY));
+  const offsetY = tf.add(moveY, tf.sub(tf.sub(centerY, tf.mul(sin, centerX)), tf.mul(cos, centerY)));
   const none = tf.zeros([batch, 1]);
   const transforms = tf.concat([cos, tf.neg(sin), offsetX, sin, cos, offsetY, none, none], 1);
   return operations.projectiveTransform(engine, images, transforms, 'BILINEAR', fill);
