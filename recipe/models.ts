@@ -15,20 +15,19 @@ export interface ModelOption {
 }
 
 const size = (value: number, min: number, max: number, meaning: string): ModelOption => ({ default: value, min, max, integer: true, size: true, meaning });
-const rate = (value: number, meaning: string): ModelOption => ({ default: value, min: 0, max: 0.95, integer: false, size: false, meaning });
+const rate = (value: number, meaning: string): ModelOption => ({ default: value, min: 0, max: 0.9, integer: false, size: false, meaning });
 
 export const models: Readonly<Record<string, Readonly<Record<string, ModelOption>>>> = {
   cnn: {
-    width: size(16, 4, 256, 'Channels of the first convolution; the second has twice as many.'),
-    dense: size(128, 8, 4096, 'Units of the hidden dense layer.'),
+    width: size(16, 1, 1024, 'Filters of the first convolution; the second has twice as many.'),
+    dense: size(128, 1, 8192, 'Units of the hidden layer.'),
     dropout_features: rate(0.25, 'Share of the flattened features dropped in training.'),
     dropout: rate(0.5, 'Share of the dense units dropped in training.'),
   },
   residual: {
-    width: size(16, 4, 256, 'Channels of the first stage; each later stage doubles them.'),
-    blocks: size(2, 1, 12, 'Residual blocks a stage.'),
-    stages: size(2, 1, 4, 'Stages; each but the first halves the resolution.'),
-    dropout: rate(0.3, 'Share of the pooled features dropped in training.'),
-    stochastic_depth: rate(0.2, 'Share of the last block\'s samples that skip its branch; grows linearly from the first block.'),
+    width: size(16, 1, 1024, 'Filters of the first stage; each of the two next stages has twice as many.'),
+    blocks: size(2, 1, 64, 'Residual blocks a stage.'),
+    survival: { default: 0.8, min: 0.1, max: 1, integer: false, size: false, meaning: 'Chance that the last block survives a training step; the others by linear decay (stochastic depth).' },
+    dropout: rate(0.5, 'Dropout before the logits.'),
   },
 };

@@ -1,0 +1,44 @@
+/** The worker's process: a lease loop and an engine. Started with `alumnus worker`; stops on SIGTERM or SIGINT after handing back what it holds. */
+import { randomBytes } from 'node:crypto';
+import { availableParallelism, hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
+import { EngineProcess } from './engine/index.ts';
+import { LeaseLoop } from './lease-loop/index.ts';
+
+const VERSION = '0.1.0';
+const THREADS_MAX = 512;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' } },
+  });
+  const workerId = values.id ?? `${hostname()}-${randomBytes(3).toString('hex')}`;
+  const threads = Number(values.threads ?? availableParallelism());
+  if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) throw new AlumnusError('USAGE', `must be a whole number from 1 to ${THREADS_MAX}`, { where: '--threads' });
+  const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} worker ${workerId} ${line}\n`);
+  const engine = new EngineProcess({ threads, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), log });
+  engine.start();
+  const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: VERSION, engine, log });
+  let stopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      log(`stops on ${signal}`);
+      void loop.stop().finally(() => {
+        engine.stop();
+        process.exit(0);
+      });
+    });
+  }
+  await loop.run();
+  engine.stop();
+}
+
+main().catch((thrown: unknown) => {
+  const error = toAlumnusError(thrown);
+  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
+  process.exit(errorTable[error.code].exit);
+});
