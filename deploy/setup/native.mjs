@@ -202,24 +202,16 @@ export async function checkDigest(file, wheel) {
 async function unpack({ python, file, unpacked, report }) {
   fs.mkdirSync(unpacked);
   const script = path.join(import.meta.dirname, 'unpack.py');
-  const total = wheelUnpackedTotal();
-  const outcome = await run(python, [script, file, unpacked], { onOutput: (text) => total.read(text, report) });
+  // unpack.py prints `total N` once, then the bytes written so far.
+  let total = 0;
+  const onLine = (line) => {
+    if (line.startsWith('total ')) total = Number(line.slice('total '.length));
+    else if (total > 0 && /^\d+$/.test(line)) report(Number(line), total);
+  };
+  const outcome = await run(python, [script, file, unpacked], { onLine });
   if (outcome.code === 0 && libraries.every((name) => fs.existsSync(path.join(unpacked, 'lib', name)))) return;
   if (looksFull(outcome.output)) throw diskFull(unpacked);
   throw new SetupError('The TensorFlow wheel could not be unpacked.', 'Read what Python said above; running the command again is safe.', { detail: lastLines(outcome.output) });
-}
-
-/** Reads the lines of unpack.py: `total N` once, then the bytes written so far. */
-function wheelUnpackedTotal() {
-  let total = 0;
-  return {
-    read(text, report) {
-      for (const line of text.split('\n')) {
-        if (line.startsWith('total ')) total = Number(line.slice(6));
-        else if (total > 0 && /^\d+$/.test(line)) report(Math.min(Number(line), total), total);
-      }
-    },
-  };
 }
 
 async function compileBinding({ root, compiler, library, temporary, binding }) {

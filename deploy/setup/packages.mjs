@@ -57,10 +57,18 @@ export async function installPackages(root, onChild) {
   }
 }
 
+/** npm follows its few lines of what is wrong with a page of usage. */
+function missingFromLock(output) {
+  return lastLines(output.split('\n').filter((line) => /Missing:|Invalid:/.test(line)).join('\n'));
+}
+
 function npmError(outcome, root) {
   const detail = lastLines(outcome.output);
   if (outcome.missing) return new SetupError('There is no npm on this machine.', 'Install npm (it comes with Node) and run the command again.');
   if (looksFull(outcome.output)) return diskFull(root);
+  if (outcome.output.includes('EUSAGE')) {
+    return new SetupError('package.json and package-lock.json disagree.', 'Run `npm install` once and commit both files.', { detail: missingFromLock(outcome.output) });
+  }
   if (looksOffline(outcome.output)) {
     return new SetupError('npm cannot reach its registry.', 'Check the network, or the registry and proxy that `npm config list` shows, and run the command again.', { detail });
   }

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
+import readline from 'node:readline';
 
 /** What is kept of a program's output: enough for an error message, bounded whatever the program prints. */
 const outputKeptChars = 64 * 1024;
@@ -12,11 +13,11 @@ const detailLines = 15;
 /**
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, inherit?: boolean, onStart?: (pid: number) => void, onOutput?: (text: string) => void }} [options]
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, inherit?: boolean, onStart?: (pid: number) => void, onLine?: (line: string) => void }} [options]
  *   `inherit`: the program writes to our stdout and stderr itself
  * @returns {Promise<{ code: number, output: string, missing: boolean }>} never rejects; `missing`: there is no such program
  */
-export function run(command, args, { cwd, env = process.env, inherit = false, onStart, onOutput } = {}) {
+export function run(command, args, { cwd, env = process.env, inherit = false, onStart, onLine } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd, env, stdio: inherit ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
     let output = '';
@@ -24,7 +25,7 @@ export function run(command, args, { cwd, env = process.env, inherit = false, on
       output = (output + chunk).slice(-outputKeptChars);
     };
     child.stdout?.setEncoding('utf8').on('data', keep);
-    if (onOutput) child.stdout?.on('data', onOutput);
+    if (onLine && child.stdout) readline.createInterface({ input: child.stdout }).on('line', onLine);
     child.stderr?.setEncoding('utf8').on('data', keep);
     const terminate = () => child.kill('SIGTERM');
     process.once('SIGTERM', terminate);
