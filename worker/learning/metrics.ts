@@ -1,0 +1,67 @@
+/**
+ * How good predictions are: accuracy by class, calibration, and the paired counts of two models on the same samples.
+ * Pure; no TensorFlow.
+ */
+
+/** The class of each row of `[count, classes]`, the first of equals. */
+export function argmax(values: Float32Array, count: number, classes: number): Uint16Array {
+  const result = new Uint16Array(count);
+  for (let row = 0; row < count; row += 1) {
+    let best = 0;
+    for (let each = 1; each < classes; each += 1) if ((values[row * classes + each] ?? 0) > (values[row * classes + best] ?? 0)) best = each;
+    result[row] = best;
+  }
+  return result;
+}
+
+export interface ClassCount {
+  correct: number;
+  total: number;
+}
+
+/** Right and total by true class. */
+export function scoreByClass(predicted: Uint16Array, truth: Uint16Array, classes: number): ClassCount[] {
+  const counts = Array.from({ length: classes }, () => ({ correct: 0, total: 0 }));
+  truth.forEach((label, row) => {
+    const count = counts[label];
+    if (count === undefined) throw new Error(`invariant broken: label ${label} is outside of ${classes} classes`);
+    count.total += 1;
+    if (predicted[row] === label) count.correct += 1;
+  });
+  return counts;
+}
+
+/** Equal-width bins of confidence, as in Guo et al. 2017 (arXiv 1706.04599). */
+export const CALIBRATION_BINS = 15;
+
+/**
+ * Expected calibration error, 0 to 1 (Guo et al. 2017, equation 3): the mean over samples of |accuracy - confidence| of
+ * their bin. Bin m holds confidences in ((m - 1) / M, m / M].
+ * @param confidences probability of the predicted class, by sample
+ */
+export function calibrationError(confidences: Float64Array, right: Uint8Array): number {
+  const bins = Array.from({ length: CALIBRATION_BINS }, () => ({ samples: 0, confidence: 0, right: 0 }));
+  confidences.forEach((confidence, row) => {
+    const at = Math.min(CALIBRATION_BINS - 1, Math.max(0, Math.ceil(confidence * CALIBRATION_BINS) - 1));
+    const bin = bins[at];
+    if (bin === undefined) throw new Error('invariant broken: a confidence is from 0 to 1');
+    bin.samples += 1;
+    bin.confidence += confidence;
+    bin.right += right[row] ?? 0;
+  });
+  const total = confidences.length;
+  return total === 0 ? 0 : bins.reduce((sum, bin) => sum + Math.abs(bin.right - bin.confidence), 0) / total;
+}
+
+/** Samples that only one of two models has right, over the rows for which `counted` is true. */
+export function discordant(student: Uint16Array, teacher: Uint16Array, truth: Uint16Array, counted: (row: number) => boolean): { samples: number; studentOnlyRight: number; teacherOnlyRight: number } {
+  const counts = { samples: 0, studentOnlyRight: 0, teacherOnlyRight: 0 };
+  truth.forEach((label, row) => {
+    if (!counted(row)) return;
+    counts.samples += 1;
+    const [ours, theirs] = [student[row] === label, teacher[row] === label];
+    if (ours && !theirs) counts.studentOnlyRight += 1;
+    if (theirs && !ours) counts.teacherOnlyRight += 1;
+  });
+  return counts;
+}
