@@ -37,21 +37,31 @@ async function check(root, name, command, args, env) {
 
 const tool = (root, file) => path.join(root, 'node_modules', file);
 
-/** @returns {Promise<number>} the exit code of the first static check that failed, or 0 */
-export async function staticChecks(root) {
-  const node = process.execPath;
-  const folders = checkedFolders.filter((name) => fs.existsSync(path.join(root, name)));
-  const checks = [
-    ['types', [tool(root, 'typescript/bin/tsc'), '--project', 'tsconfig.json', '--noEmit']],
-    ['lint', [tool(root, 'eslint/bin/eslint.js'), '.', '--max-warnings', '0']],
-    ['import directions', [tool(root, 'dependency-cruiser/bin/dependency-cruise.mjs'), '--config', '.dependency-cruiser.cjs', '--output-type', 'err', ...folders]],
-  ];
-  for (const [name, args] of checks) {
-    const code = await check(root, name, node, args);
-    if (code !== 0) {
-      process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
-      return code;
-    }
+/** By name: Node's arguments of each check that needs no test run. */
+function staticCheckArguments(root, name) {
+  switch (name) {
+    case 'types':
+      return [tool(root, 'typescript/bin/tsc'), '--project', 'tsconfig.json', '--noEmit'];
+    case 'lint':
+      return [tool(root, 'eslint/bin/eslint.js'), '.', '--max-warnings', '0'];
+    case 'import directions':
+      return [
+        tool(root, 'dependency-cruiser/bin/dependency-cruise.mjs'), '--config', '.dependency-cruiser.cjs', '--output-type', 'err',
+        ...checkedFolders.filter((folder) => fs.existsSync(path.join(root, folder))),
+      ];
+    default:
+      throw new Error(`no check is named ${name}`);
+  }
+}
+
+/**
+ * @param {('types' | 'lint' | 'import directions')[]} names
+ * @returns {Promise<number>} the exit code of the first that failed, or 0
+ */
+export async function staticChecks(root, names) {
+  for (const name of names) {
+    const code = await check(root, name, process.execPath, staticCheckArguments(root, name));
+    if (code !== 0) return code;
   }
   return 0;
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { everydayProjects, staticChecks, tests } from './checks.mjs';
+import { closingLine, everydayProjects, staticChecks, tests } from './checks.mjs';
 import { build, buildReady } from './compile.mjs';
 import { SetupError, exitCode, storageError } from './errors.mjs';
 import { withLock } from './lock.mjs';
@@ -82,15 +82,23 @@ const commands = {
     return undefined;
   },
 
+  async typecheck() {
+    await setUp(['packages', 'protocol']);
+    return staticChecks(root, ['types']);
+  },
+
   async lint() {
     await setUp(['packages', 'protocol']);
-    return staticChecks(root);
+    return staticChecks(root, ['lint', 'import directions']);
   },
 
   async test(args) {
     await setUp(['packages', 'native', 'protocol']);
-    const code = await staticChecks(root);
-    if (code !== 0) return code;
+    const code = await staticChecks(root, ['types', 'lint', 'import directions']);
+    if (code !== 0) {
+      process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
+      return code;
+    }
     // Tests that start processes start them from dist/.
     await setUp(everything);
     return tests(root, { name: 'tests', projects: everydayProjects, args });
@@ -156,11 +164,11 @@ async function experiment(command, folder, [name, ...args]) {
   return 0;
 }
 
-let testsRunning = false;
+let waitsForChild = false;
 
-/** Everything set-up does is safe to leave at any point. Under tests, vitest gets the same signal and ends by itself. */
+/** Everything set-up does is safe to leave at any point. Under a check, its program gets the same signal and ends by itself. */
 function onInterrupt() {
-  if (testsRunning) return;
+  if (waitsForChild) return;
   process.stderr.write('\nInterrupted. Running the command again goes on from here.\n');
   process.exit(exitCode.interrupted);
 }
@@ -173,7 +181,7 @@ export async function main([command, ...args]) {
     process.exitCode = exitCode.usage;
     return;
   }
-  testsRunning = command.startsWith('test');
+  waitsForChild = ['test', 'test:simulation', 'test:chaos', 'lint', 'typecheck'].includes(command);
   try {
     const code = await commands[command](args);
     if (code !== undefined) process.exitCode = code;

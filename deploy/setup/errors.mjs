@@ -32,6 +32,9 @@ export function storageError(error, path) {
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new SetupError(`${path} cannot be written.`, 'Give yourself write access to it, or set ALUMNUS_CACHE to a directory that you can write.');
   }
+  if (code === 'ENOTDIR' || code === 'EEXIST') {
+    return new SetupError(`${path} cannot be a folder.`, 'Set ALUMNUS_CACHE to a directory that you can write and run the command again.');
+  }
   return error;
 }
 

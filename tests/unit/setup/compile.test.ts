@@ -1,0 +1,63 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { build, buildReady } from '../../../deploy/setup/compile.mjs';
+import { generateProtocol, protocolReady } from '../../../deploy/setup/protocol.mjs';
+import { checkout, write } from './checkout.ts';
+
+const noChild = (): void => undefined;
+
+describe('the build', () => {
+  it('is current until a source changes, and leaves no output of a source that is gone', async () => {
+    const folder = checkout();
+    write(folder, { 'cli/main.ts': "import { name } from './name.ts';\nprocess.stdout.write(name);\n", 'cli/name.ts': "export const name = 'a';\n" });
+    expect(buildReady(folder)).toBe(false);
+    await build(folder, noChild);
+    expect(buildReady(folder)).toBe(true);
+    expect(fs.readFileSync(path.join(folder, 'dist/cli/main.js'), 'utf8')).toMatch(/from ["']\.\/name\.js["']/);
+
+    write(folder, { 'cli/main.ts': "process.stdout.write('b!');\n" });
+    fs.rmSync(path.join(folder, 'cli/name.ts'));
+    expect(buildReady(folder)).toBe(false);
+    await build(folder, noChild);
+    expect(buildReady(folder)).toBe(true);
+    expect(fs.readdirSync(path.join(folder, 'dist/cli')).sort()).toEqual(['main.js', 'main.js.map']);
+  });
+
+  it('stays stale when the sources do not compile, and shows where', async () => {
+    const folder = checkout();
+    write(folder, { 'cli/main.ts': 'const port: number = "none";\nexport { port };\n' });
+    await expect(build(folder, noChild)).rejects.toMatchObject({ message: 'The sources do not compile.', exit: 1, detail: expect.stringContaining('cli/main.ts(1,7)') as string });
+    expect(buildReady(folder)).toBe(false);
+  });
+});
+
+describe('the wire types', () => {
+  it('are generated again only when a .proto file changes', async () => {
+    const folder = checkout();
+    const cache = path.join(folder, '../cache');
+    const proto = 'syntax = "proto3";\npackage alumnus.v1;\nmessage Lease { string lease_id = 1; }\n';
+    write(folder, { 'proto/alumnus/v1/lease.proto': proto });
+    expect(protocolReady(folder)).toBe(false);
+    await generateProtocol(folder, cache, noChild);
+    expect(protocolReady(folder)).toBe(true);
+    expect(fs.readFileSync(path.join(folder, 'proto/gen/alumnus/v1/lease.ts'), 'utf8')).toContain('leaseId: string');
+
+    write(folder, { 'proto/alumnus/v1/lease.proto': proto.replace('lease_id', 'id') });
+    expect(protocolReady(folder)).toBe(false);
+    await generateProtocol(folder, cache, noChild);
+    expect(protocolReady(folder)).toBe(true);
+    expect(fs.readdirSync(path.join(folder, 'proto')).sort()).toEqual(['alumnus', 'gen']);
+  });
+
+  it('keep the old ones when a .proto file is wrong', async () => {
+    const folder = checkout();
+    const cache = path.join(folder, '../cache');
+    write(folder, { 'proto/alumnus/v1/lease.proto': 'syntax = "proto3";\npackage alumnus.v1;\nmessage Lease {}\n' });
+    await generateProtocol(folder, cache, noChild);
+    write(folder, { 'proto/alumnus/v1/lease.proto': 'message' });
+    await expect(generateProtocol(folder, cache, noChild)).rejects.toMatchObject({ exit: 1 });
+    expect(protocolReady(folder)).toBe(false);
+    expect(fs.existsSync(path.join(folder, 'proto/gen/alumnus/v1/lease.ts'))).toBe(true);
+  });
+});
