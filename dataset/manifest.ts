@@ -1,0 +1,104 @@
+/**
+ * The manifest: the one mutable-looking thing about a dataset, created once. It names classes, the images' shape and, for
+ * each part, shards and tables by digest. Reading and writing it; what is in the parts is shards.ts and labels.ts.
+ * Invariants:
+ *  1. The manifest is written last, so a dataset is there whole or not at all.
+ *  2. `digest`, the SHA-256 of the manifest's bytes, covers every byte of the dataset through the digests it lists.
+ *  3. Equal contents have equal bytes (canonical JSON), so importing the same source twice gives the same digest.
+ */
+import { z } from 'zod';
+import { AlumnusError } from '../proto/errors.ts';
+import { canonicalJson, datasetOfManifest, paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
+
+export const partNames: readonly PartName[] = ['labeled', 'unlabeled', 'validation', 'test'];
+
+/** As in recipes, and safe as a folder's name. */
+export const DATASET_NAME = /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/;
+/** Far above the manifest of a dataset of 100,000 shards; bounds what a wrong file can cost. */
+const MANIFEST_BYTES_MAX = 64 * 1024 * 1024;
+
+const count = z.int().min(0);
+const objectRef = z.strictObject({ key: z.string().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/), bytes: count });
+
+const partSchema = z.strictObject({
+  samples: count,
+  shards: z.array(z.strictObject({ name: z.string().min(1), ref: objectRef, samples: count })),
+  labels: objectRef.optional().describe('Parquet: key, class. Absent of the unlabeled part.'),
+  truth: objectRef.optional().describe('Of the unlabeled part, where true labels are known: for reports, hidden from training.'),
+  origins: objectRef.optional().describe('Parquet: key, origin. Where each image came from, for a person who looks one up.'),
+  classCounts: z.array(count).optional().describe('Samples of each class. Absent of the unlabeled part.'),
+});
+
+export const manifestSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  name: z.string().regex(DATASET_NAME),
+  classes: z.array(z.string().min(1)).min(2),
+  image: z.strictObject({ height: z.int().min(1), width: z.int().min(1), channels: z.union([z.literal(1), z.literal(3)]) }),
+  parts: z.strictObject({ labeled: partSchema.optional(), unlabeled: partSchema.optional(), validation: partSchema.optional(), test: partSchema.optional() }),
+  split: z
+    .strictObject({ seed: z.int(), method: z.string(), source: z.string(), dropped: z.strictObject({ duplicates: count, straddling: count }) })
+    .optional()
+    .describe('How the parts were drawn. duplicates: extra exact copies within a part; straddling: copies on the training side of an image held out.'),
+});
+
+export type DatasetManifest = z.infer<typeof manifestSchema>;
+export type DatasetPart = z.infer<typeof partSchema>;
+export type DatasetShard = DatasetPart['shards'][number];
+/** What a decoded image is: `[height, width, channels]`, 8 bits a channel; 1 channel is gray, 3 are RGB. */
+export type ImageShape = DatasetManifest['image'];
+
+export interface LoadedManifest {
+  readonly manifest: DatasetManifest;
+  /** SHA-256 of the manifest's bytes: names the dataset's whole content. */
+  readonly digest: string;
+  readonly ref: ObjectRef;
+}
+
+/** @throws AlumnusError USAGE */
+export function checkDatasetName(name: string): string {
+  if (!DATASET_NAME.test(name)) throw new AlumnusError('USAGE', 'a dataset\'s name is 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit', { where: JSON.stringify(name) });
+  return name;
+}
+
+/** @throws AlumnusError DATASET_NOT_FOUND, SHARD_CORRUPT (a manifest that is none) */
+export async function loadManifest(store: ObjectStore, name: string): Promise<LoadedManifest> {
+  const key = paths.datasetManifest(checkDatasetName(name));
+  const found = await store.getNamed(key);
+  if (found === undefined) throw new AlumnusError('DATASET_NOT_FOUND', `there is no dataset "${name}"`, { where: name });
+  const corrupt = (reason: string, cause?: unknown): AlumnusError => new AlumnusError('SHARD_CORRUPT', `the manifest ${reason}`, { where: key, cause });
+  if (found.ref.bytes > MANIFEST_BYTES_MAX) throw corrupt(`is larger than ${MANIFEST_BYTES_MAX} bytes`);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(found.content));
+  } catch (thrown) {
+    throw corrupt('is not JSON', thrown);
+  }
+  const parsed = manifestSchema.safeParse(value);
+  if (!parsed.success) throw corrupt(`does not fit its schema: ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
+  if (parsed.data.name !== name) throw corrupt(`names the dataset "${parsed.data.name}"`);
+  return { manifest: parsed.data, digest: found.ref.sha256, ref: found.ref };
+}
+
+/**
+ * Makes the dataset visible. The same manifest twice is no error: an import that was repeated has changed nothing.
+ * @throws AlumnusError DATASET_EXISTS where the name holds another dataset.
+ */
+export async function writeManifest(store: ObjectStore, manifest: DatasetManifest): Promise<LoadedManifest> {
+  const checked = manifestSchema.parse(manifest);
+  const content = Buffer.from(canonicalJson(checked));
+  const { created, ref } = await store.putNamed(paths.datasetManifest(checkDatasetName(manifest.name)), content);
+  if (!created && ref.sha256 !== sha256(content)) throw datasetExists(manifest.name);
+  return { manifest: checked, digest: ref.sha256, ref };
+}
+
+export const datasetExists = (name: string): AlumnusError => new AlumnusError('DATASET_EXISTS', `there is already a dataset "${name}" with other contents`, { where: name });
+
+/** Names, in order. */
+export async function listDatasets(store: ObjectStore): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { key } of store.list(paths.datasets)) {
+    const name = datasetOfManifest(key);
+    if (name !== undefined) names.push(name);
+  }
+  return names;
+}
