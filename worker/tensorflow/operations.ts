@@ -49,6 +49,16 @@ export function projectiveTransform(engine: TensorFlow, images: Tensor, transfor
     [images, transforms, size, engine.tf.scalar(fill)]);
 }
 
+/** `table[indices]` for a float32 table `[entries]` and int32 indices of any shape; tfjs's own `gather` reads the indices back. */
+export const gather = (engine: TensorFlow, table: Tensor, indices: Tensor): Tensor =>
+  one(engine, 'GatherV2', [typeAttribute('Tparams', 'float32'), typeAttribute('Tindices', 'int32'), typeAttribute('Taxis', 'int32'), { name: 'batch_dims', type: attributeKind.int, value: 0 }],
+    [table, indices, engine.tf.scalar(0, 'int32')]);
+
+/** How often each value from 0 to `size` - 1 occurs in each row of int32 `values` `[rows, n]`: float32 `[rows, size]`. */
+export const histogram = (engine: TensorFlow, values: Tensor, size: number): Tensor =>
+  one(engine, 'DenseBincount', [typeAttribute('Tidx', 'int32'), typeAttribute('T', 'float32'), boolAttribute('binary_output', false)],
+    [values, engine.tf.scalar(size, 'int32'), engine.tf.tensor1d([], 'float32')]);
+
 /** Added to the variance, as in EfficientNet and the published Noisy Student code. */
 const batchNormEpsilon = 1e-3;
 
