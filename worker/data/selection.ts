@@ -1,0 +1,135 @@
+/**
+ * Selection: which pseudo-labels a student trains on, and how often each. Exact and seeded: the same accepted labels
+ * give the same selection, whatever the order of shards or the number of workers. Pure; `select.ts` reads and writes.
+ *
+ * The rule. A label is eligible when its confidence is at least the threshold. Class c has n eligible labels and a budget
+ * B: what the recipe says, or floor(eligible of all classes / classes); without balance B = n. Ranked by log-odds, then
+ * by seeded hash of the key, then by key, the label of rank k gets min(copiesMax, floor(B / n) + (k < B mod n ? 1 : 0)) copies.
+ * So the most confident B are kept where there are more, and labels are repeated in whole copies where there are fewer,
+ * the remainder going to the most confident.
+ *
+ * Source of the method: Xie et al. 2020, section 3.1; the published code admits a whole 0.01-wide bin of confidence and
+ * thins it at random, unseeded. Ours is exact.
+ *
+ * Cost: tallies say in which bin of log-odds a class is cut; only that bin's rows are held and sorted.
+ */
+import { invariant } from '../../proto/errors.ts';
+import { sha256 } from '../../store/index.ts';
+import type { Labels } from './label-table.ts';
+import { BINS, binOf, type Tally } from './tally.ts';
+
+export interface SelectionPolicy {
+  /** Least confidence, 0 to 1. */
+  readonly threshold: number;
+  readonly balance: 'classes' | 'none';
+  /** 0: eligible / classes. */
+  readonly budgetPerClass: number;
+  readonly copiesMax: number;
+  readonly seed: number;
+}
+
+export interface ClassPlan {
+  readonly labeled: number;
+  readonly eligible: number;
+  readonly budget: number;
+  /** Copies of every eligible label; those ranked before `remainder` get one more. */
+  readonly copies: number;
+  readonly remainder: number;
+  /** The bin that rank `remainder` falls into, and how many eligible labels lie in bins above it. -1: no cut is needed. */
+  readonly bin: number;
+  readonly above: number;
+}
+
+interface RankedRow {
+  readonly logOdds: number;
+  readonly hash: string;
+  readonly key: string;
+}
+
+/** Confidence p is at least t exactly when its log-odds are at least log(t / (1 - t)). */
+export const logOddsOf = (threshold: number): number => Math.log(threshold) - Math.log1p(-threshold);
+
+export const isEligible = (logOdds: number, policy: SelectionPolicy): boolean => logOdds >= logOddsOf(policy.threshold);
+
+/**
+ * @param eligibleInThresholdBin by class, how many labels of the threshold's own bin are eligible: the only rows that must be looked at to know it
+ */
+export function planSelection(tally: Tally, eligibleInThresholdBin: readonly number[], policy: SelectionPolicy): ClassPlan[] {
+  const thresholdBin = binOf(logOddsOf(policy.threshold));
+  const eligibleBins = tally.map((bins, at) => bins.map((count, bin) => (bin > thresholdBin ? count : bin === thresholdBin ? (eligibleInThresholdBin[at] ?? 0) : 0)));
+  const eligible = eligibleBins.map((bins) => bins.reduce((sum, count) => sum + count, 0));
+  const total = eligible.reduce((sum, count) => sum + count, 0);
+  return tally.map((bins, at) => {
+    const n = eligible[at] ?? 0;
+    const budget = policy.balance === 'none' ? n : policy.budgetPerClass > 0 ? policy.budgetPerClass : Math.floor(total / tally.length);
+    const wanted = n === 0 ? 0 : Math.floor(budget / n);
+    const copies = Math.min(policy.copiesMax, wanted);
+    const remainder = n === 0 || wanted >= policy.copiesMax ? 0 : budget - wanted * n;
+    let bin = -1;
+    let above = 0;
+    if (remainder > 0) {
+      const own = eligibleBins[at] ?? new Uint32Array(BINS);
+      for (bin = BINS - 1; bin >= 0 && above + (own[bin] ?? 0) < remainder; bin -= 1) above += own[bin] ?? 0;
+      invariant(bin >= 0, 'the remainder is smaller than the number of eligible labels');
+    }
+    return { labeled: bins.reduce((sum, count) => sum + count, 0), eligible: n, budget, copies, remainder, bin, above };
+  });
+}
+
+const before = (a: RankedRow, b: RankedRow): boolean =>
+  a.logOdds !== b.logOdds ? a.logOdds > b.logOdds : a.hash !== b.hash ? a.hash < b.hash : a.key < b.key;
+
+/** Takes the rows of every shard once, in any order; then says how many copies any row gets. */
+export class SelectionCutter {
+  readonly #policy: SelectionPolicy;
+  readonly #plans: readonly ClassPlan[];
+  readonly #boundary: RankedRow[][];
+  #cuts: (RankedRow | undefined)[] | undefined;
+
+  constructor(plans: readonly ClassPlan[], policy: SelectionPolicy) {
+    this.#plans = plans;
+    this.#policy = policy;
+    this.#boundary = plans.map(() => []);
+  }
+
+  /** Whether a shard of this tally holds rows that decide a cut. */
+  needs(tally: Tally): boolean {
+    return this.#plans.some((plan, at) => plan.bin >= 0 && (tally[at]?.[plan.bin] ?? 0) > 0);
+  }
+
+  add(labels: Labels): void {
+    invariant(this.#cuts === undefined, 'rows are added before any copies are asked for');
+    for (let row = 0; row < labels.keys.length; row += 1) {
+      const at = labels.classes[row] ?? -1;
+      const logOdds = labels.logOdds[row] ?? NaN;
+      if (binOf(logOdds) === this.#plans[at]?.bin && isEligible(logOdds, this.#policy)) this.#boundary[at]?.push(this.#rank(logOdds, labels.keys[row] ?? ''));
+    }
+  }
+
+  #rank(logOdds: number, key: string): RankedRow {
+    return { logOdds, key, hash: sha256(`${this.#policy.seed}/${key}`) };
+  }
+
+  /** The last row of each class that belongs to the remainder. */
+  #cut(): (RankedRow | undefined)[] {
+    return this.#plans.map((plan, at) => {
+      if (plan.bin < 0) return undefined;
+      const rows = (this.#boundary[at] ?? []).sort((a, b) => (before(a, b) ? -1 : before(b, a) ? 1 : 0));
+      const last = rows[plan.remainder - plan.above - 1];
+      invariant(last !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
+      return last;
+    });
+  }
+
+  /** How often the student sees this label; 0: thrown out. */
+  copies(at: number, logOdds: number, key: string): number {
+    this.#cuts ??= this.#cut();
+    const plan = this.#plans[at];
+    if (plan === undefined || !isEligible(logOdds, this.#policy)) return 0;
+    if (plan.remainder === 0) return plan.copies;
+    const bin = binOf(logOdds);
+    const cut = this.#cuts[at];
+    const inRemainder = bin > plan.bin || (bin === plan.bin && cut !== undefined && !before(cut, this.#rank(logOdds, key)));
+    return plan.copies + (inRemainder ? 1 : 0);
+  }
+}
