@@ -1,0 +1,213 @@
+/**
+ * Plays a scenario: commands against `decide`, after each the facts that were decided, and after each block where the
+ * run stands and its open tasks. A block is commands, a line of dashes, and the trace expected of them; the form is that of
+ * the testdata of etcd's raft. `UPDATE_SCENARIOS=1 npx vitest run tests/scenarios` writes the traces anew.
+ *
+ *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24
+ *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, student=+A/-B, iteration, try
+ *   complete all [by WORKER]                 every open task of the stage
+ *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, iteration, try
+ *   evaluate student=+A/-B [right=N]         completes the student's evaluation
+ *   pause | resume | cancel
+ *
+ * A task that is no longer open is found among those that once were, so that late and repeated answers can be given.
+ * A completion names in brackets what it puts in: the digests' first characters tell a kept label from a new one.
+ */
+import { expect } from 'vitest';
+import { AlumnusError } from '../../proto/errors.ts';
+import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
+import { decide, openTasks, stageName, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
+
+export interface Block {
+  readonly comments: string[];
+  readonly commands: string[];
+  readonly expected: string[];
+}
+
+const SEPARATOR = '----';
+/** More open shards than this are told by their number. */
+const LABELS_TOLD_MAX = 4;
+
+export function parseScenario(text: string): Block[] {
+  const blocks: Block[] = [];
+  for (const paragraph of text.split(/\n{2,}/)) {
+    const lines = paragraph.split('\n').filter((line) => line !== '');
+    if (lines.length === 0) continue;
+    const dashes = lines.indexOf(SEPARATOR);
+    const before = dashes < 0 ? lines : lines.slice(0, dashes);
+    blocks.push({
+      comments: before.filter((line) => line.startsWith('#')),
+      commands: before.filter((line) => !line.startsWith('#')),
+      expected: dashes < 0 ? [] : lines.slice(dashes + 1),
+    });
+  }
+  return blocks;
+}
+
+export const printScenario = (blocks: readonly Block[]): string =>
+  `${blocks.map((block) => [...block.comments, ...(block.commands.length === 0 ? [] : [...block.commands, SEPARATOR, ...block.expected])].join('\n')).join('\n\n')}\n`;
+
+interface Words {
+  readonly plain: string[];
+  readonly named: Readonly<Record<string, string>>;
+}
+
+function wordsOf(line: string): Words {
+  const plain: string[] = [];
+  const named: Record<string, string> = {};
+  for (const word of line.split(/\s+/)) {
+    const at = word.indexOf('=');
+    if (at > 0) named[word.slice(0, at)] = word.slice(at + 1);
+    else plain.push(word);
+  }
+  return { plain, named };
+}
+
+const short = (place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject' | 'try'>): string => `i${place.iteration} ${stageName(place.stage)} ${place.subject}${place.try > 0 ? ` try ${place.try}` : ''}`;
+const shortDigest = (digest: string | undefined): string => (digest ?? 'none').slice(0, 6);
+
+function printFact({ fact }: Event): string {
+  if (fact === undefined) return 'nothing';
+  const place = 'place' in fact.value && fact.value.place !== undefined ? short(fact.value.place) : '';
+  switch (fact.$case) {
+    case 'runSubmitted': return `submitted ${fact.value.name}`;
+    case 'taskCompleted': return `completed ${place} by ${fact.value.workerId}`;
+    case 'taskFailed': return `failed ${place} on ${fact.value.workerId}: ${fact.value.code}${fact.value.counts ? '' : ', does not count'}`;
+    case 'taskQuarantined': return `quarantined ${place}: ${fact.value.reason}`;
+    case 'stageEntered': return `entered i${fact.value.iteration} ${stageName(fact.value.stage)}${fact.value.try > 0 ? ` try ${fact.value.try}` : ''}`;
+    case 'studentPromoted':
+    case 'studentRefused': {
+      const { gate, iteration } = fact.value;
+      const told = gate === undefined ? 'without a gate' : `+${gate.studentOnlyRight}/-${gate.teacherOnlyRight} p=${gate.pValue.toPrecision(3)} alpha=${gate.alpha.toPrecision(3)} ${gate.reason}${gate.warning === '' ? '' : ` (${gate.warning})`}`;
+      return `${fact.$case === 'studentPromoted' ? 'promoted' : 'refused'} i${iteration}: ${told}`;
+    }
+    case 'runPaused': return `paused by ${fact.value.by}: ${fact.value.reason}`;
+    case 'runResumed': return 'resumed';
+    case 'runCancelled': return `cancelled: ${fact.value.reason}`;
+    case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
+    case 'runSucceeded': return `run succeeded with the model of i${fact.value.bestIteration}`;
+  }
+}
+
+/** What a task is given, in a few characters: a kept input shows as equal digests. */
+function inputs(task: Task): string {
+  switch (task.spec?.$case) {
+    case 'label': return `teacher ${shortDigest(task.spec.value.teacher?.sha256)}`;
+    case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}`;
+    case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}`;
+    case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
+    case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
+    case undefined: return '';
+  }
+}
+
+export class Scenario {
+  #state: RunState | undefined;
+  #events: Event[] = [];
+  readonly #known: Task[] = [];
+  #nowMs = 0;
+
+  play(command: string): string[] {
+    const { plain: [verb = '', ...rest], named } = wordsOf(command);
+    this.#nowMs += 1000;
+    const by = rest.indexOf('by');
+    const workerId = by < 0 ? 'w1' : (rest.splice(by, 2)[1] ?? 'w1');
+    if (verb === 'complete' && rest[0] === 'all') {
+      const stage = this.#state?.stage;
+      return this.#open().filter((task) => task.stage === stage && task.subject !== 'control').flatMap((task) => this.#try({ kind: 'complete', task, workerId, result: answer(task) }));
+    }
+    return this.#try(this.#commandOf(verb, rest, named, workerId));
+  }
+
+  #commandOf(verb: string, rest: string[], named: Words['named'], workerId: string): Command {
+    switch (verb) {
+      case 'submit':
+        return { kind: 'submit', runId: 'run', recipe: makeRecipe(recipeWishes(named)), data: makeData({ shards: Number(named.shards ?? 3), truth: named.truth === 'yes', test: named.test !== 'no' }) };
+      case 'complete': {
+        const task = this.#find(rest, named);
+        return { kind: 'complete', task, workerId, result: answer(task, answerWishes(named)) };
+      }
+      case 'evaluate': {
+        const task = this.#find(['evaluate', 'student'], named);
+        return { kind: 'complete', task, workerId, result: answer(task, answerWishes(named)) };
+      }
+      case 'fail':
+        return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3) };
+      case 'pause': return { kind: 'pause', reason: 'lunch' };
+      case 'resume': return { kind: 'resume' };
+      case 'cancel': return { kind: 'cancel', reason: 'no longer needed' };
+      default: throw new Error(`a scenario has no command "${verb}"`);
+    }
+  }
+
+  #open(): Task[] {
+    const open = this.#state === undefined ? [] : openTasks(this.#state.phase === 'paused' ? { ...this.#state, phase: 'running' } : this.#state);
+    for (const task of open) if (!this.#known.some((known) => known.taskId === task.taskId)) this.#known.push(task);
+    return open;
+  }
+
+  #find([stage, subject]: string[], named: Words['named']): Task {
+    const fits = (task: Task): boolean =>
+      stageName(task.stage) === stage && task.subject === subject && (named.iteration === undefined || task.iteration === Number(named.iteration)) && (named.try === undefined || task.try === Number(named.try));
+    const task = this.#open().find(fits) ?? this.#known.findLast(fits);
+    if (task === undefined) throw new Error(`no task ${stage} ${subject} was ever open here`);
+    return task;
+  }
+
+  #try(command: Command): string[] {
+    try {
+      const { events, state } = decide(this.#state, command, this.#nowMs);
+      this.#events = [...this.#events, ...events];
+      this.#state = state;
+      // Every scenario checks this at every step: the journal alone gives the state.
+      expect(fold(this.#events)).toEqual(state);
+      return events.map(printFact);
+    } catch (thrown) {
+      if (!(thrown instanceof AlumnusError)) throw thrown;
+      return [`error ${thrown.code}: ${thrown.message}`];
+    }
+  }
+
+  /** Where the run stands and what is open. */
+  standing(): string[] {
+    const state = this.#state;
+    if (state === undefined) return ['no run'];
+    const reason = state.reason === '' ? '' : `: ${state.reason}`;
+    this.#open();
+    const open = openTasks(state);
+    const labels = open.filter((task) => task.spec?.$case === 'label');
+    const told = labels.length <= LABELS_TOLD_MAX ? open : open.filter((task) => !labels.includes(task));
+    const many = labels.length <= LABELS_TOLD_MAX ? [] : [`  open ${labels.length} labels, ${short(labels[0] as Task)} to ${labels.at(-1)?.subject}`];
+    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`)];
+  }
+}
+
+function recipeWishes(named: Words['named']): Partial<RecipeInput> {
+  return {
+    rounds: Number(named.rounds ?? 1),
+    models: { ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
+    labels: { balance: named.balance === 'none' ? 'none' : 'classes' },
+    promotion: {
+      require: named.require === 'better' ? 'better' : 'not-worse',
+      alpha: Number(named.alpha ?? 0.05),
+      on_refusal: (named.on_refusal ?? 'keep-teacher') as 'keep-teacher' | 'retry' | 'stop' | 'wait',
+      tries_max: Number(named.tries_max ?? 2),
+    },
+    tolerance: { quarantined_share: Number(named.share ?? 0.05), attempts: Number(named.attempts ?? 3) },
+    control: named.control === 'yes',
+  };
+}
+
+function answerWishes(named: Words['named']): AnswerWishes {
+  const [, better, worse] = /^\+(\d+)\/-(\d+)$/.exec(named.student ?? '') ?? [];
+  return {
+    ...(named.params === undefined ? {} : { parameters: Number(named.params) }),
+    ...(named.right === undefined ? {} : { validationRight: Number(named.right) }),
+    ...(named.test_right === undefined ? {} : { testRight: Number(named.test_right) }),
+    ...(named.empty === undefined ? {} : { emptyClasses: named.empty.split(',').map(Number) }),
+    ...(better === undefined || worse === undefined ? {} : { studentOnlyRight: Number(better), teacherOnlyRight: Number(worse) }),
+  };
+}

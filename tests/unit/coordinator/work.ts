@@ -1,0 +1,111 @@
+/**
+ * What tests of the coordinator need in place of users, data sets and workers: a small recipe, data that is named by
+ * digest only, and the answer to any task as a pure function of its specification.
+ */
+import { createHash } from 'node:crypto';
+import type { Event, RunData } from '../../../proto/gen/alumnus/v1/events.ts';
+import type { ObjectRef, PairedCounts, PartRef, Score, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { evolve, type RunState } from '../../../coordinator/run/index.ts';
+import { canonicalJson, recipeSchema, type Recipe, type RecipeInput } from '../../../recipe/index.ts';
+
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+const ref = (key: string, content: string): ObjectRef => ({ key, sha256: sha256(content), bytes: content.length });
+
+export const shardName = (index: number): string => `shard-${String(index).padStart(5, '0')}`;
+
+function part(name: string, shards: number, samplesPerShard: number, labeled: boolean): PartRef {
+  return {
+    dataset: `digits#${name}`,
+    manifestSha256: sha256(`manifest of ${name} ${shards}`),
+    shards: Array.from({ length: shards }, (_, index) => ({ name: shardName(index), ref: ref(`shards/${name}/${index}`, `${name} ${index}`), samples: samplesPerShard })),
+    labels: labeled ? ref(`labels/${name}`, `labels of ${name}`) : undefined,
+    samples: shards * samplesPerShard,
+  };
+}
+
+export interface DataWishes {
+  readonly shards?: number;
+  readonly truth?: boolean;
+  readonly test?: boolean;
+}
+
+export const makeData = ({ shards = 3, truth = false, test = true }: DataWishes = {}): RunData => ({
+  image: { height: 28, width: 28, channels: 1 },
+  classNames: ['zero', 'one', 'two'],
+  labeled: part('labeled', 1, 30, true),
+  unlabeled: part('unlabeled', shards, 100, false),
+  validation: part('validation', 1, 1000, true),
+  test: test ? part('test', 1, 1000, true) : undefined,
+  truth: truth ? ref('truth', 'truth') : undefined,
+});
+
+export const makeRecipe = (wishes: Partial<RecipeInput> = {}): Recipe =>
+  recipeSchema.parse({ name: 'digits', rounds: 1, data: { dataset: 'digits' }, models: { ladder: [{ model: 'cnn' }] }, ...wishes });
+
+/** What a test may want a worker to have measured; what it leaves out follows from the task's specification. */
+export interface AnswerWishes {
+  readonly parameters?: number;
+  readonly studentOnlyRight?: number;
+  readonly teacherOnlyRight?: number;
+  readonly validationRight?: number;
+  readonly testRight?: number;
+  /** Classes that no pseudo-label names. */
+  readonly emptyClasses?: readonly number[];
+  /** Stands for a device that doesn't repeat itself to the bit. */
+  readonly salt?: string;
+}
+
+const score = (correct: number, total: number): Score => ({ correct, total, classes: [], calibrationError: 0 });
+
+/** The result of a task. Equal specifications give equal results, whichever worker does it and however often. */
+export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
+  const digest = sha256(canonicalJson({ spec: task.spec, seed: task.seed, salt: wishes.salt }));
+  const drawn = (at: number, below: number): number => Number.parseInt(digest.slice(at * 6, at * 6 + 6), 16) % below;
+  const output = (name: string): ObjectRef => {
+    const sum = sha256(`${name} ${digest}`);
+    return { key: `${task.outputPrefix}/${sum}`, sha256: sum, bytes: 1 + drawn(0, 1000) };
+  };
+  const deviceMs = 1000;
+  switch (task.spec?.$case) {
+    case 'label':
+      return { deviceMs, result: { $case: 'label', value: { labels: output('labels'), tally: output('tally'), samples: task.spec.value.shard?.samples ?? 0 } } };
+    case 'select': {
+      const classes = Array.from({ length: task.spec.value.classes }, (_, index) => {
+        const eligible = wishes.emptyClasses?.includes(index) === true ? 0 : 10 + drawn(1 + index, 10);
+        return { class: index, eligible, kept: eligible, rows: eligible, labeled: eligible };
+      });
+      const rows = classes.reduce((sum, each) => sum + each.rows, 0);
+      return { deviceMs, result: { $case: 'select', value: { selection: output('selection'), labeled: rows, kept: rows, rows, classes } } };
+    }
+    case 'train': {
+      const width = task.spec.value.model?.options.width ?? 1;
+      return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [] } } };
+    }
+    case 'evaluate': {
+      const counts = (samples: number): PairedCounts => ({ samples, studentOnlyRight: wishes.studentOnlyRight ?? 10 + drawn(1, 30), teacherOnlyRight: wishes.teacherOnlyRight ?? 10 + drawn(2, 30) });
+      return {
+        deviceMs,
+        result: {
+          $case: 'evaluate',
+          value: {
+            evaluation: output('evaluation'), validation: score(wishes.validationRight ?? 800 + drawn(3, 150), 1000),
+            test: task.spec.value.test === undefined ? undefined : score(wishes.testRight ?? 800 + drawn(4, 150), 1000),
+            paired: task.spec.value.baseline === undefined ? [] : [counts(1000), ...task.spec.value.pairedSubsets.map(counts)],
+          },
+        },
+      };
+    }
+    case 'audit':
+      return { deviceMs, result: { $case: 'audit', value: { audit: output('audit'), keptRight: 25, kept: 30, labeledRight: 250, labeled: 300, classes: [] } } };
+    case undefined:
+      throw new Error('invariant broken: a task says what is to be done');
+  }
+}
+
+/** The state after these facts, folded from nothing. */
+export function fold(events: readonly Event[]): RunState | undefined {
+  let state: RunState | undefined;
+  for (const event of events) state = evolve(state, event);
+  return state;
+}
