@@ -90,6 +90,7 @@ export async function installNative(root, cache, env) {
           // Both tools are asked for before the long download, so that a missing compiler is not found out after it.
           const compiler = fs.existsSync(binding) ? undefined : await findCompiler(env);
           if (!fs.existsSync(library)) await fetchLibrary({ wheel, temporary, library, env });
+          fs.rmSync(`${library}.whl`, { force: true });
           if (compiler !== undefined) await compileBinding({ root, compiler, library, temporary, binding });
         } finally {
           fs.rmSync(temporary, { recursive: true, force: true });
@@ -135,15 +136,21 @@ async function findPip(env) {
 
 async function fetchLibrary({ wheel, temporary, library, env }) {
   const { python, pip } = await findPip(env);
-  requireSpace(temporary, wheel.bytes + wheel.unpackedBytes);
-  const downloads = path.join(temporary, 'download');
-  fs.mkdirSync(downloads);
-  const file = await step(`TensorFlow ${tensorflowVersion}, download`, (report) => download({ wheel, pip, downloads, env, report }));
-  await step(`TensorFlow ${tensorflowVersion}, check`, () => checkDigest(file, wheel));
+  // A wheel that was checked is kept until it is unpacked: an interruption then costs no second download.
+  const checked = `${library}.whl`;
+  if (!fs.existsSync(checked)) {
+    requireSpace(temporary, wheel.bytes + wheel.unpackedBytes);
+    const downloads = path.join(temporary, 'download');
+    fs.mkdirSync(downloads);
+    const file = await step(`TensorFlow ${tensorflowVersion}, download`, (report) => download({ wheel, pip, downloads, env, report }));
+    await step(`TensorFlow ${tensorflowVersion}, check`, () => checkDigest(file, wheel));
+    fs.renameSync(file, checked);
+  }
+  requireSpace(temporary, wheel.unpackedBytes);
   const unpacked = path.join(temporary, 'library');
-  await step(`TensorFlow ${tensorflowVersion}, unpack`, (report) => unpack({ python, file, unpacked, report }));
+  await step(`TensorFlow ${tensorflowVersion}, unpack`, (report) => unpack({ python, file: checked, unpacked, report }));
   fs.renameSync(unpacked, library);
-  fs.rmSync(file, { force: true });
+  fs.rmSync(checked, { force: true });
 }
 
 function requireSpace(folder, bytes) {
@@ -211,6 +218,8 @@ async function unpack({ python, file, unpacked, report }) {
   const outcome = await run(python, [script, file, unpacked], { onLine });
   if (outcome.code === 0 && libraries.every((name) => fs.existsSync(path.join(unpacked, 'lib', name)))) return;
   if (looksFull(outcome.output)) throw diskFull(unpacked);
+  // Checked when it came, damaged since: the next attempt fetches it again.
+  if (/BadZipFile|zlib\.error|EOFError/.test(outcome.output)) fs.rmSync(file, { force: true });
   throw new SetupError('The TensorFlow wheel could not be unpacked.', 'Read what Python said above; running the command again is safe.', { detail: lastLines(outcome.output) });
 }
 
