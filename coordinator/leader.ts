@@ -123,12 +123,15 @@ export class Leader {
       const taken: { queued: Queued; events: number }[] = [];
       let bytes = 0;
       let at = 0;
-      for (; at < this.#queue.length && bytes < GROUP_BYTES_WANTED; at += 1) {
+      for (; at < this.#queue.length; at += 1) {
         const queued = this.#queue[at];
         invariant(queued !== undefined, 'the queue has no holes');
         try {
           const decided = decide(drafts.get(queued.runId) ?? this.#runs.get(queued.runId), queued.command, this.now());
-          bytes += decided.events.reduce((sum, event) => sum + Event.encode(event).finish().length, 0);
+          const more = decided.events.reduce((sum, event) => sum + Event.encode(event).finish().length, 0);
+          // What would outgrow the message opens the next one; a fact that is larger by itself goes alone.
+          if (events.length > 0 && bytes + more > GROUP_BYTES_WANTED) break;
+          bytes += more;
           drafts.set(queued.runId, decided.state);
           events.push(...decided.events);
           taken.push({ queued, events: decided.events.length });
@@ -167,15 +170,14 @@ export class Leader {
   #schedule(run: RunState, before: RunState | undefined): void {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
-      return [state.phase, state.iteration, state.stage, state.try, current?.quarantined.size, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp].join('/');
     };
-    if (before !== undefined && key(before) === key(run)) return;
+    // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
+    const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;
+    if (before !== undefined && sameQuarantined && key(before) === key(run)) return;
     if (isEnded(run.phase)) this.scheduler.setTasks(run.runId, run.recipe.weight, []);
-    else if (run.phase === 'paused') {
-      // What is under way may finish; nothing new is granted.
-      const leased = new Set(this.scheduler.tasksOf(run.runId).filter((each) => each.leases.length > 0).map((each) => each.task.taskId));
-      this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks({ ...run, phase: 'running' }).filter((task) => leased.has(task.taskId)));
-    } else this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks(run));
+    // Of a paused run what is under way may finish, also under a new leader; nothing new is granted.
+    else this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks({ ...run, phase: 'running' }), run.phase === 'running');
   }
 
   /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone. */

@@ -5,9 +5,9 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, type DatasetManifest, type DatasetPart, type PartName } from '../../dataset/index.ts';
+import { loadManifest, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { parseRecipe, type Recipe } from '../../recipe/index.ts';
-import type { ObjectStore } from '../../store/index.ts';
+import type { ObjectStore, PartName } from '../../store/index.ts';
 
 interface LoadedManifest {
   readonly manifest: DatasetManifest;

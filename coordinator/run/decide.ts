@@ -9,13 +9,13 @@
  *  3. Only validation decides. No field of the test split is read here.
  *  4. A run that ended takes no more facts.
  */
-import { AlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, type Recipe } from '../../recipe/index.ts';
 import { evolve } from './evolve.ts';
 import { decideGate } from './gate.ts';
-import { currentIteration, isControl, isEnded, subjects, type Phase, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isControl, isEnded, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, controlWanted, openTasks } from './tasks.ts';
 
 export type Command =
@@ -27,6 +27,11 @@ export type Command =
   | { readonly kind: 'cancel'; readonly reason: string };
 
 type Fact = NonNullable<Event['fact']>;
+
+/** Of a failure's message in the journal: enough to know it by; a native crash can print megabytes. */
+const MESSAGE_CHARS_MAX = 2_000;
+/** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
+const ATTEMPTS_FACTOR_MAX = 3;
 
 export const placeOf = (task: Task): TaskPlace => ({ taskId: task.taskId, iteration: task.iteration, stage: task.stage, subject: task.subject, try: task.try });
 
@@ -63,18 +68,21 @@ function respond(state: RunState | undefined, command: Command): Fact[] {
   switch (command.kind) {
     case 'complete': {
       mustBeOpen(state, command.task);
+      mustAnswer(command.task, command.result);
       return [{ $case: 'taskCompleted', value: { place: placeOf(command.task), workerId: command.workerId, result: command.result } }];
     }
     case 'fail': {
       mustBeOpen(state, command.task);
-      const { task, workerId, code, message, counts, fleet } = command;
+      const { task, workerId, code, counts, fleet } = command;
+      const message = command.message.slice(0, MESSAGE_CHARS_MAX);
       const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts } };
       if (!counts) return [failed];
       const workers = [...(state.failures.get(task.taskId) ?? []).map((failure) => failure.workerId), workerId];
       const distinct = new Set(workers).size;
       const { attempts } = state.recipe.tolerance;
-      // N different workers; on a fleet smaller than N there never will be so many, so N times.
-      const givenUp = distinct >= attempts || (fleet < attempts && workers.length >= attempts);
+      // N different workers; on a fleet smaller than N there never will be so many, so N times. Workers that live but
+      // take nothing (they drain, they train for hours) may leave too few others: that is not waited for without end.
+      const givenUp = distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
       return givenUp ? [failed, givingUp(task, workers.length, code, message)] : [failed];
     }
     case 'pause':
@@ -96,6 +104,28 @@ function mustBeOpen(state: RunState, task: Task): void {
   if (!isOpen(running, task)) throw new AlumnusError('LEASE_LOST', 'the task is closed: done elsewhere, quarantined or of an earlier try', { where: task.taskId });
 }
 
+/** What a result must hold for its task to be done by it: a student that was compared with nobody must not pass the gate. */
+function mustAnswer(task: Task, { result }: TaskResult): void {
+  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
+  const wanted = task.spec;
+  if (result === undefined || result.$case !== wanted?.$case) throw bad(`a ${wanted?.$case ?? 'nameless'} task can't be completed by ${result === undefined ? 'no' : `a ${result.$case}`} result`);
+  const { output, name } = outputOf(result);
+  if (output === undefined || output.sha256 === '') throw bad(`the result names no ${name}`);
+  if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
+  if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
+  if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
+}
+
+function outputOf(result: NonNullable<TaskResult['result']>): { output: ObjectRef | undefined; name: string } {
+  switch (result.$case) {
+    case 'label': return { output: result.value.tally === undefined ? undefined : result.value.labels, name: 'labels and tally' };
+    case 'select': return { output: result.value.selection, name: 'selection' };
+    case 'train': return { output: result.value.model, name: 'model' };
+    case 'evaluate': return { output: result.value.evaluation, name: 'evaluation' };
+    case 'audit': return { output: result.value.audit, name: 'audit' };
+  }
+}
+
 /** Whether this very task is still wanted. Constant time for label tasks, of which there are many. */
 export function isOpen(state: RunState, task: Task): boolean {
   if (isControl(task)) return controlWanted(state) && openTasks(state).some((open) => open.taskId === task.taskId);
@@ -110,7 +140,7 @@ export function isOpen(state: RunState, task: Task): boolean {
 /** What is done without a task that keeps failing: shards and reports are left out, a model can't be. */
 function givingUp(task: Task, times: number, code: string, message: string): Fact {
   const reason = `${times} attempts failed, the last with ${code}: ${message}`;
-  const dispensable = task.stage === Stage.LABEL || isControl(task) || task.subject === subjects.audit;
+  const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
   if (dispensable) return { $case: 'taskQuarantined', value: { place: placeOf(task), reason } };
   if (code === 'TRAINING_DIVERGED') return { $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } };
   return { $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus' } };
@@ -126,7 +156,8 @@ function consequence(state: RunState): Fact | undefined {
     case Stage.LABEL: {
       const shards = state.data.unlabeled?.shards.length ?? 0;
       const lost = current.quarantined.size;
-      if (lost > recipe.tolerance.quarantined_share * shards) {
+      // As a quotient: 29 of 50 is a share of 0.58 to the bit, while 0.58 * 50 is less than 29.
+      if (shards > 0 && lost / shards > recipe.tolerance.quarantined_share) {
         const [shard, why] = current.quarantined.entries().next().value ?? ['', ''];
         return { $case: 'runPaused', value: { by: 'alumnus', reason: `${lost} of ${shards} shards are quarantined, more than the tolerated share of ${recipe.tolerance.quarantined_share}; one is ${shard}: ${why}` } };
       }
@@ -153,8 +184,9 @@ function consequence(state: RunState): Fact | undefined {
       const evaluation = current.evaluation;
       if (evaluation === undefined || auditWanted(state)) return undefined;
       const model = current.student?.result.model;
-      const counts = evaluation.paired[0];
-      if (state.teacher === undefined || counts === undefined) return { $case: 'studentPromoted', value: { iteration, model, gate: undefined } };
+      if (state.teacher === undefined) return { $case: 'studentPromoted', value: { iteration, model, gate: undefined } };
+      const [counts] = evaluation.paired;
+      invariant(counts !== undefined, 'a student with a teacher is compared with it');
       const { promote, gate } = decideGate(counts, recipe.promotion, state.gates + 1);
       return { $case: promote ? 'studentPromoted' : 'studentRefused', value: { iteration, model, gate } };
     }

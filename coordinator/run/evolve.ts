@@ -7,7 +7,7 @@ import { invariant } from '../../proto/errors.ts';
 import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { recipeSchema } from '../../recipe/index.ts';
-import { currentIteration, isControl, subjects, type IterationState, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isControl, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -57,7 +57,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       invariant(place !== undefined, 'a quarantine names its task');
       const next = { ...state, failures: state.failures.delete(place.taskId) };
       if (isControl(place)) return { ...next, control: { ...state.control, givenUp: reason } };
-      if (place.subject === subjects.audit) return withIteration(next, { auditGivenUp: reason });
+      if (isAudit(place)) return withIteration(next, { auditGivenUp: reason });
       return withIteration(next, { quarantined: currentIteration(next).quarantined.set(place.subject, reason) });
     }
     case 'stageEntered':

@@ -4,7 +4,7 @@
  */
 import { Map as ImmutableMap } from 'immutable';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { AuditResult, EvaluateResult, LabelResult, ObjectRef, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type AuditResult, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
@@ -77,8 +77,10 @@ export interface RunState {
 /** Subjects of tasks that are not shards. */
 export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
 
-/** Whether a fact or task is about the control, which runs beside the stages. */
-export const isControl = (place: Pick<TaskPlace, 'subject'>): boolean => place.subject === subjects.control;
+/** Whether a fact or task is about the control, which runs beside the stages. A shard may have any name, this one too. */
+export const isControl = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && place.subject === subjects.control;
+
+export const isAudit = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage === Stage.EVALUATE && place.subject === subjects.audit;
 
 export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase === 'failed' || phase === 'cancelled';
 

@@ -5,9 +5,10 @@
  *
  * Invariants:
  *  1. A lease's id (term, counter) is given once.
- *  2. A worker holds at most `slots` leases, and a task that wants the device alone is the only one its worker holds.
+ *  2. A worker holds at most `slots` leases, and a task that wants the device alone is the only one its worker was granted.
  *  3. One task has at most LEASES_PER_TASK_MAX live leases, never two of one worker.
  *  4. A closed task has no lease.
+ *  5. A run that is not granted from (it is paused) keeps its tasks and leases, and is given no new lease.
  */
 import { invariant } from '../../proto/errors.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
@@ -65,6 +66,7 @@ interface QueuedTask {
 
 interface RunQueue {
   weight: number;
+  granting: boolean;
   tasks: Map<string, QueuedTask>;
   /** Tasks of the queue without a lease, in order of grant. */
   waiting: Set<string>;
@@ -91,13 +93,22 @@ export class Scheduler {
     this.#leaseMs = options.leaseMs;
   }
 
-  /** Replaces the open tasks of a run. Leases of tasks that are no longer open end; those of open ones live on. */
-  setTasks(runId: string, weight: number, tasks: readonly Task[]): void {
+  /**
+   * Replaces the open tasks of a run. Leases of tasks that are no longer open end; those of open ones live on.
+   * A run that is granted from again forgets its tasks' failures: whoever resumed it asks for another go.
+   */
+  setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true): void {
     const before = this.#runs.get(runId);
-    const queue: RunQueue = { weight, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map() };
+    const resumed = granting && before?.granting === false;
+    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map() };
     for (const task of tasks) {
       const known = before?.tasks.get(task.taskId);
       const queued: QueuedTask = known ?? { task, leases: new Set(), failures: 0, failedOn: new Set(), notBeforeMs: 0 };
+      if (resumed) {
+        queued.failures = 0;
+        queued.failedOn.clear();
+        queued.notBeforeMs = 0;
+      }
       queue.tasks.set(task.taskId, queued);
       if (queued.leases.size === 0) queue.waiting.add(task.taskId);
       else queue.leased += queued.leases.size;
@@ -151,6 +162,9 @@ export class Scheduler {
   #adopt(workerId: string, leaseId: LeaseId, taskId: string, progress: Progress | undefined, nowMs: number): boolean {
     // A lease of this very term that isn't known has expired or was closed here: that was decided, and stays.
     if (leaseId.term >= this.#term) return false;
+    // A late message may announce what its worker no longer holds, after that worker was granted other things.
+    const mine = this.#leasesOf(workerId);
+    if (mine.length >= (this.#workers.get(workerId)?.slots ?? Infinity) || mine.some((lease) => lease.taskId === taskId)) return false;
     for (const [runId, queue] of this.#runs) {
       const queued = queue.tasks.get(taskId);
       if (queued === undefined) continue;
@@ -177,12 +191,15 @@ export class Scheduler {
 
   #grantOne(workerId: string, nowMs: number): Lease | undefined {
     const worker = this.#mustWorker(workerId);
-    const mine = [...(this.#heldBy.get(workerId) ?? [])].map((key) => this.#mustLease(key));
+    const mine = this.#leasesOf(workerId);
     if (mine.length >= worker.slots || mine.some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))) return undefined;
     const sharedOnly = mine.length > 0;
     // Fair share: the run with the fewest leases for its weight first.
-    const byShare = [...this.#runs].sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight);
+    const byShare = [...this.#runs].filter(([, queue]) => queue.granting).sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight);
     for (const [runId, queue] of byShare) {
+      // A worker that is topped up shard by shard is never free for a task that wants its device alone: where such a
+      // task's turn has come, this worker finishes what it holds first. It costs the fleet a shard's time at most.
+      if (sharedOnly && this.#turnIsOfDeviceAlone(queue, worker, nowMs)) return undefined;
       const queued = this.#pickWaiting(queue, worker, sharedOnly, nowMs) ?? this.#pickStraggler(queue, worker, sharedOnly, nowMs);
       if (queued === undefined) continue;
       this.#counter += 1;
@@ -193,6 +210,22 @@ export class Scheduler {
     return undefined;
   }
 
+  /** Whether the first task of the queue that this worker could take, were it free, wants the device alone. */
+  #turnIsOfDeviceAlone(queue: RunQueue, worker: WorkerState, nowMs: number): boolean {
+    for (const taskId of queue.waiting) {
+      const queued = queue.tasks.get(taskId);
+      if (queued !== undefined && this.#mayTake(queued, worker, nowMs)) return wantsDeviceAlone(queued.task);
+    }
+    return false;
+  }
+
+  #mayTake(queued: QueuedTask, worker: WorkerState, nowMs: number): boolean {
+    if (queued.notBeforeMs > nowMs) return false;
+    // A task that failed here goes elsewhere while there is an elsewhere: a live worker that isn't shut away with a
+    // training, which may take hours.
+    return !(queued.failedOn.has(worker.workerId) && [...this.#workers.values()].some((other) => this.#isLive(other, nowMs) && !queued.failedOn.has(other.workerId) && !this.#leasesOf(other.workerId).some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))));
+  }
+
   #pickWaiting(queue: RunQueue, worker: WorkerState, sharedOnly: boolean, nowMs: number): QueuedTask | undefined {
     let best: QueuedTask | undefined;
     let bestScore = -1;
@@ -200,9 +233,7 @@ export class Scheduler {
     for (const taskId of queue.waiting) {
       const queued = queue.tasks.get(taskId);
       invariant(queued !== undefined, 'a waiting task is in its queue');
-      if (queued.notBeforeMs > nowMs || (sharedOnly && wantsDeviceAlone(queued.task))) continue;
-      // A task that failed here goes elsewhere while there is an elsewhere.
-      if (queued.failedOn.has(worker.workerId) && [...this.#workers.values()].some((other) => this.#isLive(other, nowMs) && !queued.failedOn.has(other.workerId))) continue;
+      if ((sharedOnly && wantsDeviceAlone(queued.task)) || !this.#mayTake(queued, worker, nowMs)) continue;
       const score = queued.task.affinity.reduce((sum, digest) => sum + (worker.holds.has(digest) ? 1 : 0), 0);
       if (score > bestScore) {
         best = queued;
@@ -216,7 +247,7 @@ export class Scheduler {
 
   #pickStraggler(queue: RunQueue, worker: WorkerState, sharedOnly: boolean, nowMs: number): QueuedTask | undefined {
     for (const queued of queue.tasks.values()) {
-      if (queued.leases.size === 0 || queued.leases.size >= LEASES_PER_TASK_MAX || (sharedOnly && wantsDeviceAlone(queued.task))) continue;
+      if (queued.leases.size === 0 || queued.leases.size >= LEASES_PER_TASK_MAX || (sharedOnly && wantsDeviceAlone(queued.task)) || !this.#mayTake(queued, worker, nowMs)) continue;
       const durations = queue.durations.get(stageKey(queued.task)) ?? [];
       if (durations.length < STRAGGLER_SAMPLES_MIN) continue;
       const median = [...durations].sort((a, b) => a - b)[durations.length >> 1] ?? 0;
@@ -271,7 +302,7 @@ export class Scheduler {
   }
 
   workers(): { worker: WorkerState; leases: LiveLease[] }[] {
-    return [...this.#workers.values()].map((worker) => ({ worker, leases: [...(this.#heldBy.get(worker.workerId) ?? [])].map((key) => this.#mustLease(key)) }));
+    return [...this.#workers.values()].map((worker) => ({ worker, leases: this.#leasesOf(worker.workerId) }));
   }
 
   /** Workers heard of within two leases' time. */
@@ -310,6 +341,10 @@ export class Scheduler {
     if (lease === undefined) return;
     this.#leases.delete(key);
     this.#heldBy.get(lease.workerId)?.delete(key);
+  }
+
+  #leasesOf(workerId: string): LiveLease[] {
+    return [...(this.#heldBy.get(workerId) ?? [])].map((key) => this.#mustLease(key));
   }
 
   #mustLease(key: string): LiveLease {

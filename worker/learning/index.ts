@@ -8,5 +8,6 @@ export { createPredictor } from './predict.ts';
 export type { Predictor } from './predict.ts';
 export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
+export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
 export type { Architecture, Batch, ImageShape, InputNoise, ModelChoice, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings } from './types.ts';

@@ -1,0 +1,35 @@
+/** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
+import { AlumnusError } from '../../proto/errors.ts';
+import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { ImageShape } from '../../dataset/index.ts';
+import type { ObjectStore } from '../../store/index.ts';
+
+export interface TaskContext {
+  readonly task: Task;
+  readonly store: ObjectStore;
+  readonly cacheFolder: string;
+  readonly signal: AbortSignal;
+  progress(progress: Progress): void;
+  /** Runs `work` when the device is free; only there may TensorFlow be used. */
+  onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
+}
+
+/** What every output says about itself, so that a bucket without a journal can still be read. */
+export const aboutOf = ({ task }: TaskContext): Record<string, string> => ({
+  'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.task': task.taskId,
+});
+
+export function required<Value>(value: Value | undefined, name: string): Value {
+  if (value === undefined) throw new AlumnusError('USAGE', `the task's specification lacks ${name}`);
+  return value;
+}
+
+export function shapeOf(image: ImageSpec | undefined): ImageShape {
+  const { height, width, channels } = required(image, 'image');
+  if (channels !== 1 && channels !== 3) throw new AlumnusError('USAGE', `images have 1 or 3 channels, not ${channels}`, { where: 'image' });
+  return { height, width, channels };
+}
+
+export const putJson = async (context: TaskContext, json: string): Promise<ObjectRef> =>
+  context.store.putAddressed(context.task.outputPrefix, Buffer.from(json), { extension: '.json', metadata: aboutOf(context) });

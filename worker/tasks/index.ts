@@ -1,0 +1,27 @@
+/** The public door of `worker/tasks`: one file a kind of task, and the table that finds it. */
+import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { audit } from './audit.ts';
+import { required, type TaskContext } from './context.ts';
+import { evaluate } from './evaluate.ts';
+import { label } from './label.ts';
+import { select } from './select.ts';
+import { train } from './train.ts';
+
+export type { TaskContext } from './context.ts';
+
+/** @throws AlumnusError with the code that the attempt failed with. */
+export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {
+  const spec = required(context.task.spec, 'spec');
+  switch (spec.$case) {
+    case 'label':
+      return { $case: 'label', value: await label(context, spec.value) };
+    case 'select':
+      return { $case: 'select', value: await select(context, spec.value) };
+    case 'train':
+      return { $case: 'train', value: await train(context, spec.value) };
+    case 'evaluate':
+      return { $case: 'evaluate', value: await evaluate(context, spec.value) };
+    case 'audit':
+      return { $case: 'audit', value: await audit(context, spec.value) };
+  }
+}

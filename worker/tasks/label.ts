@@ -1,0 +1,22 @@
+/** label: a teacher's soft labels for one shard. Clean input, EMA weights, dropout and stochastic depth off: the predictor has no other way. */
+import type { LabelResult, LabelSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { decodedShard, encodeTally, labelsOf, tallyOf, writeLabelTable } from '../data/index.ts';
+import { aboutOf, required, type TaskContext } from './context.ts';
+import { predictorOf, readModel } from './model.ts';
+
+export async function label(context: TaskContext, spec: LabelSpec): Promise<LabelResult> {
+  const { store, task, cacheFolder } = context;
+  const [teacher, shard] = [required(spec.teacher, 'teacher'), required(spec.shard, 'shard')];
+  const { architecture } = await readModel(store, teacher);
+  const { height, width, channels } = architecture.input;
+  // Read before the device is asked for: this shard loads while the one before is labeled.
+  const { keys, images } = await decodedShard(store, shard, { height, width, channels: channels === 1 ? 1 : 3 }, cacheFolder);
+  const startMs = performance.now();
+  const logProbabilities = await context.onDevice(async () => (await predictorOf(store, teacher, spec.batchSize)).logProbabilities(images, keys.length));
+  const labels = labelsOf(keys, logProbabilities, architecture.classes);
+  const about = { ...aboutOf(context), 'alumnus.shard': shard.name, 'alumnus.teacher': teacher.sha256 };
+  const table = await store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about });
+  const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, architecture.classes)), { extension: '.json', metadata: about });
+  context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
+  return { labels: table, tally, samples: keys.length };
+}
