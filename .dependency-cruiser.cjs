@@ -24,7 +24,7 @@ module.exports = {
       to: { path: programs, pathNot: '^$1/' },
     },
     only('proto-knows-nobody', 'proto', [], 'The wire and the error table stand alone.'),
-    only('recipe-knows-errors-only', 'recipe', ['proto/errors\\.ts'], 'A recipe is checked without anything of ours but the error table.'),
+    only('recipe-knows-proto-basics', 'recipe', ['proto/(errors|canonical)\\.ts'], 'A recipe is checked without anything of ours but the error table and canonical JSON.'),
     only('store-knows-proto', 'store', ['proto'], 'The store knows the wire and nobody else.'),
     only('dataset-knows-store-and-proto', 'dataset', ['store', 'proto'], 'Data sets are kept in a store and know nobody else.'),
     {

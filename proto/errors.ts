@@ -61,6 +61,7 @@ export const errorTable = {
   DATASET_TOO_SMALL: row('terminal', 'failedPrecondition', 'badData', 'Ask for fewer samples, or import more.'),
   DATASET_CLASS_EMPTY: row('terminal', 'failedPrecondition', 'badData', 'Add labeled images of that class, or take the class out of the class list.'),
   DATASET_SOURCE_UNREADABLE: row('terminal', 'invalidArgument', 'badData', 'Check the path and its layout against `alumnus dataset import --help`.'),
+  SOURCE_UNAVAILABLE: row('retryable', 'unavailable', 'environment', 'Check the network and npm\'s registry setting, or import from files that you have: `alumnus dataset import --help`.'),
   LABEL_OUT_OF_RANGE: row('terminal', 'invalidArgument', 'badData', 'Correct the label, or list the class it names.'),
   SHARD_CORRUPT: row('terminal', 'dataLoss', 'badData', 'Find all damaged shards with `alumnus dataset verify`, then import the set again under a new name.'),
   IMAGE_CORRUPT: row('terminal', 'dataLoss', 'badData', 'Replace or remove the image, then import the set again under a new name.'),

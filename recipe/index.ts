@@ -1,5 +1,5 @@
 /** The public door of `recipe`: the schema of what a user writes, reading it, and the recipes that ship. */
-export { canonicalJson } from './canonical.ts';
+export { canonicalJson } from '../proto/canonical.ts';
 export { models, type ModelOption } from './models.ts';
 export { checkRecipe, parseRecipe, printProblem, type RecipeProblem } from './parse.ts';
 export { modelOfIteration, modelOptions, recipeJsonSchema, recipeSchema, type ModelChoice, type Noise, type Recipe, type RecipeInput, type Training } from './schema.ts';

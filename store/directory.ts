@@ -13,7 +13,7 @@ import { randomUUID } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
-import { canonicalJson } from './canonical.ts';
+import { canonicalJson } from '../proto/canonical.ts';
 import { sha256, sha256Stream } from './digest.ts';
 import { checkKey, checkPrefix } from './keys.ts';
 import type { ObjectRef, ObjectStore, PutOptions } from './object-store.ts';

@@ -4,7 +4,7 @@ import { AlumnusError } from '../proto/errors.ts';
 import { DirectoryStore } from './directory.ts';
 import type { ObjectStore } from './object-store.ts';
 
-export { canonicalJson } from './canonical.ts';
+export { canonicalJson } from '../proto/canonical.ts';
 export { sha256 } from './digest.ts';
 export { DirectoryStore, type DirectoryStoreOptions, type FileSystem } from './directory.ts';
 export { checkKey } from './keys.ts';

@@ -31,7 +31,7 @@ export function workerService(leader: Leader, storeUrl: string): WorkerServiceSe
       if (leases.length > 0) {
         if (call.cancelled) {
           // The worker is gone: nobody would do these. Not its failure.
-          await Promise.all(leases.map(({ leaseId }) => (leaseId === undefined ? undefined : leader.scheduler.release(leaseId, now(), false))));
+          for (const { leaseId } of leases) if (leaseId !== undefined) leader.scheduler.release(leaseId, now(), false);
           return { term: leader.term, leases: [] };
         }
         leader.touch();

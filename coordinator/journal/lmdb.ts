@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import { EventGroup, type Event } from '../../proto/gen/alumnus/v1/events.ts';
+import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './index.ts';
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
@@ -73,11 +73,10 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
   const { term } = taken;
 
   const lastOf = (): number => {
-    for (const { value } of groups.getRange({ reverse: true, limit: 1 })) {
-      const group = decodeGroup(value, folder);
-      return group.firstSequence + group.events.length - 1;
-    }
-    return 0;
+    const [last] = [...groups.getRange({ reverse: true, limit: 1 })];
+    if (last === undefined) return 0;
+    const group = decodeGroup(last.value, folder);
+    return group.firstSequence + group.events.length - 1;
   };
   let lastSequence = lastOf();
 
@@ -111,7 +110,6 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
       lastSequence = expectedSequence + events.length;
       return lastSequence;
     },
-    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is that of engines across a network
     async *read(sequence) {
       let expected: number | undefined;
       for (const { key, value } of groups.getRange({})) {

@@ -158,7 +158,7 @@ function consequence(state: RunState): Fact | undefined {
       const lost = current.quarantined.size;
       // As a quotient: 29 of 50 is a share of 0.58 to the bit, while 0.58 * 50 is less than 29.
       if (shards > 0 && lost / shards > recipe.tolerance.quarantined_share) {
-        const [shard, why] = current.quarantined.entries().next().value ?? ['', ''];
+        const [shard = '', why = ''] = [...current.quarantined.entries()][0] ?? [];
         return { $case: 'runPaused', value: { by: 'alumnus', reason: `${lost} of ${shards} shards are quarantined, more than the tolerated share of ${recipe.tolerance.quarantined_share}; one is ${shard}: ${why}` } };
       }
       return current.labels.size + lost === shards ? enter(Stage.SELECT) : undefined;

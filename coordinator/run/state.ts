@@ -2,7 +2,7 @@
  * What is known of a run: the fold of its facts, and nothing that those do not hold. Leases, progress and workers live
  * in the scheduler; what a coordinator shows of a run is put together from both in `api`.
  */
-import { Map as ImmutableMap } from 'immutable';
+import type { Map as ImmutableMap } from 'immutable';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type AuditResult, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';

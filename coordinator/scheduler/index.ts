@@ -100,7 +100,7 @@ export class Scheduler {
   setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true): void {
     const before = this.#runs.get(runId);
     const resumed = granting && before?.granting === false;
-    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map() };
+    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map<string, number[]>() };
     for (const task of tasks) {
       const known = before?.tasks.get(task.taskId);
       const queued: QueuedTask = known ?? { task, leases: new Set(), failures: 0, failedOn: new Set(), notBeforeMs: 0 };

@@ -1,11 +1,17 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { build, buildReady } from '../../../deploy/setup/compile.mjs';
 import { generateProtocol, protocolReady } from '../../../deploy/setup/protocol.mjs';
 import { checkout, write } from './checkout.ts';
 
 const noChild = (): void => undefined;
+
+// What is in progress is said on stderr, which is not looked at here.
+beforeEach(() => {
+  vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  return () => void vi.restoreAllMocks();
+});
 
 describe('the build', () => {
   it('is current until a source changes, and leaves no output of a source that is gone', async () => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { withLock } from '../../../deploy/setup/lock.mjs';
 import { processStart } from '../../../deploy/setup/process.mjs';
 import { root, temporaryFolder } from './checkout.ts';
@@ -25,6 +25,12 @@ async function holder(subject: string, record: string, body = ''): Promise<Child
 const turns = async (): Promise<void> => {
   await new Promise((resolve) => setTimeout(resolve, 300));
 };
+
+// What is in progress is said on stderr, which is not looked at here.
+beforeEach(() => {
+  vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  return () => void vi.restoreAllMocks();
+});
 
 describe('the lock', () => {
   it('is held by one at a time, in this process too', async () => {
