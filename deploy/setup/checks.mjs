@@ -29,7 +29,9 @@ export function closingLine({ passed, failed, skipped }) {
 async function check(root, name, command, args, env) {
   process.stderr.write(`\n── ${name}\n`);
   const startMs = performance.now();
-  const { code } = await run(command, args, { cwd: root, env, inherit: true });
+  // Colors are for a terminal, not for a log (tools turn them on when they see CI).
+  const plain = process.stdout.isTTY ? {} : { NO_COLOR: '1', FORCE_COLOR: undefined };
+  const { code } = await run(command, args, { cwd: root, env: { ...(env ?? process.env), ...plain }, inherit: true });
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   process.stderr.write(`── ${name}: ${code === 0 ? 'passed' : 'failed'} in ${seconds} s\n`);
   return code;

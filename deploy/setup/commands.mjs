@@ -1,5 +1,5 @@
 /**
- * The commands of the repository (see docs/contributing.md). Each sets up what it needs first, and finds out in
+ * The commands of the repository, by name. Each sets up what it needs first, and finds out in
  * milliseconds when nothing is to be done. Set-up writes to stderr only; a command's stdout is its own.
  */
 import fs from 'node:fs';
