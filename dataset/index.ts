@@ -1,6 +1,12 @@
-/** The public door of `dataset`: immutable sets of images in shards, with their labels beside them. */
+/** The public door of `dataset`: immutable sets of images in shards, their labels beside them, and how they come to be. */
 export { conformImage, decodeImage, encodePng, imageExtension, type ImageExtension } from './images.ts';
+export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
+export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
 export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
 export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts';
+export { openSource, sourceKinds, type SourceFiles, type SourceKind } from './sources/index.ts';
+export type { Source, SourceSample } from './sources/source.ts';
+export type { SplitRequest } from './split.ts';
 export { readLabels, readOrigins, type Labels } from './tables.ts';
+export { verifyDataset, type DatasetProblem } from './verify.ts';
