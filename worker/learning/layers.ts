@@ -21,8 +21,10 @@ export interface ParameterSpec {
 }
 
 export interface Layers<T> {
-  /** Square convolution with zero padding to the same size (divided by `stride`). */
-  convolution(x: T, name: string, options: { filters: number; size: number; stride?: number; bias: boolean }): T;
+  /** Square convolution with zero padding to the same size (divided by `stride`), without bias. */
+  convolution(x: T, name: string, options: { filters: number; size: number; stride?: number }): T;
+  /** One number a channel, added. */
+  bias(x: T, name: string): T;
   /** Fully connected; `logits` starts it with smaller weights, because no rectifier follows. */
   dense(x: T, name: string, options: { units: number; logits?: boolean }): T;
   batchNormalization(x: T, name: string): T;
@@ -72,11 +74,14 @@ export function declaringLayers(): { layers: Layers<SampleShape>; parameters: Pa
     return [x[0]!, x[1]!, x[2]!];
   };
   const layers: Layers<SampleShape> = {
-    convolution(x, name, { filters, size, stride = 1, bias }) {
+    convolution(x, name, { filters, size, stride = 1 }) {
       const [height, width, channels] = spatial(x);
       add(kernelName(name), [size, size, channels, filters], normal(size * size * channels, 2), 'weight');
-      if (bias) add(biasName(name), [filters], constant(0), 'bias');
       return [Math.ceil(height / stride), Math.ceil(width / stride), filters];
+    },
+    bias(x, name) {
+      add(biasName(name), [x.at(-1)!], constant(0), 'bias');
+      return x;
     },
     dense(x, name, { units, logits = false }) {
       invariant(x.length === 1, 'a dense layer takes [features]');
@@ -118,10 +123,8 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
     return found;
   };
   return {
-    convolution(x, name, { stride = 1, bias }) {
-      const y = tf.conv2d(x as Tensor4D, weight(kernelName(name)) as Tensor4D, stride, 'same');
-      return bias ? tf.add(y, weight(biasName(name))) : y;
-    },
+    convolution: (x, name, { stride = 1 }) => tf.conv2d(x as Tensor4D, weight(kernelName(name)) as Tensor4D, stride, 'same'),
+    bias: (x, name) => tf.add(x, weight(biasName(name))),
     dense: (x, name) => tf.add(tf.matMul(x, weight(kernelName(name))), weight(biasName(name))),
     relu: x => tf.relu(x),
     maxPool: x => tf.maxPool(x as Tensor4D, 2, 2, 'valid'),

@@ -15,7 +15,8 @@ export const cnn: Model = {
   build(layers, images, options, classes) {
     let x = images;
     for (const [name, filters] of [['convolution_1', options['width']!], ['convolution_2', 2 * options['width']!]] as const) {
-      x = layers.maxPool(layers.relu(layers.convolution(x, name, { filters, size: 3, bias: true })));
+      // Pooled before bias and rectifier: the same values to the bit, a quarter of the work.
+      x = layers.relu(layers.bias(layers.maxPool(layers.convolution(x, name, { filters, size: 3 })), name));
     }
     x = layers.dropout(layers.flatten(x), 'features', options['dropout_features']!);
     x = layers.relu(layers.dense(x, 'hidden', { units: options['dense']! }));

@@ -18,9 +18,9 @@ function block<T>(layers: Layers<T>, x: T, name: string, filters: number, stride
   const activated = layers.relu(layers.batchNormalization(x, `${name}/normalization_1`));
   // Where the shape changes, the shortcut is a projection of the activated input.
   const same = stride === 1 && layers.channels(x) === filters;
-  const shortcut = same ? x : layers.convolution(activated, `${name}/projection`, { filters, size: 1, stride, bias: false });
-  const first = layers.convolution(activated, `${name}/convolution_1`, { filters, size: 3, stride, bias: false });
-  const second = layers.convolution(layers.relu(layers.batchNormalization(first, `${name}/normalization_2`)), `${name}/convolution_2`, { filters, size: 3, bias: false });
+  const shortcut = same ? x : layers.convolution(activated, `${name}/projection`, { filters, size: 1, stride });
+  const first = layers.convolution(activated, `${name}/convolution_1`, { filters, size: 3, stride });
+  const second = layers.convolution(layers.relu(layers.batchNormalization(first, `${name}/normalization_2`)), `${name}/convolution_2`, { filters, size: 3 });
   // Only an identity shortcut may lose its branch, as in the published EfficientNet.
   return layers.residual(shortcut, second, name, same ? survival : 1);
 }
@@ -35,7 +35,7 @@ export const residual: Model = {
   },
   build(layers, images, options, classes) {
     const blocks = options['blocks']!;
-    let x = layers.convolution(images, 'stem', { filters: options['width']!, size: 3, bias: false });
+    let x = layers.convolution(images, 'stem', { filters: options['width']!, size: 3 });
     for (let stage = 0; stage < stages; stage++) {
       for (let index = 0; index < blocks; index++) {
         const survival = survivalProbability(stage * blocks + index + 1, stages * blocks, options['survival']!);
