@@ -1,0 +1,56 @@
+/**
+ * How a command is declared: every one has a summary, at least one example, and an action that gets the context and
+ * answers with its exit code or nothing. Heavy parts are imported by the action, so that help and errors come at once.
+ */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Context } from './context.ts';
+import { DEFAULT_ADDRESS } from './home.ts';
+
+export interface CommandText {
+  readonly summary: string;
+  /** Paragraphs after the summary, in --help only. */
+  readonly description?: string;
+  readonly examples: readonly [string, ...string[]];
+}
+
+export function declare(parent: Command, usage: string, text: CommandText): Command {
+  return parent
+    .command(usage)
+    .summary(text.summary)
+    .description(text.description === undefined ? `${text.summary}.` : `${text.summary}.\n\n${text.description}`)
+    .addHelpText('after', `\n${text.examples.length === 1 ? 'Example' : 'Examples'}:\n${text.examples.map((example) => `  ${example}`).join('\n')}`);
+}
+
+/** A group of commands: shows its help when no command is named. */
+export function declareGroup(parent: Command, name: string, text: CommandText): Command {
+  return declare(parent, name, text);
+}
+
+/** Binds an action to the context; what it answers becomes the exit code. */
+export function action<Arguments extends unknown[]>(command: Command, context: Context, body: (...values: Arguments) => Promise<number | void>): Command {
+  return command.action(async (...values: unknown[]) => {
+    const code = await body(...(values as Arguments));
+    if (typeof code === 'number') context.exitCode = code;
+  });
+}
+
+export const addressOption = (): Option => new Option('--address <host:port>', `the coordinator (ALUMNUS_ADDRESS; ${DEFAULT_ADDRESS})`);
+export const outputOption = (): Option => new Option('-o, --output <form>', 'table, json, jsonl, yaml or name').default('table');
+export const homeOption = (): Option => new Option('--home <folder>', 'where everything is kept (ALUMNUS_HOME; ~/.local/share/alumnus)');
+export const storeOption = (): Option => new Option('--store <url>', 'the object store (ALUMNUS_STORE; the one in the home folder)');
+
+export interface AddressFlag {
+  address?: string;
+}
+export interface OutputFlag {
+  output: string;
+}
+
+/** A whole number within bounds, as an argument's parser. */
+export const wholeNumber = (min: number, max = Number.MAX_SAFE_INTEGER) => (text: string): number => {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min || value > max) {
+    throw new InvalidArgumentError(max === Number.MAX_SAFE_INTEGER ? `A whole number from ${min} on is expected.` : `A whole number from ${min} to ${max} is expected.`);
+  }
+  return value;
+};

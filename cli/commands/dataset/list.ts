@@ -1,0 +1,32 @@
+/** `alumnus dataset list`. */
+import type { Command } from 'commander';
+import { action, declare, homeOption, outputOption, storeOption, type OutputFlag } from '../../command.ts';
+import type { DatasetSummary } from '../../../dataset/index.ts';
+import type { Context } from '../../context.ts';
+import { storeUrl } from '../../home.ts';
+
+export function addDatasetList(group: Command, context: Context): void {
+  const command = declare(group, 'list', {
+    summary: 'List the datasets of the store',
+    examples: ['alumnus dataset list', 'alumnus dataset list --home ~/.local/share/alumnus/demo -o name'],
+  }).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
+  action(command, context, async (flags: OutputFlag & { home?: string; store?: string }) => {
+    const [{ inspectDataset, listDatasets }, { openStore }, { outputForm, printListing }, { integer }] = await Promise.all([
+      import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../format.ts'),
+    ]);
+    const form = outputForm(flags.output);
+    const store = await openStore(storeUrl(context.env, flags));
+    const rows = [];
+    for (const name of await listDatasets(store)) rows.push(await inspectDataset(store, name));
+    const count = (row: DatasetSummary, part: string): string => integer(row.parts.find((each) => each.part === part)?.samples ?? 0);
+    await printListing(context, form, {
+      kind: 'Dataset', rows, name: (row) => row.name,
+      head: ['dataset', 'labeled', 'unlabeled', 'validation', 'test', 'classes', 'image', 'manifest'],
+      cells: (row) => [
+        row.name, count(row, 'labeled'), count(row, 'unlabeled'), count(row, 'validation'), count(row, 'test'),
+        integer(row.classes.length), `${row.image.height}x${row.image.width}x${row.image.channels}`, row.digest.slice(0, 12),
+      ],
+      empty: 'There are no datasets in this store. Next:\n  alumnus dataset import mnist',
+    });
+  });
+}

@@ -1,0 +1,87 @@
+/** `alumnus recipe`: begin one, check one, and the schema for an editor. Needs no coordinator. */
+import { readFile, writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { AlumnusError, exitCode, toAlumnusError } from '../../proto/errors.ts';
+import { action, declare, declareGroup, outputOption, type OutputFlag } from '../command.ts';
+import type { Context } from '../context.ts';
+
+const STANDARD_INPUT = '-';
+
+/** @throws AlumnusError USAGE when the file cannot be read. */
+export async function readText(file: string): Promise<string> {
+  if (file === STANDARD_INPUT) {
+    let text = '';
+    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk);
+    return text;
+  }
+  try {
+    return await readFile(file, 'utf8');
+  } catch (thrown) {
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
+    if (code === 'ENOENT') throw new AlumnusError('USAGE', 'there is no such file', { where: file, cause: thrown });
+    if (code === 'EISDIR') throw new AlumnusError('USAGE', 'is a folder, not a recipe', { where: file, cause: thrown });
+    throw new AlumnusError('USAGE', 'the file cannot be read', { where: file, cause: thrown });
+  }
+}
+
+export function addRecipe(program: Command, context: Context): void {
+  const group = declareGroup(program, 'recipe', {
+    summary: 'Begin and check recipes',
+    description: 'A recipe is the YAML file that says what a run does: data, models, noise, labels, training, promotion.',
+    examples: ['alumnus recipe init mnist > mnist.yaml', 'alumnus recipe validate mnist.yaml'],
+  });
+
+  const validate = declare(group, 'validate <file>', {
+    summary: 'Check a recipe and name every field that is wrong',
+    description: 'Use - to read standard input.',
+    examples: ['alumnus recipe validate mnist.yaml', 'alumnus recipe init | alumnus recipe validate -'],
+  }).addOption(outputOption());
+  action(validate, context, async (file: string, flags: OutputFlag) => {
+    const [{ checkRecipe, parseRecipe, modelOfIteration }, { outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
+    const form = outputForm(flags.output);
+    if (form === 'table' || form === 'name') {
+      const recipe = parseRecipe(text, file);
+      const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => describeModel(modelOfIteration(recipe, iteration)));
+      context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${recipe.rounds} rounds, ${ladder.join(' → ')}`);
+      return exitCode.ok;
+    }
+    const { recipe, problems } = checkRecipe(text);
+    await printSingle(context, form, { kind: 'RecipeValidation', name: file, value: { file, valid: recipe !== undefined, problems, recipe }, text: () => '' });
+    return recipe === undefined ? exitCode.usage : exitCode.ok;
+  });
+
+  const init = declare(group, 'init [name]', {
+    summary: 'Write a ready recipe to begin from',
+    description: 'Ready recipes: mnist, fashion-mnist. Goes to standard output, or to a file that is not there yet.',
+    examples: ['alumnus recipe init mnist > mnist.yaml', 'alumnus recipe init fashion-mnist --out recipe.yaml'],
+  }).option('--out <file>', 'write to this file');
+  action(init, context, async (name: string | undefined, flags: { out?: string }) => {
+    const { readyRecipe, readyRecipeNames } = await import('../../recipe/index.ts');
+    const text = readyRecipe(name ?? 'mnist');
+    if (text === undefined) throw new AlumnusError('USAGE', `there is no ready recipe "${name}"; there are ${readyRecipeNames.join(', ')}`);
+    if (flags.out === undefined) return context.out.write(text);
+    try {
+      await writeFile(flags.out, text, { flag: 'wx' });
+    } catch (thrown) {
+      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EEXIST') throw new AlumnusError('USAGE', 'is there already and is not overwritten', { where: flags.out, cause: thrown });
+      throw toAlumnusError(thrown, flags.out);
+    }
+    context.note(`Wrote ${flags.out}. Next:\n  alumnus recipe validate ${flags.out}\n  alumnus run submit ${flags.out} --watch`);
+  });
+
+  const schema = declare(group, 'schema', {
+    summary: 'Print the JSON Schema of recipes, for editors',
+    description: 'An editor with a YAML language server uses it when the first line of a recipe reads: # yaml-language-server: $schema=recipe.schema.json',
+    examples: ['alumnus recipe schema > recipe.schema.json'],
+  });
+  action(schema, context, async () => {
+    const { recipeJsonSchema } = await import('../../recipe/index.ts');
+    context.print(JSON.stringify(recipeJsonSchema(), null, 2));
+  });
+}
+
+/** As the coordinator labels a model: `cnn width=16`. */
+function describeModel(choice: Readonly<Record<string, unknown>>): string {
+  const options = Object.entries(choice).filter(([key]) => key !== 'model').map(([key, value]) => `${key}=${String(value)}`);
+  return [String(choice['model']), ...options].join(' ');
+}

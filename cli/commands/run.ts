@@ -1,0 +1,25 @@
+/** `alumnus run`: submit a recipe and follow what becomes of it. */
+import type { Command } from 'commander';
+import { declareGroup } from '../command.ts';
+import type { Context } from '../context.ts';
+import { addRunCommands } from './run/steer.ts';
+import { addRunDescribe } from './run/describe.ts';
+import { addRunList } from './run/list.ts';
+import { addRunReport } from './run/report.ts';
+import { addRunSubmit } from './run/submit.ts';
+import { addRunWait } from './run/wait.ts';
+import { addRunWatch } from './run/watch.ts';
+
+export function addRun(program: Command, context: Context): void {
+  const group = declareGroup(program, 'run', {
+    summary: 'Submit runs, follow and steer them',
+    examples: ['alumnus run submit mnist.yaml --watch', 'alumnus run list'],
+  });
+  addRunSubmit(group, context);
+  addRunList(group, context);
+  addRunDescribe(group, context);
+  addRunWatch(group, context);
+  addRunWait(group, context);
+  addRunReport(group, context);
+  addRunCommands(group, context);
+}

@@ -1,0 +1,37 @@
+/** `alumnus run list`: all runs the coordinator knows, the newest first. */
+import type { Command } from 'commander';
+import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import type { Context } from '../../context.ts';
+import { coordinatorAddress } from '../../home.ts';
+
+export function addRunList(group: Command, context: Context): void {
+  const command = declare(group, 'list', {
+    summary: 'List the runs',
+    examples: ['alumnus run list', 'alumnus run list -o name', 'alumnus run list -o json | jq -r \'.items[] | select(.state == "failed").runId\''],
+  }).addOption(addressOption()).addOption(outputOption());
+  action(command, context, async (flags: AddressFlag & OutputFlag) => {
+    const [{ withOperator }, { outputForm, printListing, stageName }, { duration, instant, none, percent }] = await Promise.all([
+      import('../../client.ts'), import('../../output.ts'), import('../../format.ts'),
+    ]);
+    const form = outputForm(flags.output);
+    const address = coordinatorAddress(context.env, flags.address);
+    const { runs } = await withOperator(address, (operator) => operator.runs());
+    const now = Date.now();
+    await printListing(context, form, {
+      kind: 'Run',
+      rows: [...runs].sort((a, b) => b.submittedAtMs - a.submittedAtMs),
+      name: (run) => run.runId,
+      head: ['run', 'state', 'iteration', 'stage', 'teacher', 'submitted', 'took'],
+      cells: (run) => [
+        run.runId,
+        run.state,
+        `${run.iteration} of ${run.rounds}`,
+        run.state === 'running' || run.state === 'paused' ? stageName(run.stage) || none : none,
+        run.teacherValidation !== undefined && run.teacherValidation.total > 0 ? percent(run.teacherValidation.correct / run.teacherValidation.total) : none,
+        instant(run.submittedAtMs),
+        duration((run.endedAtMs || now) - run.submittedAtMs),
+      ],
+      empty: 'There are no runs yet. Next:\n  alumnus run submit FILE',
+    });
+  });
+}

@@ -1,0 +1,40 @@
+/** `alumnus run pause`, `resume`, `cancel`: one call each, and the state that follows. */
+import type { Command } from 'commander';
+import type { Operator } from '../../client.ts';
+import { action, addressOption, declare, outputOption, type AddressFlag, type CommandText, type OutputFlag } from '../../command.ts';
+import type { Context } from '../../context.ts';
+import { coordinatorAddress } from '../../home.ts';
+
+interface Flags extends AddressFlag, OutputFlag {
+  reason?: string;
+}
+
+type Verb = 'pause' | 'resume' | 'cancel';
+
+const texts: Readonly<Record<Verb, CommandText & { readonly done: string }>> = {
+  pause: {
+    summary: 'Pause a run: what is in work is finished, nothing more is begun',
+    examples: ['alumnus run pause mnist-4f2a --reason "the fleet is needed elsewhere"'],
+    done: 'is paused',
+  },
+  resume: { summary: 'Let a paused run go on', examples: ['alumnus run resume mnist-4f2a'], done: 'goes on' },
+  cancel: {
+    summary: 'End a run for good; what it made stays in the store',
+    examples: ['alumnus run cancel mnist-4f2a --reason "wrong dataset"'],
+    done: 'is cancelled',
+  },
+};
+
+export function addRunCommands(group: Command, context: Context): void {
+  for (const verb of ['pause', 'resume', 'cancel'] as const) {
+    const { done, ...text } = texts[verb];
+    const command = declare(group, `${verb} <run>`, text).option('--reason <text>', 'why; kept with the run').addOption(addressOption()).addOption(outputOption());
+    action(command, context, async (runId: string, flags: Flags) => {
+      const [{ withOperator }, { outputForm, printSingle }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
+      const form = outputForm(flags.output);
+      const call = (operator: Operator) => operator[verb](runId, flags.reason ?? '');
+      const view = await withOperator(coordinatorAddress(context.env, flags.address), call);
+      await printSingle(context, form, { kind: 'RunSummary', name: runId, value: view.summary ?? { runId }, text: () => `Run ${runId} ${done}.` });
+    });
+  }
+}

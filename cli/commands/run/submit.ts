@@ -1,0 +1,39 @@
+/** `alumnus run submit`: hands a recipe to the coordinator. */
+import type { Command } from 'commander';
+import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import type { Context } from '../../context.ts';
+import { coordinatorAddress } from '../../home.ts';
+import { readText } from '../recipe.ts';
+
+interface Flags extends AddressFlag, OutputFlag {
+  watch?: true;
+  runId?: string;
+}
+
+export function addRunSubmit(group: Command, context: Context): void {
+  const command = declare(group, 'submit <file>', {
+    summary: 'Submit a recipe; the coordinator runs it',
+    description: 'The recipe is checked here first. Use - to read standard input. What the run needs is fixed now: later changes of the file or of a dataset\'s name do not reach it.',
+    examples: ['alumnus run submit mnist.yaml', 'alumnus run submit mnist.yaml --watch', 'alumnus run wait "$(alumnus run submit mnist.yaml -o name)"'],
+  }).option('--watch', 'follow the run to its end').option('--run-id <id>', 'its name, instead of the recipe\'s with a random suffix').addOption(addressOption()).addOption(outputOption());
+  action(command, context, async (file: string, flags: Flags) => {
+    const [{ parseRecipe }, { withOperator }, { outputForm, printSingle }, text] = await Promise.all([
+      import('../../../recipe/index.ts'), import('../../client.ts'), import('../../output.ts'), readText(file),
+    ]);
+    const form = outputForm(flags.output);
+    const address = coordinatorAddress(context.env, flags.address);
+    parseRecipe(text, file);
+    return withOperator(address, async (operator) => {
+      const { runId } = await operator.submit(text, flags.runId ?? '');
+      if (flags.watch) {
+        context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
+        const { watchToEnd } = await import('./watch.ts');
+        return watchToEnd(context, operator, runId, form);
+      }
+      await printSingle(context, form, { kind: 'RunSubmitted', name: runId, value: { runId, address }, text: () => `Submitted run ${runId}.` });
+      const at = flags.address === undefined ? '' : ` --address ${flags.address}`;
+      context.note(`Next:\n  alumnus run watch ${runId}${at}\n  alumnus run report ${runId}${at}\n  alumnus run cancel ${runId}${at}`);
+      return undefined;
+    });
+  });
+}

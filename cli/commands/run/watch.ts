@@ -1,0 +1,39 @@
+/** `alumnus run watch`: live progress to the end, then the table. */
+import type { Command } from 'commander';
+import { AlumnusError } from '../../../proto/errors.ts';
+import type { Operator } from '../../client.ts';
+import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import type { Context } from '../../context.ts';
+import { coordinatorAddress } from '../../home.ts';
+import type { OutputForm } from '../../output.ts';
+
+export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm): Promise<number> {
+  const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }] = await Promise.all([
+    import('../../progress/watch.ts'), import('../../output.ts'), import('../../summary.ts'),
+  ]);
+  // One line a view: what a program follows.
+  const stream = form === 'jsonl';
+  const view = await watchRun(context, {
+    operator, runId, signal: context.signal, quiet: stream,
+    onView: (seen) => {
+      if (stream) context.print(JSON.stringify({ apiVersion: API_VERSION, kind: 'Run', ...(machineForm(seen) as object) }));
+    },
+  });
+  if (context.signal.aborted) context.note(`Stopped watching; run ${runId} goes on. Next:\n  alumnus run watch ${runId}\n  alumnus run cancel ${runId}`);
+  else if (view === undefined) throw new AlumnusError('INTERNAL', 'the watch ended without a view', { where: runId });
+  else if (!stream) await printSingle(context, form, { kind: 'Run', name: runId, value: view, text: () => summaryText(view, context.out.columns) });
+  return codeOf(view);
+}
+
+export function addRunWatch(group: Command, context: Context): void {
+  const command = declare(group, 'watch <run>', {
+    summary: 'Follow a run to its end, then print its table',
+    description: 'Ends with 0 when the run succeeds and 1 when it fails or is cancelled. Ctrl-C stops watching, not the run. With -o jsonl, one JSON document for each change.',
+    examples: ['alumnus run watch mnist-4f2a', 'alumnus run watch mnist-4f2a -o jsonl | jq .imagesPerSecond'],
+  }).addOption(addressOption()).addOption(outputOption());
+  action(command, context, async (runId: string, flags: AddressFlag & OutputFlag) => {
+    const [{ withOperator }, { outputForm }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
+    const form = outputForm(flags.output);
+    return withOperator(coordinatorAddress(context.env, flags.address), (operator) => watchToEnd(context, operator, runId, form));
+  });
+}

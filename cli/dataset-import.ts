@@ -1,0 +1,77 @@
+/** Importing a dataset with its progress shown; what `dataset import` and `demo` share. */
+import { AlumnusError } from '../proto/errors.ts';
+import { importDataset, loadManifest, openSource, partNames, type Imported, type ImportOptions, type SourceFiles, type SourceKind } from '../dataset/index.ts';
+import { openStore, type ObjectStore } from '../store/index.ts';
+import type { Context } from './context.ts';
+import { integer, percent, plain } from './format.ts';
+import { bar } from './progress/view.ts';
+
+/** Without a terminal, the longest silence while images are read. */
+const LINE_MS = 5_000;
+const REDRAW_MS = 100;
+
+export interface SourceRequest {
+  readonly kind: SourceKind;
+  readonly files: SourceFiles;
+}
+
+/** Shows how far something that takes a while is: one line redrawn on a terminal, now and then a line elsewhere. */
+export function countedProgress(context: Context, what: string): { update: (done: number, total: number, label: string) => void; end: () => void } {
+  const { err } = context;
+  let shownAt = -Infinity;
+  let shownLabel = '';
+  return {
+    update: (done, total, label) => {
+      const now = performance.now();
+      if (label === shownLabel && now - shownAt < (err.isTerminal ? REDRAW_MS : LINE_MS)) return;
+      shownAt = now;
+      shownLabel = label;
+      const known = total > 0 && total >= done;
+      const count = known ? `${integer(done)} of ${integer(total)}` : integer(done);
+      if (!err.isTerminal) return err.write(`${what}: ${label}, ${count}\n`);
+      const drawn = bar(known ? done / total : 0);
+      err.write(`\r\u001b[K${`${what}: ${label} ${drawn.full}${drawn.empty} ${known ? percent(done / total, 0) : count}`.slice(0, Math.max(20, err.columns - 1))}`);
+    },
+    end: () => {
+      if (err.isTerminal) err.write('\r\u001b[K');
+    },
+  };
+}
+
+/** @throws AlumnusError as `importDataset`, CANCELLED when interrupted. */
+export async function runImport(context: Context, store: ObjectStore, request: SourceRequest, options: ImportOptions): Promise<Imported> {
+  const progress = countedProgress(context, `importing ${options.name}`);
+  const release = context.hold();
+  try {
+    if (request.kind === 'mnist' || request.kind === 'fashion-mnist') context.note(`importing ${options.name}: fetching the images where they are not in the cache yet`);
+    const source = await openSource(request.kind, request.files);
+    const imported = await importDataset(store, source, { ...options, signal: context.signal }, progress.update);
+    progress.end();
+    for (const note of imported.notes) context.note(`  ${plain(note)}`);
+    return imported;
+  } finally {
+    progress.end();
+    release();
+  }
+}
+
+export interface DemoDataset {
+  readonly source: 'mnist' | 'fashion-mnist';
+  readonly name: string;
+  readonly labeledPerClass: number;
+  readonly validation: number;
+  readonly seed: number;
+}
+
+/** Imports the dataset unless it is there. Its name says how it was drawn, so one that is there is the same. */
+export async function ensureDataset(context: Context, storeUrl: string, { source, name, labeledPerClass, validation, seed }: DemoDataset): Promise<void> {
+  const store = await openStore(storeUrl);
+  try {
+    await loadManifest(store, name);
+    return;
+  } catch (thrown) {
+    if (!(thrown instanceof AlumnusError && thrown.code === 'DATASET_NOT_FOUND')) throw thrown;
+  }
+  const { manifest } = await runImport(context, store, { kind: source, files: {} }, { name, labeledPerClass, validation, seed });
+  context.note(`imported ${name}: ${partNames.map((part) => `${integer(manifest.parts[part]?.samples ?? 0)} ${part}`).join(', ')}`);
+}

@@ -1,0 +1,45 @@
+/** One run in words, for `run describe`. */
+import type { RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
+import { duration, instant, integer, none, shortDigest } from './format.ts';
+import { facts, stageName, table } from './output.ts';
+import { summaryText } from './summary.ts';
+
+const part = (ref: PartRef | undefined): string =>
+  ref === undefined || ref.samples === 0 ? none : `${integer(ref.samples)} images, ${ref.dataset}, manifest ${shortDigest(ref.manifestSha256)}`;
+
+export function describeRun(view: RunView, columns: number): string {
+  const { summary, data } = view;
+  const running = summary?.state === 'running' || summary?.state === 'paused';
+  const sections = [
+    facts([
+      ['Run', summary?.runId ?? ''],
+      ['State', `${summary?.state ?? ''}${summary?.reason ? `: ${summary.reason}` : ''}`],
+      ['Iteration', `${summary?.iteration ?? 0} of ${summary?.rounds ?? 0}${running && summary !== undefined ? `, ${stageName(summary.stage)}, ${view.stageDone} of ${view.stageTotal} tasks done` : ''}`],
+      ['Submitted', instant(summary?.submittedAtMs ?? 0)],
+      ['Ended', instant(summary?.endedAtMs ?? 0)],
+      ['Took', duration(((summary?.endedAtMs || view.nowMs) ?? 0) - (summary?.submittedAtMs ?? 0))],
+      ['Time left', running && view.secondsLeft >= 0 ? `about ${duration(view.secondsLeft * 1000)}` : ''],
+      ['Labeled', part(data?.labeled)],
+      ['Unlabeled', part(data?.unlabeled)],
+      ['Validation', part(data?.validation)],
+      ['Test', part(data?.test)],
+      ['Store', view.storeUrl],
+      ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],
+    ]),
+    summaryText(view, columns),
+  ];
+  const open = view.tasks.filter((task) => task.state !== 'done');
+  if (running && open.length > 0) {
+    sections.push(table(
+      ['task', 'state', 'worker', 'progress', 'failures', 'last error'],
+      open.map((task) => [
+        `${stageName(task.task?.stage ?? 0)} ${task.task?.subject ?? ''}`, task.state, task.workerId || none,
+        task.progress !== undefined && task.progress.total > 0 ? `${integer(task.progress.done)} of ${integer(task.progress.total)} ${task.progress.unit}` : none,
+        String(task.failures), task.lastError,
+      ]),
+      [4],
+    ));
+  }
+  return sections.filter((section) => section !== '').join('\n\n');
+}

@@ -1,0 +1,126 @@
+/**
+ * The forms that a reading command answers in: a table for people; json, jsonl, yaml and name for programs. The machine
+ * forms carry `apiVersion` and `kind`, name stages and states by word, and give every figure unrounded.
+ */
+import Table from 'cli-table3';
+import { AlumnusError } from '../proto/errors.ts';
+import { Stage } from '../proto/gen/alumnus/v1/task.ts';
+import type { Context } from './context.ts';
+import { plain } from './format.ts';
+
+export const outputForms = ['table', 'json', 'jsonl', 'yaml', 'name'] as const;
+export type OutputForm = (typeof outputForms)[number];
+
+export const API_VERSION = 'alumnus/v1';
+
+/** @throws AlumnusError USAGE for a form there is none of. */
+export function outputForm(text: string): OutputForm {
+  const form = outputForms.find((known) => known === text);
+  if (form === undefined) throw new AlumnusError('USAGE', `there is no output form "${plain(text)}"; there are ${outputForms.join(', ')}`, { where: '--output' });
+  return form;
+}
+
+const stageWords: Readonly<Record<number, string>> = {
+  [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote',
+};
+
+/** The stage as the recipe and the design call it; empty before the first. */
+export const stageName = (stage: Stage): string => stageWords[stage] ?? '';
+
+/** A message of the wire as plain JSON: stages by name, oneofs by their field, embedded JSON documents unfolded. */
+export function machineForm(value: unknown, key = ''): unknown {
+  if (key === 'stage' && typeof value === 'number') return stageName(value as Stage);
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null;
+  if (Array.isArray(value)) return value.map((entry) => machineForm(entry));
+  if (typeof value !== 'object' || value === null) return value;
+  if ('$case' in value && 'value' in value) return { [String(value.$case)]: machineForm(value.value) };
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, field]): [string, unknown][] => {
+      if (field === undefined) return [];
+      if (name.endsWith('Json') && typeof field === 'string' && field !== '') return [[name.slice(0, -'Json'.length), JSON.parse(field) as unknown]];
+      return [[name, machineForm(field, name)]];
+    }),
+  );
+}
+
+export interface Listing<Row> {
+  /** The kind of one row, such as `Run`; a list of them is a `RunList`. */
+  readonly kind: string;
+  readonly rows: readonly Row[];
+  readonly name: (row: Row) => string;
+  readonly head: readonly string[];
+  readonly cells: (row: Row) => readonly string[];
+  /** Said on stderr when there are no rows: what to do next. */
+  readonly empty: string;
+}
+
+export async function printListing<Row>(context: Context, form: OutputForm, listing: Listing<Row>): Promise<void> {
+  const machine = (row: Row): object => ({ apiVersion: API_VERSION, kind: listing.kind, ...(machineForm(row) as object) });
+  const items = (): object => ({ apiVersion: API_VERSION, kind: `${listing.kind}List`, items: listing.rows.map((row) => machineForm(row)) });
+  switch (form) {
+    case 'name':
+      for (const row of listing.rows) context.print(plain(listing.name(row)));
+      return;
+    case 'jsonl':
+      for (const row of listing.rows) context.print(JSON.stringify(machine(row)));
+      return;
+    case 'json':
+      return context.print(JSON.stringify(items(), null, 2));
+    case 'yaml':
+      return context.out.write(await toYaml(items()));
+    case 'table':
+      if (listing.rows.length === 0) return context.note(listing.empty);
+      return context.print(table(listing.head, listing.rows.map((row) => listing.cells(row))));
+  }
+}
+
+export interface Single {
+  readonly kind: string;
+  readonly name: string;
+  readonly value: unknown;
+  readonly text: () => string | Promise<string>;
+}
+
+export async function printSingle(context: Context, form: OutputForm, single: Single): Promise<void> {
+  const machine = (): object => ({ apiVersion: API_VERSION, kind: single.kind, ...(machineForm(single.value) as object) });
+  switch (form) {
+    case 'name':
+      return context.print(plain(single.name));
+    case 'jsonl':
+      return context.print(JSON.stringify(machine()));
+    case 'json':
+      return context.print(JSON.stringify(machine(), null, 2));
+    case 'yaml':
+      return context.out.write(await toYaml(machine()));
+    case 'table':
+      return context.print(await single.text());
+  }
+}
+
+async function toYaml(value: object): Promise<string> {
+  const { stringify } = await import('yaml');
+  return stringify(value);
+}
+
+const NO_LINES = {
+  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '',
+  left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ',
+};
+
+/** Columns without lines; a cell may have several lines. `numeric` columns are set to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[], numeric: readonly number[] = []): string {
+  const drawn = new Table({
+    head: head.map((cell) => cell.toUpperCase()),
+    chars: NO_LINES,
+    colAligns: head.map((_, column) => (numeric.includes(column) ? 'right' : 'left')),
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+  });
+  for (const cells of rows) drawn.push(cells.map((cell) => cell.split('\n').map(plain).join('\n')));
+  return drawn.toString().split('\n').map((line) => line.trimEnd()).join('\n');
+}
+
+/** Names and values below one another, the names padded. */
+export function facts(pairs: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.filter(([, value]) => value !== '').map(([name, value]) => `${name.padEnd(width)}  ${plain(value)}`).join('\n');
+}

@@ -1,0 +1,202 @@
+/**
+ * Charts as inline SVG, in the page's own colors, so that they follow light and dark. Drawn 400 units wide: on a phone
+ * they are shown at about that many pixels, on a desk somewhat larger, and stay readable on both.
+ * Color is never the only difference: lines differ in dash or mark, and every mark has its figures as a title.
+ */
+import { integer, percent } from '../format.ts';
+import { wilson, type Proportion } from '../statistics.ts';
+import { html, type Markup } from './html.ts';
+
+const WIDTH = 400;
+const LEFT = 46;
+const RIGHT = 10;
+const TOP = 10;
+const BOTTOM = 30;
+
+const f = (value: number): string => value.toFixed(1);
+
+/** Round values from below `low` to above `high`, about `wanted` of them. */
+export function niceTicks(low: number, high: number, wanted = 5): number[] {
+  const span = high > low ? high - low : Math.abs(high) || 1;
+  const rough = span / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10) * power;
+  const ticks: number[] = [];
+  for (let index = Math.floor(low / step + 1e-9); ; index += 1) {
+    const tick = Number((index * step).toPrecision(12));
+    ticks.push(tick);
+    if (tick >= high - step * 1e-9) return ticks;
+  }
+}
+
+export interface LegendEntry {
+  readonly name: string;
+  readonly className: string;
+  readonly mark: 'circle' | 'square' | 'dash' | 'line' | 'box';
+  readonly opacity?: number;
+}
+
+export function legend(entries: readonly LegendEntry[]): Markup {
+  const swatch = (entry: LegendEntry): Markup => {
+    const opacity = entry.opacity ?? 1;
+    switch (entry.mark) {
+      case 'circle':
+        return html`<line class="stroke ${entry.className}" x1="0" y1="6" x2="22" y2="6" opacity="${opacity}"/><circle class="fill ${entry.className}" cx="11" cy="6" r="3.5" opacity="${opacity}"/>`;
+      case 'square':
+        return html`<line class="stroke ${entry.className}" x1="0" y1="6" x2="22" y2="6" stroke-dasharray="5 3"/><rect class="fill ${entry.className}" x="7.5" y="2.5" width="7" height="7"/>`;
+      case 'dash':
+        return html`<line class="stroke ${entry.className}" x1="0" y1="6" x2="22" y2="6" stroke-dasharray="2 3"/>`;
+      case 'line':
+        return html`<line class="stroke ${entry.className}" x1="0" y1="6" x2="22" y2="6" opacity="${opacity}"/>`;
+      case 'box':
+        return html`<rect class="fill ${entry.className}" x="4" y="1" width="12" height="10" opacity="${opacity}"/>`;
+    }
+  };
+  return html`<ul class="legend">${entries.map((entry) => html`<li><svg width="22" height="12" viewBox="0 0 22 12" aria-hidden="true">${swatch(entry)}</svg> ${entry.name}</li>`)}</ul>`;
+}
+
+function frame(label: string, height: number, body: Markup): Markup {
+  return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${label}">${body}</svg>`;
+}
+
+const yGrid = (ticks: readonly number[], y: (value: number) => number, name: (value: number) => string): Markup =>
+  html`${ticks.map((tick) => html`<line class="grid" x1="${LEFT}" y1="${f(y(tick))}" x2="${WIDTH - RIGHT}" y2="${f(y(tick))}"/><text class="tick" x="${LEFT - 6}" y="${f(y(tick) + 4)}" text-anchor="end">${name(tick)}</text>`)}`;
+
+export interface AccuracyPoint {
+  readonly title: string;
+  readonly validation: Proportion | undefined;
+  readonly test: Proportion | undefined;
+}
+
+const told = (what: string, value: Proportion): string => {
+  const interval = wilson(value.correct, value.total);
+  return `${what}: ${percent(value.correct / value.total, 2)} (${integer(value.correct)} of ${integer(value.total)}; 95 % interval ${percent(interval.low, 2)} to ${percent(interval.high, 2)})`;
+};
+
+/** Accuracy by iteration with 95 % Wilson intervals; the control as a level across all of it. */
+export function accuracyChart(points: readonly AccuracyPoint[], control: { name: string; value: Proportion } | undefined): Markup {
+  const height = 250;
+  const all = [...points.flatMap((point) => [point.validation, point.test]), control?.value].filter((value) => value !== undefined);
+  if (all.length === 0) return html`<p class="empty">Nothing is evaluated yet.</p>`;
+  const intervals = all.map((value) => wilson(value.correct, value.total));
+  const ticks = niceTicks(Math.min(...intervals.map((interval) => interval.low)), Math.min(1, Math.max(...intervals.map((interval) => interval.high))));
+  const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
+  const y = (value: number): number => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
+  const slot = (WIDTH - LEFT - RIGHT) / points.length;
+  const x = (index: number): number => LEFT + slot * (index + 0.5);
+  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+
+  const series = (kind: 'validation' | 'test', offset: number): Markup => {
+    const marks = points.flatMap((point, index) => {
+      const value = point[kind];
+      return value === undefined ? [] : [{ point, value, at: x(index) + offset, share: value.correct / value.total }];
+    });
+    return html`<polyline class="stroke ${kind}" points="${marks.map((mark) => `${f(mark.at)},${f(y(mark.share))}`).join(' ')}" ${kind === 'test' ? html`stroke-dasharray="6 4"` : ''}/>
+${marks.map((mark) => {
+    const interval = wilson(mark.value.correct, mark.value.total);
+    const at = f(mark.at);
+    return html`<g><title>${told(`Iteration ${mark.point.title}, ${kind}`, mark.value)}</title><line class="stroke thin ${kind}" x1="${at}" y1="${f(y(interval.low))}" x2="${at}" y2="${f(y(interval.high))}"/><line class="stroke thin ${kind}" x1="${f(mark.at - 4)}" y1="${f(y(interval.low))}" x2="${f(mark.at + 4)}" y2="${f(y(interval.low))}"/><line class="stroke thin ${kind}" x1="${f(mark.at - 4)}" y1="${f(y(interval.high))}" x2="${f(mark.at + 4)}" y2="${f(y(interval.high))}"/>${kind === 'validation' ? html`<circle class="fill ${kind}" cx="${at}" cy="${f(y(mark.share))}" r="4"/>` : html`<rect class="fill ${kind}" x="${f(mark.at - 4)}" y="${f(y(mark.share) - 4)}" width="8" height="8"/>`}</g>`;
+  })}`;
+  };
+
+  const level = control === undefined ? undefined : control.value.correct / control.value.total;
+  const band = control === undefined ? undefined : wilson(control.value.correct, control.value.total);
+  return frame('Accuracy by iteration', height, html`
+${yGrid(ticks, y, (tick) => `${(tick * 100).toFixed(digits)} %`)}
+${control !== undefined && level !== undefined && band !== undefined && html`<g><title>${told(control.name, control.value)}</title><rect class="fill control" opacity="0.14" x="${LEFT}" y="${f(y(band.high))}" width="${WIDTH - LEFT - RIGHT}" height="${f(y(band.low) - y(band.high))}"/><line class="stroke control" stroke-dasharray="2 3" x1="${LEFT}" y1="${f(y(level))}" x2="${WIDTH - RIGHT}" y2="${f(y(level))}"/></g>`}
+${series('validation', -5)}
+${series('test', 5)}
+${points.map((point, index) => html`<text class="tick" x="${f(x(index))}" y="${height - 12}" text-anchor="middle">${points.length > 8 ? point.title : `iteration ${point.title}`}</text>`)}`);
+}
+
+export interface LossLine {
+  readonly name: string;
+  readonly control: boolean;
+  /** From faint (first) to full (last), 0 to 1. */
+  readonly opacity: number;
+  readonly points: readonly { readonly step: number; readonly loss: number }[];
+}
+
+/** More than the eye can tell apart on this width. */
+const CURVE_POINTS_MAX = 200;
+
+/** Mean loss over equal pieces of the curve, so that a long training neither bloats the page nor hides its course. */
+export function thin(points: readonly { readonly step: number; readonly loss: number }[], max = CURVE_POINTS_MAX): { step: number; loss: number }[] {
+  const finite = points.filter((point) => Number.isFinite(point.loss));
+  if (finite.length <= max) return [...finite];
+  return Array.from({ length: max }, (_, index) => {
+    const piece = finite.slice(Math.floor((index * finite.length) / max), Math.floor(((index + 1) * finite.length) / max));
+    return { step: piece.at(-1)?.step ?? 0, loss: piece.reduce((sum, point) => sum + point.loss, 0) / Math.max(1, piece.length) };
+  });
+}
+
+export function lossChart(lines: readonly LossLine[]): Markup {
+  const height = 220;
+  const drawn = lines.map((line) => ({ ...line, points: thin(line.points) })).filter((line) => line.points.length > 1);
+  if (drawn.length === 0) return html`<p class="empty">No training has reported its losses yet.</p>`;
+  const losses = drawn.flatMap((line) => line.points.map((point) => point.loss));
+  const stepMax = Math.max(...drawn.map((line) => line.points.at(-1)?.step ?? 1));
+  const ticks = niceTicks(0, Math.max(...losses, 1e-6));
+  const high = ticks.at(-1) ?? 1;
+  const y = (value: number): number => TOP + ((high - value) / high) * (height - TOP - BOTTOM);
+  const x = (step: number): number => LEFT + (step / stepMax) * (WIDTH - LEFT - RIGHT);
+  const steps = niceTicks(0, stepMax, 4).filter((step) => step <= stepMax);
+  return frame('Loss of each training by step', height, html`
+${yGrid(ticks, y, (tick) => String(tick))}
+${drawn.map((line) => html`<g><title>${line.name}: last loss ${(line.points.at(-1)?.loss ?? 0).toFixed(3)}</title><polyline class="stroke ${line.control ? 'control' : 'validation'}" opacity="${line.control ? 1 : f2(line.opacity)}" ${line.control ? html`stroke-dasharray="2 3"` : ''} points="${line.points.map((point) => `${f(x(point.step))},${f(y(point.loss))}`).join(' ')}"/></g>`)}
+${steps.map((step) => html`<text class="tick" x="${f(x(step))}" y="${height - 12}" text-anchor="${step === 0 ? 'start' : x(step) > WIDTH - 40 ? 'end' : 'middle'}">${step === 0 ? '0 steps' : integer(step)}</text>`)}`);
+}
+
+const f2 = (value: number): string => value.toFixed(2);
+
+const ROW = 24;
+/** Longer class names are cut in the drawing; the whole name is in the title. */
+const NAME_CHARACTERS = 14;
+const NAME_WIDTH = 104;
+
+const shortName = (name: string): string => (name.length <= NAME_CHARACTERS ? name : `${name.slice(0, NAME_CHARACTERS - 1)}…`);
+
+export interface PrecisionRow {
+  readonly name: string;
+  readonly marks: readonly { readonly iteration: string; readonly opacity: number; readonly value: Proportion }[];
+}
+
+/** One row a class, one mark an iteration. */
+export function precisionChart(rows: readonly PrecisionRow[]): Markup {
+  const shares = rows.flatMap((row) => row.marks.map((mark) => mark.value.correct / mark.value.total));
+  if (shares.length === 0) return html`<p class="empty">Not known: this data has no true labels to measure against.</p>`;
+  const ticks = niceTicks(Math.min(...shares), 1, 4);
+  const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
+  const height = rows.length * ROW + 30;
+  const x = (value: number): number => NAME_WIDTH + 8 + ((value - low) / (high - low)) * (WIDTH - NAME_WIDTH - 8 - 24);
+  return frame('Share of the kept pseudo-labels that is right, by class', height, html`
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="4" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${(tick * 100).toFixed(high - low < 0.05 ? 1 : 0)} %</text>`)}
+${rows.map((row, index) => {
+    const y = 4 + ROW * (index + 0.5);
+    const marks = row.marks.map((mark) => ({ ...mark, at: x(mark.value.correct / mark.value.total) }));
+    const ends = marks.map((mark) => mark.at);
+    return html`<text class="name" x="${NAME_WIDTH}" y="${f(y + 4)}" text-anchor="end">${shortName(row.name)}<title>${row.name}</title></text><line class="stroke thin validation" opacity="0.35" x1="${f(Math.min(...ends))}" y1="${f(y)}" x2="${f(Math.max(...ends))}" y2="${f(y)}"/>${marks.map((mark) => html`<circle class="fill validation" cx="${f(mark.at)}" cy="${f(y)}" r="4.5" opacity="${f2(mark.opacity)}"><title>${row.name}, iteration ${mark.iteration}: ${percent(mark.value.correct / mark.value.total)} (${integer(mark.value.correct)} of ${integer(mark.value.total)})</title></circle>`)}`;
+  })}`);
+}
+
+export interface BalanceRow {
+  readonly name: string;
+  readonly labeled: number;
+  readonly kept: number;
+  readonly rows: number;
+}
+
+/** One pair of bars a class: what the teacher said, and what the student trains on. */
+export function balanceChart(classes: readonly BalanceRow[]): Markup {
+  if (classes.length === 0) return html`<p class="empty">No selection has been made yet.</p>`;
+  const ticks = niceTicks(0, Math.max(...classes.flatMap((each) => [each.labeled, each.rows]), 1), 4);
+  const high = ticks.at(-1) ?? 1;
+  const height = classes.length * (ROW + 2) + 30;
+  const x = (value: number): number => NAME_WIDTH + 8 + (value / high) * (WIDTH - NAME_WIDTH - 8 - 24);
+  return frame('Pseudo-labels by class before and after selection', height, html`
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="4" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${integer(tick)}</text>`)}
+${classes.map((each, index) => {
+    const y = 4 + (ROW + 2) * index;
+    return html`<g><title>${each.name}: the teacher gave this class to ${integer(each.labeled)}; ${integer(each.kept)} kept, ${integer(each.rows)} rows with copies</title><text class="name" x="${NAME_WIDTH}" y="${f(y + ROW / 2 + 4)}" text-anchor="end">${shortName(each.name)}</text><rect class="fill control" opacity="0.55" x="${f(x(0))}" y="${f(y + 3)}" width="${f(x(each.labeled) - x(0))}" height="8"/><rect class="fill validation" x="${f(x(0))}" y="${f(y + 13)}" width="${f(x(each.rows) - x(0))}" height="8"/></g>`;
+  })}`);
+}

@@ -1,0 +1,198 @@
+/**
+ * What a run amounts to, as the terminal's table and the report both tell it: one row an iteration, the control, and
+ * the findings in plain sentences. Figures are the coordinator's; nothing here is decided again.
+ * Invariant: a finding never says more than its interval allows, and a control that wins is named as winner.
+ */
+import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
+import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import type { Score } from '../proto/gen/alumnus/v1/task.ts';
+import { duration, integer, none, percent, points, pValue } from './format.ts';
+import { table } from './output.ts';
+import { difference, type Proportion } from './statistics.ts';
+
+export interface FewerGate {
+  readonly samples: number;
+  readonly gate: Gate;
+  readonly promoted: boolean;
+}
+
+export interface SummaryRow {
+  /** `0`, `1`, … as a person counts; `control` for the control; a second try is marked. */
+  readonly title: string;
+  readonly iteration: number | undefined;
+  readonly model: string;
+  readonly parameters: number;
+  readonly kept: number | undefined;
+  readonly labeled: number | undefined;
+  readonly rows: number | undefined;
+  /** Of the labels kept, how many are right: known only where the true labels are. */
+  readonly precision: Proportion | undefined;
+  readonly validation: Proportion | undefined;
+  readonly test: Proportion | undefined;
+  readonly gate: Gate | undefined;
+  readonly fewer: readonly FewerGate[];
+  /** `promoted`, `refused`, or empty. */
+  readonly decision: string;
+  readonly best: boolean;
+}
+
+const scored = (score: Score | undefined): Proportion | undefined =>
+  score !== undefined && score.total > 0 ? { correct: score.correct, total: score.total } : undefined;
+
+export const share = (proportion: Proportion): number => proportion.correct / proportion.total;
+
+export interface Summary {
+  readonly rows: readonly SummaryRow[];
+  readonly control: SummaryRow | undefined;
+  /** The run's outcome: the best model by validation. */
+  readonly best: IterationView | undefined;
+  readonly findings: readonly string[];
+}
+
+function fewerGates(gates: readonly GateWith[]): FewerGate[] {
+  return gates.flatMap(({ gate, promoted }) => (gate === undefined ? [] : [{ samples: gate.samples, gate, promoted }]));
+}
+
+function iterationRow(view: IterationView, bestIteration: number | undefined): SummaryRow {
+  const { selection, audit, model } = view;
+  return {
+    title: `${view.iteration}${view.try > 0 ? ` (try ${view.try + 1})` : ''}`,
+    iteration: view.iteration,
+    model: model?.label ?? '',
+    parameters: model?.parameters ?? 0,
+    kept: selection?.kept, labeled: selection?.labeled, rows: selection?.rows,
+    precision: audit !== undefined && audit.kept > 0 ? { correct: audit.keptRight, total: audit.kept } : undefined,
+    validation: scored(model?.validation), test: scored(model?.test),
+    gate: view.gate, fewer: fewerGates(view.gatesWithFewer),
+    decision: view.decision,
+    best: view.iteration === bestIteration && view.decision === 'promoted',
+  };
+}
+
+function controlRow(model: ModelView): SummaryRow {
+  return {
+    title: 'control', iteration: undefined, model: model.label, parameters: model.parameters,
+    kept: undefined, labeled: undefined, rows: undefined, precision: undefined,
+    validation: scored(model.validation), test: scored(model.test), gate: undefined, fewer: [], decision: '', best: false,
+  };
+}
+
+export function summarize(view: RunView): Summary {
+  const succeeded = view.summary?.state === 'succeeded';
+  const bestIteration = succeeded || view.bestModel !== undefined ? view.bestIteration : undefined;
+  const rows = view.iterations.filter((iteration) => (iteration.model?.parameters ?? 0) > 0).map((iteration) => iterationRow(iteration, bestIteration));
+  const control = view.control?.validation === undefined && view.control?.test === undefined ? undefined : controlRow(view.control);
+  const best = view.iterations.findLast((iteration) => iteration.iteration === bestIteration && iteration.decision === 'promoted');
+  return { rows, control, best, findings: findings(view, rows, control) };
+}
+
+/** The split that two models are compared on: test where there is one, since validation chose the best. */
+function compared(a: SummaryRow, b: SummaryRow): { name: string; a: Proportion; b: Proportion } | undefined {
+  if (a.test !== undefined && b.test !== undefined) return { name: 'test', a: a.test, b: b.test };
+  if (a.validation !== undefined && b.validation !== undefined) return { name: 'validation', a: a.validation, b: b.validation };
+  return undefined;
+}
+
+const errorReduction = (better: Proportion, worse: Proportion): number | undefined =>
+  worse.correct === worse.total ? undefined : 1 - (1 - share(better)) / (1 - share(worse));
+
+function compareSentence(subject: string, object: string, a: Proportion, b: Proportion, split: string): string {
+  const delta = difference(a, b);
+  const interval = `95 % interval ${points(delta.low)} to ${points(delta.high)}`;
+  const figures = `${percent(share(a))} against ${percent(share(b))} on ${integer(a.total)} ${split} images, ${points(delta.value)} points (${interval})`;
+  if (delta.low > 0) {
+    const fewer = errorReduction(a, b);
+    return `${subject} beats ${object}: ${figures}${fewer === undefined ? '' : `, ${percent(fewer, 0)} fewer errors`}.`;
+  }
+  if (delta.high < 0) return `${subject} does NOT beat ${object}, which is better: ${figures}.`;
+  return `${subject} is not shown to beat ${object}: ${figures}; the interval includes zero.`;
+}
+
+function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRow | undefined): string[] {
+  const said: string[] = [];
+  const first = rows.find((row) => row.iteration === 0);
+  const best = rows.find((row) => row.best);
+  if (best !== undefined && control !== undefined) {
+    const pair = compared(best, control);
+    if (pair !== undefined) {
+      const other = best.model === control.model ? '' : `, which is ${control.model} and not the best model's ${best.model},`;
+      said.push(compareSentence(`The best model (iteration ${best.title})`, `the control${other}`.replace(/,$/, ''), pair.a, pair.b, pair.name));
+    }
+  }
+  if (best !== undefined && first !== undefined && best !== first) {
+    const pair = compared(best, first);
+    if (pair !== undefined) said.push(compareSentence(`The best model (iteration ${best.title})`, 'the first teacher', pair.a, pair.b, pair.name));
+  }
+  if (best !== undefined && best.iteration === 0 && rows.length > 1) said.push('No student was better on validation than the first teacher: the run returns the first teacher.');
+  if (view.summary?.state === 'succeeded' && control === undefined) said.push('No control was trained: set `control: true` in the recipe to learn what the unlabeled images were worth.');
+  const [labeled, validation] = [view.data?.labeled?.samples ?? 0, view.data?.validation?.samples ?? 0];
+  if (labeled > 0 && validation > 0) {
+    const fewer = [...new Set(rows.flatMap((row) => row.fewer.map((gate) => gate.samples)))].sort((a, b) => a - b);
+    const second = fewer.length === 0 ? '' : `; the second row of each gate shows what ${fewer.map(integer).join(' and ')} would tell`;
+    said.push(`Validation has ${integer(validation)} labels${validation > labeled ? `, far more than the ${integer(labeled)} trained on` : ` beside the ${integer(labeled)} trained on`}${second}.`);
+  }
+  return said;
+}
+
+/** Why `ended` is not `succeeded`, or empty. */
+export function outcome(view: RunView): string {
+  const { state = '', reason = '', runId = '' } = view.summary ?? {};
+  if (state === 'succeeded') return '';
+  return `Run ${runId} ${state === 'running' ? 'is still running' : `${state === 'paused' ? 'is paused' : state === 'failed' ? 'failed' : `was ${state}`}`}${reason === '' ? '' : `: ${reason}`}.`;
+}
+
+/** Below this width the cells are broken into lines of their own. */
+const WIDE_COLUMNS = 136;
+
+const proportion = (value: Proportion | undefined): string => (value === undefined ? none : percent(share(value), 2));
+
+const counts = (gate: Gate): string => `b ${integer(gate.studentOnlyRight)}, c ${integer(gate.teacherOnlyRight)}`;
+
+function gateCell(row: SummaryRow, separator: string): string {
+  if (row.gate === undefined) return none;
+  const lines = [`${counts(row.gate)}${separator}${pValue(row.gate.pValue)}`];
+  for (const fewer of row.fewer) lines.push(`of ${integer(fewer.samples)}: ${counts(fewer.gate)}${separator}${pValue(fewer.gate.pValue)}`);
+  return lines.join('\n');
+}
+
+function decisionCell(row: SummaryRow): string {
+  const lines = [`${row.decision === '' ? none : row.decision}${row.best ? ' *' : ''}`];
+  for (const fewer of row.fewer) lines.push(fewer.promoted ? 'promoted' : 'refused');
+  return lines.join('\n');
+}
+
+/** The table and what follows from it, for a terminal `columns` wide. */
+export function summaryText(view: RunView, columns: number): string {
+  const summary = summarize(view);
+  const narrow = columns < WIDE_COLUMNS;
+  const [space, comma] = narrow ? ['\n', '\n'] : [' ', ', '];
+  const lines: string[] = [];
+  const all = summary.control === undefined ? summary.rows : [...summary.rows, summary.control];
+  if (all.length > 0) {
+    lines.push(table(
+      ['iteration', 'model', 'parameters', 'labels kept', 'precision', 'validation', 'test', 'gate', 'decision'],
+      all.map((row) => [
+        row.title,
+        row.model.replace(' ', space),
+        row.parameters > 0 ? integer(row.parameters) : none,
+        row.kept === undefined || row.labeled === undefined ? none : `${integer(row.kept)}${space}of ${integer(row.labeled)}${row.rows === undefined ? '' : `${comma}${integer(row.rows)} rows`}`,
+        proportion(row.precision), proportion(row.validation), proportion(row.test),
+        gateCell(row, comma), decisionCell(row),
+      ]),
+      [2, 4, 5, 6],
+    ), '');
+    const legend = [
+      'Rows count copies: classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right.',
+      ...(summary.rows.some((row) => row.gate !== undefined) ? ['Gate: b only the student right, c only the teacher right, on the same validation images; p of McNemar\'s exact test.'] : []),
+      ...(summary.rows.some((row) => row.best) ? ['* the best by validation, which the run returns.'] : []),
+    ];
+    lines.push(...legend, '');
+  }
+  for (const finding of summary.findings) lines.push(finding);
+  for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
+  const bad = outcome(view);
+  if (bad !== '') lines.push(bad);
+  const { submittedAtMs = 0, endedAtMs = 0 } = view.summary ?? {};
+  if (endedAtMs > 0) lines.push(`Took ${duration(endedAtMs - submittedAtMs)}.`);
+  return lines.join('\n');
+}

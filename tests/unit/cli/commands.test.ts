@@ -1,0 +1,223 @@
+/** Whole commands, against a coordinator that answers by script over real gRPC. */
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Metadata, Server, ServerCredentials, type status, type handleUnaryCall } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createProgram } from '../../../cli/program.ts';
+import { Context } from '../../../cli/context.ts';
+import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
+import { OperatorServiceService, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { readyRecipe } from '../../../recipe/index.ts';
+import { recorder, run } from './console.ts';
+import { finishedRun, runningRun } from './fixture.ts';
+
+const refuse = (code: ErrorCode, message: string, where: string) => {
+  const metadata = new Metadata();
+  metadata.set('alumnus-code', code);
+  metadata.set('alumnus-where', encodeURIComponent(where));
+  return { code: errorTable[code].grpc as status, details: message, metadata };
+};
+
+const submitted: string[] = [];
+const view = finishedRun();
+
+const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) =>
+  call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
+
+const service: OperatorServiceServer = {
+  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41 }),
+  submitRun: (call, callback) => {
+    submitted.push(call.request.recipe);
+    if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
+    else callback(null, { runId: call.request.runId || 'mnist-4f2a91' });
+  },
+  listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }] }),
+  getRun: answerRun,
+  watchRun: (call) => {
+    if (call.request.runId !== 'mnist-4f2a91') {
+      call.emit('error', refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
+      return;
+    }
+    call.write(runningRun());
+    call.write(view);
+    call.end();
+  },
+  pauseRun: answerRun, resumeRun: answerRun,
+  cancelRun: (call, callback) => callback(refuse('RUN_CONFLICT', 'the run has ended', call.request.runId)),
+  listWorkers: (_, callback) => callback(null, { workers: [{ workerId: 'worker-1', host: 'h', processId: 7, device: 'cpu x 2 threads', state: 'busy', lastSeenMs: Date.now(), taskIds: ['t1'], version: '0.1.0' }] }),
+};
+
+let server: Server;
+let address = '';
+let folder = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'alumnus-cli-'));
+  server = new Server();
+  server.addService(OperatorServiceService, service);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
+  });
+  address = `127.0.0.1:${port}`;
+});
+afterAll(() => server.forceShutdown());
+
+const ask = (...args: string[]) => run([...args, '--address', address]);
+
+async function recipeFile(text: string): Promise<string> {
+  const file = join(folder, `recipe-${Math.random().toString(36).slice(2)}.yaml`);
+  await writeFile(file, text);
+  return file;
+}
+
+const mnist = readyRecipe('mnist')!;
+
+describe('an error is one sentence on stderr, with its exit code and nothing on stdout', () => {
+  const expectSentence = (ran: { code: number; out: string; err: string }, code: number, pattern: RegExp): void => {
+    expect(ran.out).toBe('');
+    expect(ran.err.trim().split('\n')).toHaveLength(1);
+    expect(ran.err).toMatch(pattern);
+    expect(ran.code).toBe(code);
+  };
+
+  test('no coordinator', async () => {
+    const port = await new Promise<number>((resolve) => {
+      const closed = createServer().listen(0, '127.0.0.1', () => {
+        const bound = closed.address();
+        closed.close(() => resolve(typeof bound === 'object' && bound !== null ? bound.port : 0));
+      });
+    });
+    expectSentence(await run(['run', 'list', '--address', `127.0.0.1:${port}`]), 5, new RegExp(`^error: 127\\.0\\.0\\.1:${port}: no coordinator answers there\\. .*\`alumnus coordinator\`.* \\[UNREACHABLE\\]$`, 'm'));
+  });
+  test.each([['describe'], ['watch'], ['wait'], ['report'], ['pause']])('an unknown run, of run %s', async (verb) => {
+    expectSentence(await ask('run', verb, 'nobody/€'), 3, /^error: nobody\/€: there is no such run\. List the runs with `alumnus run list`\. \[RUN_NOT_FOUND\]$/m);
+  });
+  test('a recipe with wrong fields, each with path, line and reason, before anything is submitted', async () => {
+    const before = submitted.length;
+    const file = await recipeFile(mnist.replace('width: 24', 'width: 8').replace('rounds: 3', 'rounds: -3'));
+    expectSentence(await ask('run', 'submit', file), 2, /rounds \(line \d+\): .*\[RECIPE_INVALID\]$/m);
+    expectSentence(await run(['recipe', 'validate', file]), 2, /rounds \(line \d+\)/);
+    expect(submitted).toHaveLength(before);
+  });
+  test('a ladder that shrinks', async () => {
+    expectSentence(await run(['recipe', 'validate', await recipeFile(mnist.replace('width: 24', 'width: 8'))]), 2, /models\.ladder\[2\]\.width \(line \d+\): shrinks from 16 to 8.*\[RECIPE_LADDER_SHRINKS\]$/m);
+  });
+  test('a dataset that is not there', async () => {
+    expectSentence(await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: absent '))), 3, /^error: absent: there is no dataset "absent"\. .*\[DATASET_NOT_FOUND\]$/m);
+  });
+  test('a run that has ended already', async () => expectSentence(await ask('run', 'cancel', 'mnist-4f2a91'), 4, /\[RUN_CONFLICT\]$/m));
+  test('a command there is none of', async () => expectSentence(await run(['rnu']), 2, /^error: unknown command 'rnu' \(did you mean run\?\)\. .*\[USAGE\]$/m));
+  test('a flag there is none of', async () => expectSentence(await run(['run', 'list', '--outptu', 'json']), 2, /unknown option '--outptu' \(did you mean --output\?\)/));
+  test('an argument that is missing', async () => expectSentence(await run(['run', 'describe']), 2, /missing required argument 'run'/));
+  test('a file that is not there', async () => expectSentence(await run(['recipe', 'validate', join(folder, 'absent.yaml')]), 2, /absent\.yaml: there is no such file/));
+  test('an address that is none', async () => expectSentence(await run(['status', '--address', 'localhost']), 2, /"localhost" is not an address/));
+  test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, json, jsonl, yaml, name/));
+  test('a ready recipe there is none of', async () => expectSentence(await run(['recipe', 'init', 'cifar']), 2, /there are mnist, fashion-mnist/));
+});
+
+describe('reading', () => {
+  test('lists runs as a table, the newest first', async () => {
+    const ran = await ask('run', 'list');
+    expect(ran.code).toBe(0);
+    expect(ran.err).toBe('');
+    const lines = ran.out.trim().split('\n');
+    expect(lines[0]).toMatch(/^RUN +STATE +ITERATION/);
+    expect(lines[1]).toMatch(/^mnist-4f2a91 +succeeded +3 of 3 +– +96\.4 %/);
+    expect(lines[2]).toMatch(/^other-000001 +running +2 of 3 +label/);
+  });
+  test('answers programs in JSON with apiVersion and kind, stages by name', async () => {
+    const listed = JSON.parse((await ask('run', 'list', '-o', 'json')).out);
+    expect(listed).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunList' });
+    expect(listed.items[1]).toMatchObject({ runId: 'other-000001', stage: 'label' });
+    const described = JSON.parse((await ask('run', 'describe', 'mnist-4f2a91', '-o', 'json')).out);
+    expect(described).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'Run', recipe: { name: 'mnist' }, summary: { state: 'succeeded' } });
+    expect(described.iterations[3].model.test.correct).toBe(9650);
+  });
+  test('answers in lines of JSON, in YAML and by name', async () => {
+    const lines = (await ask('run', 'list', '-o', 'jsonl')).out.trim().split('\n').map((line) => JSON.parse(line));
+    expect(lines.map((line) => [line.kind, line.runId])).toEqual([['Run', 'mnist-4f2a91'], ['Run', 'other-000001']]);
+    expect((await ask('run', 'list', '-o', 'yaml')).out).toMatch(/^apiVersion: alumnus\/v1\nkind: RunList\nitems:\n/);
+    expect((await ask('run', 'list', '-o', 'name')).out).toBe('mnist-4f2a91\nother-000001\n');
+  });
+  test('describes data, iterations and findings', async () => {
+    const { out } = await ask('run', 'describe', 'mnist-4f2a91');
+    expect(out).toContain('54,900 images, mnist-100-s1#unlabeled, manifest dddddddddddd');
+    expect(out).toContain('beats the control');
+  });
+  test('shows workers and status', async () => {
+    expect((await ask('worker', 'list')).out).toMatch(/worker-1 +busy +h +7 +cpu x 2 threads/);
+    expect(JSON.parse((await ask('status', '-o', 'json')).out)).toMatchObject({ kind: 'Status', term: 3, workers: 2 });
+  });
+  test('takes the address from the environment', async () => {
+    expect((await run(['status', '-o', 'name'], { ALUMNUS_ADDRESS: address })).out).toBe(`${address}\n`);
+  });
+});
+
+describe('following', () => {
+  test('submit prints the run on stdout and the next commands on stderr', async () => {
+    const file = await recipeFile(mnist);
+    const ran = await ask('run', 'submit', file);
+    expect(ran.out).toBe('Submitted run mnist-4f2a91.\n');
+    expect(ran.err).toContain(`alumnus run watch mnist-4f2a91 --address ${address}`);
+    expect((await ask('run', 'submit', file, '-o', 'name')).out).toBe('mnist-4f2a91\n');
+    expect(submitted.at(-1)).toBe(mnist);
+  });
+  test('watch puts progress on stderr and the table on stdout', async () => {
+    const ran = await ask('run', 'watch', 'mnist-4f2a91');
+    expect(ran.code).toBe(0);
+    expect(ran.err).toContain('14 of 28 shards labeled');
+    expect(ran.err).not.toContain('\u001b');
+    expect(ran.out).toContain('The best model (iteration 3) beats the control');
+  });
+  test('watch as lines of JSON gives every view and no progress', async () => {
+    const ran = await ask('run', 'watch', 'mnist-4f2a91', '-o', 'jsonl');
+    expect(ran.out.trim().split('\n').map((line) => JSON.parse(line).summary.state)).toEqual(['running', 'succeeded']);
+    expect(ran.err).toBe('');
+  });
+  test('wait says how it ended', async () => expect(await ask('run', 'wait', 'mnist-4f2a91')).toEqual({ code: 0, out: 'Run mnist-4f2a91 succeeded.\n', err: '' }));
+  test('report writes one file, prints its path last, and says what it could not read', async () => {
+    const out = join(folder, 'report.html');
+    const ran = await ask('run', 'report', 'mnist-4f2a91', '--out', out);
+    expect(ran.out).toBe(`${out}\n`);
+    expect(ran.err).toContain('The audit of iteration 1 cannot be read');
+    expect(await readFile(out, 'utf8')).toContain('96.50 %');
+    expect((await ask('run', 'report', 'mnist-4f2a91', '--out', '-')).out).toMatch(/^<!doctype html>/);
+  });
+});
+
+describe('recipes', () => {
+  test('init hands out what validate takes', async () => {
+    const { out } = await run(['recipe', 'init', 'fashion-mnist']);
+    expect(out).toBe(readyRecipe('fashion-mnist'));
+    const file = join(folder, 'fresh.yaml');
+    expect((await run(['recipe', 'init', '--out', file])).code).toBe(0);
+    expect((await run(['recipe', 'init', '--out', file])).err).toContain('is there already and is not overwritten');
+    expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=16 → cnn width=16 → cnn width=24 → cnn width=32');
+  });
+  test('validate tells programs every problem', async () => {
+    const ran = await run(['recipe', 'validate', await recipeFile(mnist.replace('rounds: 3', 'rounds: -3')), '-o', 'json']);
+    expect(ran.code).toBe(2);
+    expect(JSON.parse(ran.out)).toMatchObject({ kind: 'RecipeValidation', valid: false, problems: [{ path: 'rounds', line: 6, reason: expect.stringContaining('>=0') }, { path: 'models.ladder' }] });
+  });
+  test('schema is JSON Schema', async () => expect(JSON.parse((await run(['recipe', 'schema'])).out)).toMatchObject({ title: 'Alumnus recipe', properties: { rounds: {} } }));
+});
+
+test('every command has a summary and an example in its help', () => {
+  const seen: string[] = [];
+  const walk = (command: ReturnType<typeof createProgram>, path: string): void => {
+    for (const child of command.commands) {
+      const name = `${path} ${child.name()}`;
+      seen.push(name);
+      let help = '';
+      child.configureOutput({ writeOut: (text) => { help += text; } });
+      child.outputHelp();
+      expect(help, name).toMatch(/Examples?:\n {2}alumnus /);
+      expect(child.summary(), name).not.toBe('');
+      walk(child, name);
+    }
+  };
+  walk(createProgram(new Context(recorder(), recorder(), {})), 'alumnus');
+  expect(seen.length).toBeGreaterThan(20);
+});

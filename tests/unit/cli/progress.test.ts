@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { ProgressReporter } from '../../../cli/progress/reporter.ts';
+import { newsBetween, paint, progressBlock, progressLine, stageShare } from '../../../cli/progress/view.ts';
+import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
+import { recorder } from './console.ts';
+import { finishedRun, runningRun } from './fixture.ts';
+
+describe('progress', () => {
+  test('as one line tells stage, shards, speed, accuracy and time', () => {
+    expect(progressLine(runningRun())).toBe('[1 m 12 s] iteration 2 of 3 · label · 14 of 28 shards labeled · 1 quarantined · 12,400 images/s · teacher 94.6 % on validation · about 2 m 40 s left');
+  });
+  test('of a training tells steps and loss', () => {
+    const view = runningRun();
+    const [task] = view.tasks;
+    const training = {
+      ...view, stageDone: 0, stageTotal: 1, stageQuarantined: 0, summary: { ...view.summary!, stage: Stage.TRAIN },
+      tasks: [{ ...task!, task: { ...task!.task!, stage: Stage.TRAIN, subject: 'student' }, progress: { done: 625, total: 2500, unit: 'steps', rate: 9000, loss: 0.3125 } }],
+    };
+    expect(progressLine(training)).toContain('train · 625 of 2,500 steps · 12,400 images/s · loss 0.313');
+    expect(stageShare(training)).toBe(0.25);
+  });
+  test('counts the parts of shards in work', () => expect(stageShare(runningRun())).toBeCloseTo((14 + 0.5 + 0.5) / 28));
+  test.each([40, 80, 140])('as a block stays within %i columns', (columns) => {
+    for (const line of progressBlock(runningRun(), columns, paint(false))) expect(line.length).toBeLessThan(columns);
+  });
+  test('as a block tells what each worker does', () => {
+    expect(progressBlock(runningRun(), 120, paint(false)).join('\n')).toContain('worker-2  label unlabeled-000011 · 1,000 of 2,000 images · 6,200 images/s');
+  });
+});
+
+describe('news', () => {
+  test('of the first view name the data', () => {
+    expect(newsBetween(undefined, { ...runningRun(), iterations: [] })).toEqual(['run mnist-4f2a91: 100 labeled, 54,900 unlabeled, 5,000 for validation, 10,000 for test']);
+  });
+  test('tell selections, precision, decisions and the control once', () => {
+    const news = newsBetween(runningRun(), finishedRun());
+    expect(news).toContain('iteration 3: kept 54,700 of 54,900 pseudo-labels, 54,700 rows with copies');
+    expect(news).toContain('iteration 3: cnn width=32 promoted · validation 96.4 % · test 96.5 %');
+    expect(news).toContain('control: cnn width=32 on the labeled images alone · validation 93.3 % · test 93.8 %');
+    expect(newsBetween(finishedRun(), finishedRun())).toEqual([]);
+  });
+});
+
+describe('the reporter', () => {
+  test('writes plain lines without a terminal, at changes and every few seconds', () => {
+    const sink = recorder();
+    let now = 0;
+    const reporter = new ProgressReporter(sink, () => now);
+    for (const at of [0, 1000, 2000, 6000]) {
+      now = at;
+      reporter.update({ ...runningRun(), iterations: [] });
+    }
+    reporter.end();
+    expect(sink.text.trim().split('\n')).toHaveLength(1 + 2);
+    expect(sink.text).not.toContain('\u001b');
+  });
+  test('redraws its block on a terminal and leaves only the lasting lines', () => {
+    const sink = recorder({ isTerminal: true, columns: 100 });
+    const reporter = new ProgressReporter(sink, () => 0);
+    reporter.update({ ...runningRun(), iterations: [] });
+    reporter.note('worker 1 was ended by SIGKILL: starting it again');
+    reporter.end();
+    expect(visible(sink.text)).toEqual(['run mnist-4f2a91: 100 labeled, 54,900 unlabeled, 5,000 for validation, 10,000 for test', 'worker 1 was ended by SIGKILL: starting it again']);
+  });
+});
+
+/** What a terminal would show at the end: `ESC [ n F ESC [ 0 J` takes the last n lines away. */
+function visible(text: string): string[] {
+  const lines: string[] = [];
+  // eslint-disable-next-line no-control-regex -- the terminal's own language
+  for (const piece of text.split(/(?=\u001b\[\d+F\u001b\[0J)/)) {
+    // eslint-disable-next-line no-control-regex -- the terminal's own language
+    const [, up] = /^\u001b\[(\d+)F\u001b\[0J/.exec(piece) ?? [];
+    if (up !== undefined) lines.splice(lines.length - Number(up));
+    // eslint-disable-next-line no-control-regex -- the terminal's own language
+    lines.push(...piece.replace(/^\u001b\[\d+F\u001b\[0J/, '').split('\n').slice(0, -1));
+  }
+  return lines;
+}

@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest';
+import { summarize, summaryText } from '../../../cli/summary.ts';
+import { finishedRun, runningRun, runThatLostToItsControl } from './fixture.ts';
+
+describe('the table of a run', () => {
+  const text = summaryText(finishedRun(), 200);
+  const line = (start: string): string => text.split('\n').find((each) => each.startsWith(start)) ?? '';
+
+  test('tells model, parameters, labels, precision and accuracies of each iteration', () => {
+    expect(line('0 ')).toMatch(/cnn width=16 +206,922 +– +– +91\.84 % +92\.10 % +– +promoted$/);
+    expect(line('3 ')).toMatch(/cnn width=32 +425,802 +54,700 of 54,900, 54,700 rows +97\.30 % +96\.44 % +96\.50 % +b 82, c 50, p = 0\.007 +promoted \*$/);
+  });
+  test('sets the control beside them', () => expect(line('control')).toMatch(/cnn width=32 +425,802 +– +– +93\.32 % +93\.80 %/));
+  test('adds what 500 validation labels would have told', () => expect(text).toMatch(/of 500: b 21, c 8, p = 0\.024 +promoted/));
+  test('compares the best model with the control on test, with the interval', () => {
+    expect(text).toContain('The best model (iteration 3) beats the control: 96.5 % against 93.8 % on 10,000 test images, +2.7 points (95 % interval +2.1 to +3.3), 44 % fewer errors.');
+  });
+  test('says that validation is larger than the labeled set', () => {
+    expect(text).toContain('Validation has 5,000 labels, far more than the 100 trained on; the second row of each gate shows what 500 would tell.');
+  });
+  test('tells how long it took', () => expect(text).toContain('Took 4 m 42 s.'));
+  test('fits a terminal of 80 columns', () => {
+    const table = summaryText(finishedRun(), 80).split('\n\n')[0] ?? '';
+    expect(Math.max(...table.split('\n').map((each) => each.length))).toBeLessThanOrEqual(110);
+  });
+});
+
+describe('findings', () => {
+  test('name a control that wins as the winner', () => {
+    const [first] = summarize(runThatLostToItsControl()).findings;
+    expect(first).toContain('does NOT beat the control, which is better: 96.5 % against 97.9 %');
+  });
+  test('claim nothing when the interval includes zero', () => {
+    const view = finishedRun();
+    const even = { ...view, control: { ...view.control!, test: { ...view.control!.test!, correct: 9630 } } };
+    expect(summarize(even).findings[0]).toContain('is not shown to beat the control');
+    expect(summarize(even).findings[0]).toContain('the interval includes zero');
+  });
+  test('say when no student was better than the first teacher', () => {
+    const view = finishedRun();
+    expect(summarize({ ...view, bestIteration: 0 }).findings.join(' ')).toContain('No student was better on validation than the first teacher');
+  });
+  test('say when the control is of another model than the best', () => {
+    const view = finishedRun();
+    expect(summarize({ ...view, bestIteration: 2 }).findings[0]).toContain('beats the control, which is cnn width=32 and not the best model\'s cnn width=24: ');
+  });
+  test('say when there was no control', () => {
+    expect(summarize({ ...finishedRun(), control: undefined }).findings.join(' ')).toContain('No control was trained');
+  });
+});
+
+test('a run that failed says why', () => {
+  const view = finishedRun();
+  expect(summaryText({ ...view, summary: { ...view.summary!, state: 'failed', reason: 'the loss is not finite' } }, 200)).toContain('Run mnist-4f2a91 failed: the loss is not finite.');
+});
+
+test('an iteration without a model yet has no row', () => {
+  const view = runningRun();
+  const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0 } }] }).rows;
+  expect(rows.map((row) => row.title)).toEqual(['0', '1']);
+});
