@@ -1,0 +1,210 @@
+/**
+ * What must hold in every history. Of results the checker keeps its own books, from the groups as they are written and
+ * from what workers are told; who teaches and what is quarantined it takes from the fold of those groups.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Event, EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { Stage, type LabeledShard, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Leader } from '../../coordinator/leader.ts';
+import { evolve, type RunState } from '../../coordinator/run/index.ts';
+import type { Plan } from './plan.ts';
+import type { World } from './world.ts';
+
+const LEASES_PER_TASK_MAX = 2;
+
+export class Violation extends Error {}
+
+/** A state as plain data, its maps in order of their keys. */
+export function plain(state: object | undefined): unknown {
+  return JSON.parse(JSON.stringify(state, (_, value: unknown) => {
+    if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  }) ?? 'null');
+}
+
+interface Accepted {
+  readonly workerId: string;
+  readonly sha256: string;
+}
+
+export class Checker {
+  readonly #world: World;
+  readonly #plan: Plan;
+  /** Every task that was ever handed to a worker, by id. */
+  readonly #tasks = new Map<string, Task>();
+  readonly #accepted = new Map<string, Accepted>();
+  /** Accepted labels by run, teacher and shard. */
+  readonly #labels = new Map<string, Map<string, string>>();
+  readonly #ended = new Set<string>();
+  readonly #adopted = new Set<string>();
+  readonly #doubled = new Set<string>();
+  /** The fold of what is written, after each sequence. */
+  readonly #folds = new Map<number, ReadonlyMap<string, RunState>>([[0, new Map()]]);
+  #lastSequence = 0;
+
+  readonly #term: () => number;
+
+  /** @param term the newest. */
+  constructor(world: World, plan: Plan, term: () => number) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#term = term;
+  }
+
+  state(runId: string): RunState | undefined {
+    return this.#folds.get(this.#lastSequence)?.get(runId);
+  }
+
+  written(group: EventGroup): void {
+    this.#must(group.firstSequence === this.#lastSequence + 1, `sequence ${group.firstSequence} was written after ${this.#lastSequence}`);
+    const states = new Map(this.#folds.get(this.#lastSequence));
+    for (const event of group.events) {
+      this.#fact(event, states.get(event.runId));
+      states.set(event.runId, evolve(states.get(event.runId), event));
+    }
+    this.#lastSequence += group.events.length;
+    this.#folds.set(this.#lastSequence, states);
+  }
+
+  #fact({ runId, fact }: Event, before: RunState | undefined): void {
+    this.#must(!this.#ended.has(runId), `run ${runId} ended and took ${fact?.$case}`);
+    switch (fact?.$case) {
+      case 'taskCompleted': {
+        const { place, result, workerId } = fact.value;
+        const taskId = place?.taskId ?? '';
+        this.#must(!this.#accepted.has(taskId), `task ${taskId} was accepted twice`);
+        const task = this.#tasks.get(taskId);
+        this.#must(task !== undefined, `task ${taskId} was accepted and never handed out`);
+        this.#accepted.set(taskId, { workerId, sha256: digestOf(result) });
+        if (result?.result?.$case === 'label' && task?.spec?.$case === 'label') {
+          const labels = this.#labelsOf(runId, task.spec.value.teacher?.sha256 ?? '');
+          const shard = task.spec.value.shard?.name ?? '';
+          this.#must(!labels.has(shard), `shard ${shard} has two accepted labels by one teacher in ${runId}`);
+          labels.set(shard, result.result.value.labels?.sha256 ?? '');
+        }
+        if (before?.phase === 'paused') this.#world.count('branch: a result is taken while paused');
+        break;
+      }
+      case 'taskQuarantined':
+        this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place?.subject} is given up`}`);
+        break;
+      case 'studentRefused':
+        this.#world.count(`branch: a student is refused (${before?.recipe.promotion.on_refusal})`);
+        break;
+      case 'stageEntered':
+        if (fact.value.try > 0 && fact.value.stage === Stage.TRAIN) this.#world.count('branch: another try');
+        if (fact.value.stage === Stage.LABEL && before !== undefined && before.iterations[before.iteration]?.decision === 'refused') this.#world.count('branch: labels are kept with their teacher');
+        break;
+      case 'runPaused':
+        if (fact.value.by === 'alumnus') this.#world.count(`branch: the run pauses itself (${before?.stage === Stage.LABEL ? 'quarantine' : before?.stage === Stage.PROMOTE || before?.stage === Stage.EVALUATE ? 'refusal or evaluation' : 'a model is given up'})`);
+        break;
+      case 'runSucceeded': case 'runFailed': case 'runCancelled':
+        this.#ended.add(runId);
+        this.#world.count(`branch: a run ends (${fact.$case})`);
+        break;
+      default:
+    }
+  }
+
+  #labelsOf(runId: string, teacher: string): Map<string, string> {
+    const key = `${runId}/${teacher}`;
+    const labels = this.#labels.get(key) ?? new Map<string, string>();
+    this.#labels.set(key, labels);
+    return labels;
+  }
+
+  /** A worker is handed a task: what it reads must be what was accepted. */
+  handedOut(task: Task, term: number): void {
+    this.#tasks.set(task.taskId, task);
+    // A deposed leader may still hand out what the run has left behind; its results are not taken any more.
+    if (term !== this.#term()) return;
+    if (task.spec?.$case === 'select') this.#inputs(task, task.spec.value.shards);
+    if (task.spec?.$case === 'train' && task.spec.value.selection !== undefined) this.#inputs(task, task.spec.value.pseudoLabels);
+  }
+
+  #inputs(task: Task, given: readonly LabeledShard[]): void {
+    const iteration = this.state(task.runId)?.iterations[task.iteration];
+    const teacher = iteration?.teacher?.sha256 ?? '';
+    const quarantined = iteration?.quarantined;
+    const accepted = [...this.#labelsOf(task.runId, teacher)].filter(([shard]) => quarantined?.has(shard) !== true).sort(([a], [b]) => (a < b ? -1 : 1));
+    const told = given.map((each): [string, string] => [each.shard, each.labels?.sha256 ?? '']);
+    this.#must(isDeepStrictEqual(told, accepted), `${task.taskId} reads ${told.length} shards, ${accepted.length} were accepted, or their digests differ`);
+    const shards = this.#plan.runs.find((run) => run.runId === task.runId)?.shards ?? 0;
+    this.#must(told.length + (quarantined?.size ?? 0) === shards, `${task.taskId} leaves out a shard that was not quarantined`);
+  }
+
+  /** A worker is told that its result counts: it must be written by then, and be that result. */
+  acknowledged(taskId: string, workerId: string, sha256: string): void {
+    const accepted = this.#accepted.get(taskId);
+    this.#must(accepted !== undefined, `${taskId} was acknowledged before it was written`);
+    this.#must(accepted?.workerId === workerId && accepted.sha256 === sha256, `${taskId} was acknowledged to ${workerId}, and ${accepted?.workerId} had been accepted`);
+  }
+
+  isAccepted(taskId: string): boolean {
+    return this.#accepted.has(taskId);
+  }
+
+  leases(leader: Leader, runIds: readonly string[]): void {
+    for (const runId of runIds) {
+      for (const { task, leases } of leader.scheduler.tasksOf(runId)) {
+        this.#must(leases.length <= LEASES_PER_TASK_MAX, `${task.taskId} has ${leases.length} leases`);
+        this.#must(new Set(leases.map((lease) => lease.workerId)).size === leases.length, `${task.taskId} has two leases of one worker`);
+        if (leases.length > 1 && !this.#doubled.has(task.taskId)) {
+          this.#doubled.add(task.taskId);
+          this.#world.count('branch: a second lease');
+        }
+        for (const { leaseId } of leases) {
+          const key = `${leader.term}<${leaseId.term}.${leaseId.counter}`;
+          if (leaseId.term === leader.term || this.#adopted.has(key)) continue;
+          this.#adopted.add(key);
+          this.#world.count('branch: an older term\'s lease is adopted');
+        }
+      }
+    }
+    for (const { worker, leases } of leader.scheduler.workers()) this.#must(leases.length <= worker.slots, `${worker.workerId} has ${leases.length} leases in ${worker.slots} slots`);
+  }
+
+  /** A leader that never learned of an append's end may know less than what is written, and must know that much exactly. */
+  leaderEnds(leader: Leader): void {
+    const known = this.#folds.get(leader.journal.lastSequence);
+    this.#must(known !== undefined, `a leader is at sequence ${leader.journal.lastSequence}, in the middle of a group`);
+    this.#same(leader, known ?? new Map());
+  }
+
+  leaderBegins(leader: Leader): void {
+    this.#same(leader, this.#folds.get(this.#lastSequence) ?? new Map());
+    for (const run of leader.runs()) {
+      const current = run.iterations[run.iteration];
+      for (const [shard, sha256] of this.#labelsOf(run.runId, current?.teacher?.sha256 ?? '')) {
+        if (current?.teacher === undefined) continue;
+        this.#must(current.labels.get(shard)?.labels?.sha256 === sha256, `the accepted label of ${shard} in ${run.runId} was lost or changed`);
+      }
+    }
+  }
+
+  #same(leader: Leader, folds: ReadonlyMap<string, RunState>): void {
+    const runs = leader.runs();
+    this.#must(runs.length === folds.size, `the leader of term ${leader.term} knows ${runs.length} runs, ${folds.size} are written`);
+    for (const run of runs) this.#must(isDeepStrictEqual(plain(run), plain(folds.get(run.runId))), `the leader of term ${leader.term} holds a state of ${run.runId} that its journal does not give`);
+  }
+
+  #must(condition: boolean, statement: string): void {
+    if (!condition) throw new Violation(statement);
+  }
+}
+
+/** What names a result's content: the digest of its output. */
+export function digestOf(result: { result?: Parameters<typeof outputDigest>[0] } | undefined): string {
+  return outputDigest(result?.result);
+}
+
+function outputDigest(result: NonNullable<NonNullable<Extract<NonNullable<Event['fact']>, { $case: 'taskCompleted' }>['value']['result']>['result']> | undefined): string {
+  switch (result?.$case) {
+    case 'label': return result.value.labels?.sha256 ?? '';
+    case 'select': return result.value.selection?.sha256 ?? '';
+    case 'train': return result.value.model?.sha256 ?? '';
+    case 'evaluate': return result.value.evaluation?.sha256 ?? '';
+    case 'audit': return result.value.audit?.sha256 ?? '';
+    case undefined: return '';
+  }
+}

@@ -1,0 +1,83 @@
+/** What one seed stands for: fleet, runs, and which faults happen how often. A kind of fault is often absent, so that the others are met alone. */
+import { Random } from './world.ts';
+
+export interface RunPlan {
+  readonly runId: string;
+  readonly submitAtMs: number;
+  readonly rounds: number;
+  readonly shards: number;
+  readonly weight: number;
+  readonly truth: boolean;
+  readonly control: boolean;
+  readonly onRefusal: 'keep-teacher' | 'retry' | 'stop' | 'wait';
+  readonly require: 'not-worse' | 'better';
+  readonly quarantinedShare: number;
+  readonly attempts: number;
+  readonly poison: readonly string[];
+  readonly cancelAtMs: number | undefined;
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly runs: readonly RunPlan[];
+  readonly workers: number;
+  readonly slots: number;
+  readonly leaseMs: number;
+  readonly pollMs: number;
+  readonly labelMs: number;
+  readonly trainMs: number;
+  readonly delayMs: number;
+  readonly appendMs: number;
+  /** From this time on nothing goes wrong any more, and every run must end. */
+  readonly healAtMs: number;
+  /** Mean time between faults of a kind, in milliseconds; Infinity for never. */
+  readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'coordinatorKill' | 'takeover' | 'operatorPause', number>>;
+  /** Chance of a fault at each occasion. */
+  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult', number>>;
+}
+
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
+
+export function drawPlan(seed: number): Plan {
+  const random = new Random(seed, 1);
+  /** Zero more often than not: many faults at once hide one another. */
+  const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
+  const interval = (leastMs: number, mostMs: number): number => (random.chance(0.45) ? random.magnitude(leastMs, mostMs) : Infinity);
+  const runs = Array.from({ length: random.chance(0.3) ? 2 : 1 }, (_, index): RunPlan => {
+    const shards = Math.round(random.magnitude(1, 24));
+    const poisoned = random.chance(0.25) ? random.whole(1, Math.min(2, shards)) : 0;
+    return {
+      runId: `run-${index}`,
+      submitAtMs: random.whole(0, index === 0 ? 2 * secondMs : minuteMs),
+      rounds: random.pick([0, 1, 1, 2, 2, 3]), shards,
+      weight: random.pick([1, 1, 2, 5]),
+      truth: random.chance(0.3), control: random.chance(0.3),
+      onRefusal: random.pick(['keep-teacher', 'retry', 'stop', 'wait'] as const),
+      require: random.pick(['not-worse', 'not-worse', 'better'] as const),
+      quarantinedShare: random.pick([0, 0.05, 0.3, 1]),
+      attempts: random.whole(1, 4),
+      poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
+      cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) : undefined,
+    };
+  });
+  return {
+    seed, runs,
+    workers: random.whole(1, 6), slots: random.whole(1, 3),
+    leaseMs: Math.round(random.magnitude(2 * secondMs, 20 * secondMs)),
+    pollMs: random.whole(300, 2 * secondMs),
+    labelMs: random.magnitude(200, 4 * secondMs), trainMs: random.magnitude(secondMs, 30 * secondMs),
+    delayMs: random.magnitude(1, 300), appendMs: random.magnitude(1, 200),
+    healAtMs: random.whole(20, 240) * secondMs,
+    every: {
+      workerCrash: interval(5 * secondMs, 2 * minuteMs), workerPause: interval(5 * secondMs, 2 * minuteMs), workerDrain: interval(10 * secondMs, 2 * minuteMs),
+      coordinatorKill: interval(3 * secondMs, 2 * minuteMs), takeover: interval(5 * secondMs, 2 * minuteMs), operatorPause: interval(20 * secondMs, 3 * minuteMs),
+    },
+    chance: {
+      requestLost: sometimes(0.005, 0.3), responseLost: sometimes(0.005, 0.3), duplicated: sometimes(0.01, 0.4), delayed: sometimes(0.01, 0.3),
+      engineCrash: sometimes(0.01, 0.3), slowTask: sometimes(0.02, 0.2),
+      appendSlow: sometimes(0.01, 0.3), appendLostAck: sometimes(0.003, 0.05), appendRefused: sometimes(0.003, 0.05), killInAppend: sometimes(0.003, 0.08),
+      badResult: sometimes(0.01, 0.1), differentResult: random.chance(0.15) ? 1 : 0,
+    },
+  };
+}

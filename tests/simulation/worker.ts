@@ -1,0 +1,252 @@
+/**
+ * A worker as the coordinator meets it: it does what worker/lease-loop does (register, acquire, renew, report until
+ * answered), and it crashes, stops for a while, drains and comes back. What it computes is a pure function of the task.
+ */
+import { digestOf } from './checker.ts';
+import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { AcquireResponse, CompleteResponse, Lease, LeaseId, RegisterResponse, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
+import { answer } from '../unit/coordinator/work.ts';
+import type { Checker } from './checker.ts';
+import type { Answer, Method, Network } from './network.ts';
+import type { Plan } from './plan.ts';
+import type { World } from './world.ts';
+
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 5_000;
+const SLOW_FACTOR = 20;
+
+interface Held {
+  readonly leaseId: LeaseId;
+  readonly lease: Lease;
+  dropped: boolean;
+  progress: number;
+}
+
+export interface Surroundings {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly network: Network;
+  readonly checker: Checker;
+  readonly faulty: () => boolean;
+  readonly isPoison: (runId: string, shard: string) => boolean;
+}
+
+const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
+
+export class SimulatedWorker {
+  readonly workerId: string;
+  readonly #at: Surroundings;
+  readonly #held = new Map<string, Held>();
+  readonly #holds = new Set<string>();
+  /** Raised by each start: what an earlier process had in mind no longer happens. */
+  #process = 0;
+  #running = false;
+  #draining = false;
+  #pausedUntilMs = 0;
+  #term = 0;
+  #renewEveryMs = 1_000;
+  #failures = 0;
+
+  constructor(workerId: string, at: Surroundings) {
+    this.workerId = workerId;
+    this.#at = at;
+  }
+
+  get isRunning(): boolean {
+    return this.#running;
+  }
+
+  start(): void {
+    this.#process += 1;
+    this.#running = true;
+    this.#draining = false;
+    this.#failures = 0;
+    this.#register(() => this.#acquire());
+    this.#later(this.#renewEveryMs, () => this.#renew());
+  }
+
+  crash(): void {
+    this.#process += 1;
+    this.#running = false;
+    this.#held.clear();
+  }
+
+  /** The process stands still, and goes on later as if nothing had happened. */
+  pause(ms: number): void {
+    this.#pausedUntilMs = this.#at.world.nowMs + Math.round(ms);
+  }
+
+  /** Hands back what is held and ends. */
+  drain(): void {
+    this.#draining = true;
+    for (const held of this.#held.values()) {
+      held.dropped = true;
+      this.#call('fail', { ...this.#naming(held), code: 'WORKER_STOPPED', message: 'the worker was asked to stop', counts: false }, () => undefined);
+    }
+    this.#later(1_000, () => this.crash());
+  }
+
+  /** Runs later in this very process, and after its pause if it has one. */
+  #later(ms: number, run: () => void): void {
+    const process = this.#process;
+    const wake = (): void => {
+      if (process !== this.#process) return;
+      const { nowMs } = this.#at.world;
+      if (nowMs < this.#pausedUntilMs) this.#at.world.after(this.#pausedUntilMs - nowMs, wake);
+      else run();
+    };
+    this.#at.world.after(ms, wake);
+  }
+
+  #call<Response>(method: Method, request: object, onAnswer: (answer: Answer<Response>) => void, onResponse?: (response: Response) => void): void {
+    const process = this.#process;
+    this.#at.network.call<Response>(method, { workerId: this.workerId, ...request }, (given) => {
+      if (process === this.#process) this.#later(0, () => onAnswer(given));
+    }, onResponse);
+  }
+
+  #backoff(): number {
+    const bound = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** this.#failures);
+    this.#failures += 1;
+    return bound / 2 + this.#at.world.random.next() * (bound / 2);
+  }
+
+  #announce(): unknown[] {
+    return [...this.#held.values()].map(({ leaseId, lease, progress }) => ({ leaseId, taskId: lease.task?.taskId ?? '', progress: { done: progress, total: lease.task?.work ?? 0, unit: 'images', rate: 1, loss: 0 } }));
+  }
+
+  #naming(held: Held): { leaseId: LeaseId; taskId: string } {
+    return { leaseId: held.leaseId, taskId: held.lease.task?.taskId ?? '' };
+  }
+
+  #register(then: () => void): void {
+    const { plan } = this.#at;
+    const request = { host: 'simulated', processId: this.#process, device: 'none', slots: plan.slots, held: this.#announce(), version: '0.1.0' };
+    this.#call<RegisterResponse>('register', request, (given) => {
+      if ('error' in given) {
+        this.#later(this.#backoff(), () => this.#register(then));
+        return;
+      }
+      this.#failures = 0;
+      this.#term = given.response.term;
+      this.#renewEveryMs = given.response.renewEveryMs;
+      this.#drop(given.response.lost);
+      then();
+    });
+  }
+
+  #acquire(): void {
+    if (this.#draining) return;
+    const { plan, checker } = this.#at;
+    const free = plan.slots - this.#held.size;
+    if (free <= 0) {
+      this.#later(plan.pollMs, () => this.#acquire());
+      return;
+    }
+    this.#call<AcquireResponse>('acquire', { max: free, waitMs: 0, holds: [...this.#holds] }, (given) => {
+      if ('error' in given) {
+        if (given.error === 'NOT_LEADER') this.#register(() => this.#acquire());
+        else this.#later(this.#backoff(), () => this.#acquire());
+        return;
+      }
+      this.#failures = 0;
+      for (const lease of given.response.leases) this.#begin(lease);
+      this.#later(given.response.leases.length > 0 ? 0 : plan.pollMs, () => this.#acquire());
+    }, (response) => {
+      for (const { task } of response.leases) if (task !== undefined) checker.handedOut(task, response.term);
+    });
+  }
+
+  #renew(): void {
+    this.#later(this.#renewEveryMs, () => this.#renew());
+    if (this.#held.size === 0) return;
+    this.#call<RenewResponse>('renew', { held: this.#announce() }, (given) => {
+      if ('error' in given) return;
+      this.#drop(given.response.lost);
+      if (given.response.term !== this.#term) this.#register(() => undefined);
+    });
+  }
+
+  #drop(lost: readonly LeaseId[]): void {
+    for (const leaseId of lost) {
+      const held = this.#held.get(keyOf(leaseId));
+      if (held === undefined) continue;
+      held.dropped = true;
+      this.#held.delete(keyOf(leaseId));
+      this.#at.world.count('branch: a worker is told that its lease is lost');
+    }
+  }
+
+  #begin(lease: Lease): void {
+    const { world, plan, faulty, isPoison } = this.#at;
+    const { random } = world;
+    const { leaseId, task } = lease;
+    if (leaseId === undefined || task === undefined || this.#held.has(keyOf(leaseId))) return;
+    const held: Held = { leaseId, lease, dropped: false, progress: 0 };
+    this.#held.set(keyOf(leaseId), held);
+    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next());
+    if (faulty() && random.chance(plan.chance.slowTask)) {
+      world.count('fault: slow task');
+      ms *= SLOW_FACTOR;
+    }
+    const poisoned = task.spec?.$case === 'label' && isPoison(task.runId, task.subject);
+    const crashes = poisoned || (faulty() && random.chance(plan.chance.engineCrash));
+    this.#later(crashes ? ms * random.next() : ms, () => {
+      if (held.dropped) return;
+      if (!crashes) {
+        for (const digest of task.affinity) this.#holds.add(digest);
+        held.progress = task.work;
+        this.#report(held);
+        return;
+      }
+      world.count(poisoned ? 'fault: poison shard' : 'fault: engine crash');
+      // Some poison kills the worker with the engine, and then nobody reports.
+      if (poisoned && faulty() && random.chance(0.2)) {
+        world.count('fault: poison kills the worker');
+        this.crash();
+        world.after(5_000, () => {
+          if (!this.#running) this.start();
+        });
+        return;
+      }
+      this.#fail(held);
+    });
+  }
+
+  #fail(held: Held): void {
+    this.#call('fail', { ...this.#naming(held), code: 'ENGINE_CRASHED', message: 'the engine died', counts: true }, (given) => {
+      if ('error' in given && !held.dropped) this.#later(this.#backoff(), () => this.#fail(held));
+      else this.#held.delete(keyOf(held.leaseId));
+    });
+  }
+
+  #report(held: Held): void {
+    const { world, plan, faulty, checker } = this.#at;
+    const { task } = held.lease;
+    if (task === undefined || held.dropped) return;
+    const salt = plan.chance.differentResult > 0 ? { salt: `${this.workerId} ${keyOf(held.leaseId)}` } : {};
+    const result = answer(task, salt);
+    const bad = faulty() && world.random.chance(plan.chance.badResult);
+    if (bad) world.count('fault: result of the wrong form');
+    this.#call<CompleteResponse>('complete', { ...this.#naming(held), result: bad ? spoiled(result) : result }, (given) => {
+      if ('error' in given && !held.dropped) this.#later(this.#backoff(), () => this.#report(held));
+      else this.#held.delete(keyOf(held.leaseId));
+    }, (response) => {
+      if (response.accepted) {
+        checker.acknowledged(task.taskId, this.workerId, digestOf(result));
+        if (held.leaseId.term < this.#term) world.count('branch: a result of an older term\'s lease is accepted');
+      } else if (checker.isAccepted(task.taskId)) world.count('branch: a second completion is refused');
+      else world.count('branch: a completion of a closed task is refused');
+    });
+  }
+
+}
+
+function spoiled(result: TaskResult): TaskResult {
+  switch (result.result?.$case) {
+    case 'evaluate': return { ...result, result: { $case: 'evaluate', value: { ...result.result.value, validation: undefined, paired: [] } } };
+    case 'label': return { ...result, result: { $case: 'label', value: { ...result.result.value, labels: undefined } } };
+    case 'train': return { ...result, result: { $case: 'train', value: { ...result.result.value, model: undefined } } };
+    default: return { ...result, result: undefined };
+  }
+}
