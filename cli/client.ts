@@ -38,8 +38,8 @@ function place(metadata: Metadata | undefined): string {
 const isServiceError = (thrown: unknown): thrown is ServiceError =>
   thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown;
 
-export function fromServiceError(thrown: unknown, address: string): unknown {
-  if (!isServiceError(thrown)) return thrown;
+export function fromServiceError(thrown: unknown, address: string): Error {
+  if (!isServiceError(thrown)) return thrown instanceof Error ? thrown : new Error(String(thrown));
   const code = text(thrown.metadata, 'alumnus-code');
   if (isErrorCode(code)) return new AlumnusError(code, thrown.details, { where: place(thrown.metadata), cause: thrown });
   if (thrown.code === status.UNAVAILABLE) return new AlumnusError('UNREACHABLE', 'no coordinator answers there', { where: address, cause: thrown });
