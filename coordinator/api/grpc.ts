@@ -1,6 +1,6 @@
 /** Between our functions and gRPC: an async function as a unary handler, and an error of our table as a status with its code and place in the metadata. */
 import { Metadata, type handleUnaryCall, type sendUnaryData, type ServerUnaryCall, type StatusObject } from '@grpc/grpc-js';
-import { AlumnusError, errorTable, toAlumnusError } from '../../proto/errors.ts';
+import { errorTable, toAlumnusError, type AlumnusError } from '../../proto/errors.ts';
 
 export function statusOf(error: AlumnusError): Partial<StatusObject> {
   const metadata = new Metadata();
@@ -14,8 +14,8 @@ export function unary<Request, Response>(handle: (request: Request, call: Server
   return (call, callback: sendUnaryData<Response>) => {
     Promise.resolve()
       .then(() => handle(call.request, call))
-      .then((response) => callback(null, response))
-      .catch((thrown: unknown) => {
+      // Two arms, not then and catch: what the callback itself throws must not call it a second time.
+      .then((response) => callback(null, response), (thrown: unknown) => {
         const error = toAlumnusError(thrown);
         if (error.code === 'INTERNAL') process.stderr.write(`${error.stack ?? error.message}\n`);
         callback(statusOf(error));

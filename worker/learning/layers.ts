@@ -130,7 +130,7 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
     maxPool: x => tf.maxPool(x as Tensor4D, 2, 2, 'valid'),
     // Not `tf.mean`: its gradient divides by a constant, which the graph's optimizer turns into a product that rounds otherwise.
     globalAverage: x => tf.mul(tf.sum(x, [1, 2]), 1 / (x.shape[1]! * x.shape[2]!)),
-    flatten: x => tf.reshape(x, [x.shape[0]!, -1]),
+    flatten: x => tf.reshape(x, [x.shape[0], -1]),
     channels: x => x.shape.at(-1)!,
   };
 }
@@ -164,7 +164,7 @@ export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws)
     },
     residual(shortcut, branch, name, survival) {
       if (survival === 1) return tf.add(shortcut, branch);
-      const shape = [branch.shape[0]!, ...branch.shape.slice(1).map(() => 1)];
+      const shape = [branch.shape[0], ...branch.shape.slice(1).map(() => 1)];
       const survives = tf.cast(tf.less(draws.uniform(`depth/${name}`, shape), survival), 'float32');
       return tf.add(shortcut, tf.mul(branch, tf.mul(survives, 1 / survival)));
     },

@@ -21,5 +21,5 @@ export function smoothLabels(engine: TensorFlow, targets: Tensor, smoothing: num
 export function softCrossEntropy(engine: TensorFlow, targets: Tensor, logits: Tensor): Tensor {
   const { tf } = engine;
   // One product by a constant, not `tf.mean`: eager and compiled round it alike.
-  return tf.mul(tf.sum(tf.mul(targets, tf.logSoftmax(logits))), -1 / targets.shape[0]!);
+  return tf.mul(tf.sum(tf.mul(targets, tf.logSoftmax(logits))), -1 / targets.shape[0]);
 }

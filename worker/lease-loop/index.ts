@@ -8,7 +8,7 @@
  *  3. The work of a lost lease is stopped, and nothing is reported for it.
  */
 import { hostname } from 'node:os';
-import { credentials, Metadata, type CallOptions, type ServiceError } from '@grpc/grpc-js';
+import { credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { WorkerServiceClient, type HeldLease, type Lease, type LeaseId, type Progress, type RegisterResponse } from '../../proto/gen/alumnus/v1/worker.ts';
@@ -57,6 +57,7 @@ export class LeaseLoop {
   readonly #stopping = new AbortController();
   #registration: RegisterResponse | undefined;
   #freed: () => void = () => undefined;
+  #acquiring: ClientUnaryCall | undefined;
 
   constructor(options: LeaseLoopOptions) {
     this.#options = options;
@@ -83,6 +84,8 @@ export class LeaseLoop {
   /** Takes no more work, hands back what is held (that is nobody's failure), and lets `run` return. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#acquiring?.cancel();
+    this.#freed();
     const handedBack = [...this.#held.values()].map(async (held) => {
       held.abort.abort(new AlumnusError('WORKER_STOPPED', 'the worker was asked to stop', { where: held.task.taskId }));
       await held.done;
@@ -116,18 +119,12 @@ export class LeaseLoop {
     while (!this.#stopping.signal.aborted) {
       const free = SLOTS - this.#held.size;
       if (free <= 0) {
-        await new Promise<void>((resolve) => {
-          this.#freed = resolve;
-          this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true });
-        });
+        await new Promise<void>((resolve) => (this.#freed = resolve));
         continue;
       }
       try {
         const response = await this.#call<{ term: number; leases: Lease[] }>(
-          (callback, deadline) => {
-            const call = this.#client.acquire({ workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] }, new Metadata(), deadline, callback);
-            this.#stopping.signal.addEventListener('abort', () => call.cancel(), { once: true });
-          },
+          (callback, deadline) => (this.#acquiring = this.#client.acquire({ workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] }, new Metadata(), deadline, callback)),
           ACQUIRE_WAIT_MS + CALL_MS_MAX,
         );
         backoff.reset();

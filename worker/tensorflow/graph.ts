@@ -17,6 +17,9 @@ export const attributeKind = { string: 0, int: 1, float: 2, bool: 3, type: 4, sh
 /** Oldest producer whose rules our graphs follow; TensorFlow 2.9 and later accept it. */
 const producerVersion = 1087;
 
+/** Operations whose GPU kernel refuses to run under TF_DETERMINISTIC_OPS, which load.ts sets. */
+const cpuOperations: ReadonlySet<string> = new Set(['DenseBincount']);
+
 type Write = (writer: BinaryWriter) => void;
 export type AttributeValue = Write;
 
@@ -75,13 +78,17 @@ export class GraphWriter {
   readonly #nodes: Uint8Array[] = [];
   readonly #names = new Set<string>();
 
-  /** Adds a node and returns its name. A control input is written `^name`, and stands after the data inputs. */
+  /**
+   * Adds a node and returns its name. A control input is written `^name`, and stands after the data inputs.
+   * TensorFlow chooses the device, but for operations that belong on the CPU.
+   */
   node(operation: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>>, name = `${operation}_${this.#nodes.length}`): string {
     invariant(!this.#names.has(name), `graph node ${name} is written once`);
     this.#names.add(name);
     const writer = new BinaryWriter();
     writer.tag(1, WireType.LengthDelimited).string(name).tag(2, WireType.LengthDelimited).string(operation);
     for (const input of inputs) writer.tag(3, WireType.LengthDelimited).string(input);
+    if (cpuOperations.has(operation)) writer.tag(4, WireType.LengthDelimited).string('/device:CPU:0');
     for (const [key, body] of Object.entries(attributes)) {
       message(writer, 5, entry => {
         entry.tag(1, WireType.LengthDelimited).string(key);

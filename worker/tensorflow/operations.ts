@@ -80,7 +80,7 @@ export function batchNormalization(engine: TensorFlow, x: Tensor, scale: Tensor,
     return {
       value: y,
       gradFunc: (dy, saved) => {
-        const [dx, dScale, dOffset] = backend.executeMultipleOutputs('FusedBatchNormGradV3', common, [dy as Tensor, ...saved], 5);
+        const [dx, dScale, dOffset] = backend.executeMultipleOutputs('FusedBatchNormGradV3', common, [dy, ...saved], 5);
         return [dx!, dScale!, dOffset!];
       },
     };

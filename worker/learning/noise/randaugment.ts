@@ -221,7 +221,7 @@ function blend(engine: TensorFlow, degenerate: Tensor, image: Tensor, factor: nu
 function blended(engine: TensorFlow, images: Tensor, mask: Tensor | undefined, factor: number, degenerate: (x: Tensor) => Tensor): Tensor {
   if (mask === undefined) return images;
   const { tf } = engine;
-  const chosen = tf.greater(tf.reshape(mask, [images.shape[0]!, 1, 1, 1]), 0);
+  const chosen = tf.greater(tf.reshape(mask, [images.shape[0], 1, 1, 1]), 0);
   return tf.where(chosen, blend(engine, degenerate(images), images, factor), images);
 }
 
@@ -252,7 +252,7 @@ function smooth(engine: TensorFlow, images: Tensor, list: OperationList): Tensor
   const { tf } = engine;
   const [, height, width, channels] = images.shape as [number, number, number, number];
   const kernel = tf.tile(tf.tensor4d([1, 1, 1, 1, 5, 1, 1, 1, 1], [3, 3, 1, 1]), [1, 1, channels, 1]);
-  const sums = tf.depthwiseConv2d(images as Tensor4D, kernel as Tensor4D, 1, 'same');
+  const sums = tf.depthwiseConv2d(images as Tensor4D, kernel, 1, 'same');
   // Sums are whole, so (sum + 0.5) / 13 and (sum + 6.5) / 13 are not, and the reciprocal's rounding is harmless.
   const smoothed = tf.floor(tf.mul(tf.add(sums, list === 'paper14' ? 6.5 : 0.5), 1 / 13));
   const inside = tf.pad(tf.ones([1, height - 2, width - 2, 1]), [[0, 0], [1, 1], [1, 1], [0, 0]]);
