@@ -32,7 +32,7 @@ const partSchema = z.strictObject({
 export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
   name: z.string().regex(DATASET_NAME),
-  classes: z.array(z.string().min(1)).min(2),
+  classes: z.array(z.string().min(1)).refine((classes) => classes.length !== 1, 'one class alone leaves nothing to tell apart').describe('Empty where the dataset has unlabeled images only.'),
   image: z.strictObject({ height: z.int().min(1), width: z.int().min(1), channels: z.union([z.literal(1), z.literal(3)]) }),
   parts: z.strictObject({ labeled: partSchema.optional(), unlabeled: partSchema.optional(), validation: partSchema.optional(), test: partSchema.optional() }),
   split: z

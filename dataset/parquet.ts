@@ -56,7 +56,7 @@ export function openParquet(content: Uint8Array, where: string): ParquetTable {
         throw corrupt(`has a damaged column "${name}"`, thrown);
       }
       const [first] = pieces.sort((a, b) => a.rowStart - b.rowStart);
-      const values = pieces.length === 1 && first !== undefined ? first.values : pieces.flatMap((piece) => Array.from(piece.values));
+      const values: DecodedArray = pieces.length === 1 && first !== undefined ? first.values : pieces.flatMap((piece) => Array.from<unknown>(piece.values));
       if (values.length !== rows) throw corrupt(`has ${values.length} values in column "${name}" where it has ${rows} rows`);
       return values;
     },

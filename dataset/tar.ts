@@ -88,8 +88,10 @@ export async function* readTar(source: ByteSource, where: string): AsyncIterable
     const limit = type === '0' ? ENTRY_BYTES_MAX : EXTENDED_BYTES_MAX;
     if (!(size >= 0) || size > limit) throw corrupt(`says that entry ${JSON.stringify(name)} has ${size} bytes, more than ${limit},`, offset);
     const start = offset + BLOCK;
-    const content = size === 0 ? new Uint8Array(0) : await source.read(start, start + size);
-    if (content.byteLength < size) throw corrupt(`is cut off within entry ${JSON.stringify(name)}`, start + content.byteLength);
+    // With its padding, so that an archive which ends within it is known as cut off.
+    const stored = size === 0 ? new Uint8Array(0) : await source.read(start, start + padded(size));
+    if (stored.byteLength < padded(size)) throw corrupt(`is cut off within entry ${JSON.stringify(name)}`, start + stored.byteLength);
+    const content = stored.subarray(0, size);
     const at = offset;
     offset = start + padded(size);
     if (type === 'x') {

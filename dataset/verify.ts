@@ -75,11 +75,12 @@ async function verifyShard(store: ObjectStore, manifest: DatasetManifest, ref: O
 async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartName, classes: number, keys: ReadonlySet<string> | undefined, findings: Findings): Promise<void> {
   const check = (ref: ObjectRef, tableKeys: readonly string[], whole: boolean): void => {
     if (keys === undefined) return;
-    const distinct = new Set(tableKeys).size;
+    const inTable = new Set(tableKeys);
     const unknown = tableKeys.filter((key) => !keys.has(key)).length;
+    const missing = [...keys].filter((key) => !inTable.has(key)).length;
     if (unknown > 0) findings.add('SHARD_CORRUPT', ref.key, `${unknown} keys of the table are in no shard of ${name}`);
-    if (distinct < tableKeys.length) findings.add('SHARD_CORRUPT', ref.key, `${tableKeys.length - distinct} keys of the table come twice`);
-    if (whole && distinct - unknown < keys.size) findings.add('SHARD_CORRUPT', ref.key, `${keys.size - distinct + unknown} samples of ${name} are not in the table`);
+    if (inTable.size < tableKeys.length) findings.add('SHARD_CORRUPT', ref.key, `${tableKeys.length - inTable.size} keys of the table come twice`);
+    if (whole && missing > 0) findings.add('SHARD_CORRUPT', ref.key, `${missing} samples of ${name} are not in the table`);
   };
   for (const [ref, whole] of [[part.labels, true], [part.truth, false]] as const) {
     if (ref === undefined) continue;
