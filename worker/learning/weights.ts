@@ -61,8 +61,8 @@ export function decodeWeights(bytes: Uint8Array): TensorData[] {
     const [from, to] = offsets as number[];
     if (from === undefined || to === undefined || to - from !== 4 * elements(sizes) || from < 0 || start + to > bytes.length) throw damaged(`the place of ${name}`);
     end = Math.max(end, to);
-    // Copied, because a Float32Array needs its own alignment, and because nobody may change what others hold.
-    // Copied through Uint8Array: the slice of a Buffer would be a window on the whole of its memory.
+    // Copied, because a Float32Array needs its own alignment, and because nobody may change what others hold; through
+    // Uint8Array, because the slice of a Buffer is a window on the whole of its memory.
     return { name, shape: sizes, values: new Float32Array(new Uint8Array(bytes.subarray(start + from, start + to)).buffer) };
   });
   if (start + end !== bytes.length) throw damaged('bytes are left over');

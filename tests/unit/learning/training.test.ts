@@ -129,6 +129,10 @@ describe('weights as bytes', () => {
     expect(decodeWeights(encodeWeights(weights))).toEqual([weights[1], weights[0]]);
   });
 
+  it('come back from a Buffer, which shares its memory with others', () => {
+    expect(decodeWeights(Buffer.from(encodeWeights(weights)))).toEqual([weights[1], weights[0]]);
+  });
+
   it('do not depend on the order of the tensors', () => {
     expect(encodeWeights([weights[1]!, weights[0]!])).toEqual(encodeWeights(weights));
   });
