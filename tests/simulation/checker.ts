@@ -185,7 +185,8 @@ export class Checker {
   #same(leader: Leader, folds: ReadonlyMap<string, RunState>): void {
     const runs = leader.runs();
     this.#must(runs.length === folds.size, `the leader of term ${leader.term} knows ${runs.length} runs, ${folds.size} are written`);
-    for (const run of runs) this.#must(isDeepStrictEqual(plain(run), plain(folds.get(run.runId))), `the leader of term ${leader.term} holds a state of ${run.runId} that its journal does not give`);
+    // As text first: equal states nearly always print equally, and sorting costs more than all else here.
+    for (const run of runs) this.#must(JSON.stringify(run) === JSON.stringify(folds.get(run.runId)) || isDeepStrictEqual(plain(run), plain(folds.get(run.runId))), `the leader of term ${leader.term} holds a state of ${run.runId} that its journal does not give`);
   }
 
   #must(condition: boolean, statement: string): void {

@@ -78,7 +78,7 @@ export function journalOf(world: World, disk: Disk, plan: Plan, hooks: AppendHoo
           } catch (thrown) {
             if (!hooks.isAlive()) return;
             world.count('branch: a deposed leader\'s append is refused');
-            reject(thrown as Error);
+            reject(thrown);
             return;
           }
           if (!hooks.isAlive()) world.count('branch: a dead leader\'s append arrives');
@@ -102,7 +102,7 @@ export function journalOf(world: World, disk: Disk, plan: Plan, hooks: AppendHoo
         });
       });
     },
-    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is that of engines across a network
+     
     async *read(sequence) {
       for (const bytes of disk.groups) {
         const group = EventGroup.decode(bytes);

@@ -53,6 +53,8 @@ function recipeOf(plan: RunPlan, seed: number): Recipe {
   });
 }
 
+const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
+
 export async function simulate(seed: number, mutant: Mutant = 'none'): Promise<History> {
   const plan = drawPlan(seed);
   const simulation = new Simulation(plan, mutant);
@@ -80,7 +82,7 @@ class Simulation {
   readonly #resumes = new Map<string, number>();
   #coordinators: Coordinator[] = [];
   #starting = 0;
-  #broken: unknown;
+  #broken: Error | undefined;
 
   constructor(plan: Plan, mutant: Mutant) {
     this.#plan = plan;
@@ -90,7 +92,7 @@ class Simulation {
     this.startedAtMs = this.world.nowMs;
     this.#checker = new Checker(this.world, plan, () => this.disk.term);
     this.#network = new Network(this.world, plan, () => this.#faulty(), () => (this.#coordinators.length === 0 ? undefined : this.world.random.pick(this.#coordinators)), (thrown) => {
-      this.#broken ??= thrown;
+      this.#broken ??= asError(thrown);
     });
   }
 
@@ -145,7 +147,7 @@ class Simulation {
       try {
         check(...args);
       } catch (thrown) {
-        this.#broken ??= thrown;
+        this.#broken ??= asError(thrown);
       }
     };
   }
@@ -180,27 +182,31 @@ class Simulation {
         const tick = (): void => {
           if (!alive) return;
           leader.tick().catch((thrown: unknown) => {
-            if (!(thrown instanceof AlumnusError)) this.#broken ??= thrown;
+            if (!(thrown instanceof AlumnusError)) this.#broken ??= asError(thrown);
           });
           this.world.after(this.#plan.leaseMs / TICKS_PER_LEASE, tick);
         };
         tick();
       }, (thrown: unknown) => {
-        this.#broken ??= thrown;
+        this.#broken ??= asError(thrown);
       });
     });
   }
 
   #serviceOf(leader: Leader): Server['service'] {
     const service = workerService(leader, 'simulated:');
-    if (this.#mutant === 'skips-shard') {
-      const { acquire } = service;
-      return { ...service, acquire: (call, callback) => acquire(call, (error, response) => {
-        for (const lease of response?.leases ?? []) if (lease.task?.spec?.$case === 'select') lease.task = { ...lease.task, spec: { $case: 'select', value: { ...lease.task.spec.value, shards: lease.task.spec.value.shards.slice(1) } } };
+    return {
+      ...service,
+      acquire: (call, callback) => service.acquire(call, (error, response) => {
+        for (const lease of response?.leases ?? []) {
+          this.#guard(() => {
+            if (lease.task !== undefined && leader.run(lease.task.runId).phase !== 'running') throw new Violation(`${lease.task.taskId} was granted while its run was ${leader.run(lease.task.runId).phase}`);
+          })();
+          if (this.#mutant === 'skips-shard' && lease.task?.spec?.$case === 'select') lease.task = { ...lease.task, spec: { $case: 'select', value: { ...lease.task.spec.value, shards: lease.task.spec.value.shards.slice(1) } } };
+        }
         callback(error, response);
-      }) };
-    }
-    return service;
+      }),
+    };
   }
 
   #newest(): Coordinator | undefined {
@@ -215,7 +221,9 @@ class Simulation {
     this.world.after(5_000, () => this.#submit(run));
     this.#newest()?.leader.command(run.runId, { kind: 'submit', runId: run.runId, recipe: recipeOf(run, this.#plan.seed), data }).catch(() => undefined);
     if (run.cancelAtMs !== undefined) {
-      this.world.after(run.cancelAtMs, () => this.#newest()?.leader.command(run.runId, { kind: 'cancel', reason: 'no longer needed' }).then(() => this.world.count('fault: operator cancels'), () => undefined));
+      this.world.after(run.cancelAtMs, () => {
+        this.#newest()?.leader.command(run.runId, { kind: 'cancel', reason: 'no longer needed' }).then(() => this.world.count('fault: operator cancels'), () => undefined);
+      });
     }
   }
 
