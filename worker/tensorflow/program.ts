@@ -147,19 +147,21 @@ function trace(engine: TensorFlow, program: Program): Trace {
       return [name, asTensor(engine, id, spec)];
     }));
 
+  // A copy (invariant 3): a variable that is assigned a fed tensor, or a reshape of one, shares its memory.
+  const fedSource = (node: string, { dataType, shape }: TensorSpec): string => {
+    const type = attribute.type(dataTypeCode[dataType]);
+    graph.node('Placeholder', [], { dtype: type, shape: attribute.shape(shape) }, node);
+    return graph.node('DeepCopy', [node], { T: type });
+  };
   const variableSource = (index: number, spec: TensorSpec): string => {
     const type = attribute.type(dataTypeCode[spec.dataType]);
     const shape = attribute.shape(spec.shape);
     const node = variableNode(index);
     graph.node('VarHandleOp', [], { dtype: type, shape, shared_name: attribute.string(node) }, node);
-    graph.node('Placeholder', [], { dtype: type, shape }, `${node}_value`);
-    // A copy (invariant 3): assigned as it is, the variable would share the memory that JavaScript fed.
-    graph.node('DeepCopy', [`${node}_value`], { T: type }, `${node}_copy`);
-    graph.node('AssignVariableOp', [node, `${node}_copy`], { dtype: type }, `${node}_write`);
+    graph.node('AssignVariableOp', [node, fedSource(`${node}_value`, spec)], { dtype: type }, `${node}_write`);
     return graph.node('ReadVariableOp', [node], { dtype: type }, `${node}_read`);
   };
-  const inputSource = (index: number, spec: TensorSpec): string =>
-    graph.node('Placeholder', [], { dtype: attribute.type(dataTypeCode[spec.dataType]), shape: attribute.shape(spec.shape) }, inputNode(index));
+  const inputSource = (index: number, spec: TensorSpec): string => fedSource(inputNode(index), spec);
 
   let outputs: string[] = [];
   engine.tf.tidy(() => {
@@ -185,7 +187,6 @@ function trace(engine: TensorFlow, program: Program): Trace {
       const index = variables.indexOf(name);
       const node = variableNode(index);
       const value = source(idOf(engine, tensor), name);
-      invariant(!value.startsWith('input_'), `${program.name}: variable ${name} is not assigned an input as it is`);
       const dtype = attribute.type(dataTypeCode[program.variables[name]!.dataType]);
       return graph.node('AssignVariableOp', [node, value, ...variables.map((_, other) => `^${variableNode(other)}_read`)], { dtype }, `${node}_assign`);
     });

@@ -49,6 +49,20 @@ describe('the compiled step', () => {
     });
   });
 
+  it('keeps what it was fed apart from JavaScript\'s memory', () => {
+    const executable = compile(engine, {
+      name: 'hold', variables: { held: { shape: [4], dataType: 'float32' } }, inputs: { x: { shape: [2, 2], dataType: 'float32' } },
+      run: ({ held }, { x }) => ({ outputs: { before: held! }, updates: { held: engine.tf.reshape(x!, [4]) } }),
+    });
+    const written = Float32Array.of(1, 2, 3, 4), fed = Float32Array.of(5, 6, 7, 8);
+    executable.write({ held: written });
+    written.fill(0);
+    expect([...executable.run({ x: fed })['before']!]).toEqual([1, 2, 3, 4]);
+    fed.fill(0);
+    expect([...executable.read()['held']!]).toEqual([5, 6, 7, 8]);
+    executable.dispose();
+  });
+
   it('leaves no folder behind', () => {
     const folders = (): string[] => readdirSync(tmpdir()).filter(name => name.startsWith('alumnus-graph-') && existsSync(`${tmpdir()}/${name}`));
     const before = folders();
