@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './index.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.ts';
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
 const MAP_BYTES = 64 * 1024 ** 3;
