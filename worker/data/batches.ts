@@ -27,6 +27,7 @@ export interface TrainingSet {
   readonly draws: Uint32Array;
 }
 
+/** Images and targets of each of the two sets, well within the memory of a machine that has a device. */
 const TRAINING_BYTES_MAX = 8 * 1024 ** 3;
 
 interface Source {
@@ -39,8 +40,9 @@ interface Source {
 
 function allocate(samples: number, source: Source, where: string): { images: Uint8Array; targets: Float32Array } {
   const size = source.shape.height * source.shape.width * source.shape.channels;
-  if (samples * size > TRAINING_BYTES_MAX) {
-    throw new AlumnusError('DATASET_TOO_SMALL', `${samples} images take ${samples * size} bytes decoded, and one training of this release holds at most ${TRAINING_BYTES_MAX}: lower labels.budget_per_class`, { where });
+  const bytes = samples * (size + source.classes * Float32Array.BYTES_PER_ELEMENT);
+  if (bytes > TRAINING_BYTES_MAX) {
+    throw new AlumnusError('DATASET_TOO_LARGE', `${samples} images take ${bytes} bytes decoded, with their targets, and one training of this release holds at most ${TRAINING_BYTES_MAX}`, { where });
   }
   return { images: new Uint8Array(samples * size), targets: new Float32Array(samples * source.classes) };
 }

@@ -77,10 +77,10 @@ export function writeLabelTable(labels: LabelsWithProbabilities, about: Readonly
   );
 }
 
-/** The three columns that selection reads. @throws AlumnusError SHARD_CORRUPT */
-export async function readLabelColumns(bytes: Uint8Array, where: string): Promise<Labels> {
+/** The three columns that selection reads, and what the table says about itself. @throws AlumnusError SHARD_CORRUPT */
+export async function readLabelColumns(bytes: Uint8Array, where: string): Promise<Labels & { readonly about: Readonly<Record<string, string>> }> {
   const table = openParquet(bytes, where);
-  return { keys: (await table.column('key')) as unknown as string[], classes: (await table.column('class')) as ArrayLike<number>, logOdds: (await table.column('log_odds')) as ArrayLike<number> };
+  return { about: table.metadata, keys: (await table.column('key')) as unknown as string[], classes: (await table.column('class')) as ArrayLike<number>, logOdds: (await table.column('log_odds')) as ArrayLike<number> };
 }
 
 /** @throws AlumnusError SHARD_CORRUPT */

@@ -6,7 +6,11 @@
  * inside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). Four rounds of a 32-bit mixer: enough that no
  * order is visible, which is all that training asks.
  */
+import { invariant } from '../../proto/errors.ts';
+
 const ROUNDS = 4;
+/** Two halves of 15 bits keep every step within 32-bit integers. */
+export const SAMPLES_MAX = 2 ** 30;
 
 /** A 32-bit mixer: the finaliser of MurmurHash3. */
 function mix(value: number): number {
@@ -16,8 +20,9 @@ function mix(value: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** The sample at place `index` of the epoch, 0 <= index < count <= 2^30. */
+/** The sample at place `index` of the epoch, 0 <= index < count, 1 <= count <= SAMPLES_MAX. */
 export function permuted(seed: number, epoch: number, count: number, index: number): number {
+  invariant(count >= 1 && count <= SAMPLES_MAX && index >= 0 && index < count, 'a place is one of 1 to 2^30 samples');
   let halfBits = 1;
   while (4 ** halfBits < count) halfBits += 1;
   const mask = 2 ** halfBits - 1;

@@ -3,13 +3,13 @@
  * (key, class, copies) a shard. The document names its parts by digest and lies beside them, so that its own digest
  * depends on the labels alone.
  */
-import { invariant } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { LabeledShard, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { openParquet, writeParquet } from '../../dataset/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { readLabelColumns, type Labels } from './label-table.ts';
 import { isEligible, logOddsOf, planSelection, SelectionCutter, type SelectionPolicy } from './selection.ts';
-import { addTally, binOf, decodeTally, emptyTally } from './tally.ts';
+import { addTally, binOf, decodeTally, emptyTally, sameTally, tallyOf as tallyOfLabels } from './tally.ts';
 
 export interface SelectionPart {
   readonly shard: string;
@@ -44,10 +44,21 @@ const must = (ref: ObjectRef | undefined): ObjectRef => {
   return ref;
 };
 
+/**
+ * Three passes at most over the label tables, none of which holds more than the boundary bins' rows of all shards and one
+ * shard: count what is eligible in the threshold's bin, gather the boundary bins, write.
+ * @throws AlumnusError DIGEST_MISMATCH (another teacher's labels), SHARD_CORRUPT (a table or a tally that is damaged, or they disagree)
+ */
 export async function select(store: ObjectStore, request: SelectRequest): Promise<{ ref: ObjectRef; document: SelectionDocument }> {
   const { policy, classes, outputPrefix, metadata } = request;
   const shards = [...request.shards].sort((a, b) => (a.shard < b.shard ? -1 : 1));
-  const read = async (shard: LabeledShard): Promise<Labels> => readLabelColumns(await store.get(must(shard.labels)), must(shard.labels).key);
+  const read = async (shard: LabeledShard): Promise<Labels> => {
+    const { key } = must(shard.labels);
+    const { about, ...labels } = await readLabelColumns(await store.get(must(shard.labels)), key);
+    const teacher = about['alumnus.teacher'];
+    if (teacher !== request.teacher) throw new AlumnusError('DIGEST_MISMATCH', `the labels are of the teacher ${teacher ?? 'that they don\'t name'} and not of ${request.teacher}`, { where: key });
+    return labels;
+  };
   const tallyOf = async (shard: LabeledShard) => decodeTally(await store.get(must(shard.tally)), classes, must(shard.tally).key);
 
   const merged = emptyTally(classes);
@@ -72,6 +83,8 @@ export async function select(store: ObjectStore, request: SelectRequest): Promis
   const parts: SelectionPart[] = [];
   for (const shard of shards) {
     const labels = await read(shard);
+    // The cut was made by the tally: one that counted other labels would cut elsewhere, unseen.
+    if (!sameTally(tallyOfLabels(labels, classes), await tallyOf(shard))) throw new AlumnusError('SHARD_CORRUPT', `the tally of ${shard.shard} does not count the labels beside it`, { where: must(shard.tally).key });
     const keys: string[] = [];
     const keptClasses: number[] = [];
     const copies: number[] = [];

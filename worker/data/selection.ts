@@ -3,8 +3,8 @@
  * give the same selection, whatever the order of shards or the number of workers. Pure; `select.ts` reads and writes.
  *
  * The rule. A label is eligible when its confidence is at least the threshold. Class c has n eligible labels and a budget
- * B: what the recipe says, or floor(eligible of all classes / classes); without balance B = n. Ranked by log-odds, then
- * by seeded hash of the key, then by key, the label of rank k gets min(copiesMax, floor(B / n) + (k < B mod n ? 1 : 0)) copies.
+ * B: what the recipe says, or floor(eligible of all classes / classes), at least 1; without balance B = n. Ranked by log-odds,
+ * then by seeded hash of the key, then by key, the label of rank k gets min(copiesMax, floor(B / n) + (k < B mod n ? 1 : 0)) copies.
  * So the most confident B are kept where there are more, and labels are repeated in whole copies where there are fewer,
  * the remainder going to the most confident.
  *
@@ -46,8 +46,11 @@ interface RankedRow {
   readonly key: string;
 }
 
-/** Confidence p is at least t exactly when its log-odds are at least log(t / (1 - t)). */
-export const logOddsOf = (threshold: number): number => Math.log(threshold) - Math.log1p(-threshold);
+/**
+ * Confidence p is at least t exactly when its log-odds are at least log(t / (1 - t)); in float32, as tables hold them, so that
+ * a label which has exactly the threshold's confidence stays.
+ */
+export const logOddsOf = (threshold: number): number => Math.fround(Math.log(threshold) - Math.log1p(-threshold));
 
 export const isEligible = (logOdds: number, policy: SelectionPolicy): boolean => logOdds >= logOddsOf(policy.threshold);
 
@@ -61,7 +64,7 @@ export function planSelection(tally: Tally, eligibleInThresholdBin: readonly num
   const total = eligible.reduce((sum, count) => sum + count, 0);
   return tally.map((bins, at) => {
     const n = eligible[at] ?? 0;
-    const budget = policy.balance === 'none' ? n : policy.budgetPerClass > 0 ? policy.budgetPerClass : Math.floor(total / tally.length);
+    const budget = policy.balance === 'none' ? n : policy.budgetPerClass > 0 ? policy.budgetPerClass : Math.max(1, Math.floor(total / tally.length));
     const wanted = n === 0 ? 0 : Math.floor(budget / n);
     const copies = Math.min(policy.copiesMax, wanted);
     const remainder = n === 0 || wanted >= policy.copiesMax ? 0 : budget - wanted * n;

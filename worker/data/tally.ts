@@ -41,6 +41,8 @@ export function addTally(into: Tally, other: Tally): void {
   });
 }
 
+export const sameTally = (a: Tally, b: Tally): boolean => a.length === b.length && a.every((bins, at) => bins.every((count, bin) => count === b[at]?.[bin]));
+
 /** Canonical JSON of the bins that are not empty. */
 export function encodeTally(tally: Tally): Uint8Array {
   const classes = tally.map((bins) => Array.from(bins, (count, bin) => [bin, count]).filter(([, count]) => count !== 0));
@@ -60,7 +62,10 @@ export function decodeTally(bytes: Uint8Array, classes: number, where: string): 
   if (value.classes?.length !== classes) throw corrupt(`the tally has ${value.classes?.length ?? 0} classes, the run ${classes}`);
   return value.classes.map((entries) => {
     const bins = new Uint32Array(BINS);
-    for (const [bin, count] of entries) bins[bin] = count;
+    for (const [bin, count] of entries) {
+      if (!(Number.isInteger(bin) && bin >= 0 && bin < BINS && Number.isInteger(count) && count > 0)) throw corrupt(`the tally counts ${count} in bin ${bin}`);
+      bins[bin] = count;
+    }
     return bins;
   });
 }
