@@ -248,18 +248,25 @@ function gallerySection(audits: readonly ReportAudit[]): Markup {
 <div class="panel">
 ${kind('Kept, and right', gallery.right, 'None.')}
 ${kind('Kept, and wrong', gallery.wrong, 'None: every kept label is right.')}
-${kind('Thrown out', gallery.thrownOut, 'None: every label met the threshold and its class had room for it.')}
+${kind('Thrown out: below the threshold, or more than their class had room for', gallery.thrownOut, 'None: every label met the threshold and its class had room for it.')}
 </div>`;
 }
 
 function lineageSection(view: RunView): Markup {
-  const digest = (what: string, ref: ObjectRef | undefined): Markup | false => ref !== undefined && ref.sha256 !== '' && html` → ${what} <code title="${ref.sha256}">${shortDigest(ref.sha256)}</code>`;
+  const named = (what: string, sha256: string): Markup => html`${what} <code title="${sha256}">${shortDigest(sha256)}</code>`;
+  const digest = (what: string, ref: ObjectRef | undefined): Markup | false => ref !== undefined && ref.sha256 !== '' && named(what, ref.sha256);
+  const arrows = (parts: readonly (Markup | string | false)[]): Markup => html`${parts.filter((part) => part !== false).map((part, index) => html`${index > 0 && ' → '}${part}`)}`;
   const lines = view.iterations.filter((iteration) => iteration.model?.model !== undefined);
   if (lines.length === 0) return nothing;
   return html`<h2>Lineage</h2>
 <p class="note">Every document is content-addressed: its name in the store is the digest of its bytes. The first 12 characters are shown.</p>
 <ol class="lineage" start="0">
-${lines.map((iteration) => html`<li>${iteration.teacherSha256 !== '' && html`teacher <code title="${iteration.teacherSha256}">${shortDigest(iteration.teacherSha256)}</code>`}${iteration.selection !== undefined && ` → ${integer(iteration.selection.labeled)} labels`}${digest('selection', iteration.selection?.selection)}${digest(iteration.iteration === 0 ? 'first teacher' : 'student', iteration.model?.model)}${digest('evaluation', iteration.model?.evaluation)}${digest('audit', iteration.audit?.audit)}${iteration.decision !== '' && ` → ${iteration.decision}`}</li>`)}
+${lines.map((iteration) => html`<li>${arrows([
+    iteration.teacherSha256 !== '' && named('teacher', iteration.teacherSha256),
+    iteration.selection !== undefined && `${integer(iteration.selection.labeled)} labels`,
+    digest('selection', iteration.selection?.selection), digest(iteration.iteration === 0 ? 'first teacher' : 'student', iteration.model?.model),
+    digest('evaluation', iteration.model?.evaluation), digest('audit', iteration.audit?.audit), iteration.decision !== '' && iteration.decision,
+  ])}</li>`)}
 </ol>
-${view.control?.model !== undefined && html`<p>Control: model <code title="${view.control.model.sha256}">${shortDigest(view.control.model.sha256)}</code>${digest('evaluation', view.control.evaluation)}</p>`}`;
+${view.control?.model !== undefined && html`<p>Control: ${arrows([named('model', view.control.model.sha256), digest('evaluation', view.control.evaluation)])}</p>`}`;
 }

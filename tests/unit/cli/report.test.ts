@@ -17,6 +17,11 @@ describe('the report', () => {
   test('holds the digests of recipe, dataset and models', () => {
     for (const digest of ['d'.repeat(64), '3'.repeat(64), '0'.repeat(12)]) expect(page).toContain(digest);
   });
+  test('tells the lineage of each iteration in one line', () => {
+    const text = page.slice(page.indexOf('<ol class="lineage"')).split('</li>').map((line) => line.replace(/<[^>]*>/g, '').trim());
+    expect(text[0]).toBe('first teacher 000000000000 → evaluation eeeeeeeeeeee → promoted');
+    expect(text[1]).toBe('teacher 000000000000 → 54,900 labels → selection 555555555555 → student 111111111111 → evaluation eeeeeeeeeeee → audit aaaaaaaaaaaa → promoted');
+  });
   test('needs nothing from elsewhere and runs nothing', () => {
     expect(page).not.toMatch(/<script|<link|@import|javascript:|\son\w+=/i);
     expect([...page.matchAll(/(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)/g)].map(([, target]) => target?.slice(0, 22)).filter((target) => target !== 'data:image/png;base64,')).toEqual([]);
