@@ -6,7 +6,7 @@
  *   1. `cleanLayers` has no source of randomness to draw from: prediction cannot be noised by mistake.
  *   2. A layer's name is unique within its model, and names its parameters and its draws.
  */
-import { invariant } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { operations } from '../tensorflow/index.ts';
 import type { Tensor, Tensor4D, TensorFlow, Tensors } from '../tensorflow/index.ts';
 import type { Draws } from './draws.ts';
@@ -100,6 +100,7 @@ export function declaringLayers(): { layers: Layers<SampleShape>; parameters: Pa
     relu: x => x,
     maxPool(x) {
       const [height, width, channels] = spatial(x);
+      if (Math.min(height, width) < 2) throw new AlumnusError('RECIPE_INVALID', 'the images are too small for the model: nothing is left to pool', { where: 'model' });
       return [Math.floor(height / 2), Math.floor(width / 2), channels];
     },
     globalAverage: x => [spatial(x)[2]],

@@ -165,6 +165,12 @@ describe('models', () => {
     expect(parameterCount({ model: { name, options }, input: { height: 28, width: 28, channels: 1 }, classes: 10 })).toBe(count);
   });
 
+  it('refuse images that are too small for them', () => {
+    const small = (side: number): (() => number) => () => parameterCount({ ...architecture('cnn'), input: { height: side, width: side, channels: 1 } });
+    expect(small(3)).toThrow(AlumnusError);
+    expect(small(4)()).toBeGreaterThan(0);
+  });
+
   it('say what is wrong with a choice', () => {
     expect(validateModelOptions({ name: 'cnn', options: { width: 16 } })).toEqual([]);
     expect(validateModelOptions({ name: 'vit', options: {} })[0]).toContain('cnn, residual');
