@@ -1,0 +1,93 @@
+/**
+ * One demo a seed, each in a home of its own, from the CLI as a user would type it; then the figures side by side. A seed
+ * draws the labeled images and everything random in the run. Not for: choosing a recipe; the test split only reports.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+interface Score {
+  readonly correct: number;
+  readonly total: number;
+}
+
+interface Model {
+  readonly label: string;
+  readonly test?: Score;
+  readonly validation?: Score;
+}
+
+interface Described {
+  readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
+  readonly control?: Model;
+  readonly bestIteration: number;
+}
+
+const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
+const percent = (score: Score | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+
+async function alumnus(args: readonly string[], show: boolean): Promise<string> {
+  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', show ? 'inherit' : 'ignore'] });
+  let out = '';
+  child.stdout.on('data', (data: Buffer) => (out += data.toString()));
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`alumnus ${args.join(' ')} ended with ${code ?? 'a signal'}\n${out}`);
+  return out;
+}
+
+/** Reads the finished run through the operator API, as any program would. */
+async function describe(home: string): Promise<Described> {
+  const coordinator: ChildProcess = spawn(process.execPath, [cli, 'coordinator', '--home', home, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    let text = '';
+    const address = await new Promise<string>((resolve, reject) => {
+      coordinator.stdout?.on('data', (data: Buffer) => {
+        text += data.toString();
+        const found = /127\.0\.0\.1:\d+/.exec(text);
+        if (found !== null) resolve(found[0]);
+      });
+      coordinator.once('close', () => reject(new Error(`the coordinator ended: ${text}`)));
+    });
+    const [runId = ''] = (await alumnus(['run', 'list', '-o', 'name', '--address', address], false)).trim().split('\n');
+    return JSON.parse(await alumnus(['run', 'describe', runId, '-o', 'json', '--address', address], false)) as Described;
+  } finally {
+    coordinator.kill('SIGTERM');
+  }
+}
+
+/** @param args `--seeds 1,2,3` and `--threads N`. */
+export async function compareSeeds(data: 'mnist' | 'fashion-mnist', args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, threads: { type: 'string' }, recipe: { type: 'string' } } });
+  const seeds = values.seeds.split(',').map(Number);
+  const rows: { seed: number; seconds: number; run: Described }[] = [];
+  for (const seed of seeds) {
+    const home = await mkdtemp(join(tmpdir(), 'alumnus-results-'));
+    try {
+      const extra = [...(values.threads === undefined ? [] : ['--threads', values.threads]), ...(values.recipe === undefined ? [] : ['--recipe', values.recipe])];
+      const startMs = performance.now();
+      const shown = await alumnus(['demo', '--data', data, '--seed', String(seed), '--home', home, ...extra], true);
+      const seconds = (performance.now() - startMs) / 1000;
+      print(`\n## Seed ${seed}\n\n${shown}`);
+      rows.push({ seed, seconds, run: await describe(home) });
+    } finally {
+      await rm(home, { recursive: true, force: true });
+    }
+  }
+  const rounds = Math.max(...rows.map(({ run }) => run.iterations.at(-1)?.iteration ?? 0));
+  const iterations = Array.from({ length: rounds + 1 }, (_, at) => at);
+  const testOf = (run: Described, at: number): number => percent(run.iterations.filter((each) => each.iteration === at).at(-1)?.model.test);
+  const best = rows.map(({ run }) => testOf(run, run.bestIteration));
+  const controls = rows.map(({ run }) => percent(run.control?.test));
+  const cell = (value: number): string => value.toFixed(2);
+  print(`\n## ${data}: test accuracy in percent, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'})\n`);
+  print(`| seed | ${iterations.map((at) => `iteration ${at}`).join(' | ')} | best by validation | control | best - control | seconds, import included |`);
+  print(`|---|${'---|'.repeat(iterations.length + 4)}`);
+  rows.forEach(({ seed, seconds, run }, at) => print(`| ${seed} | ${iterations.map((each) => cell(testOf(run, each))).join(' | ')} | ${cell(best[at] ?? NaN)} | ${cell(controls[at] ?? NaN)} | ${cell((best[at] ?? NaN) - (controls[at] ?? NaN))} | ${seconds.toFixed(0)} |`));
+  print(`| mean | ${iterations.map((each) => cell(mean(rows.map(({ run }) => testOf(run, each))))).join(' | ')} | ${cell(mean(best))} | ${cell(mean(controls))} | ${cell(mean(best) - mean(controls))} | ${mean(rows.map(({ seconds }) => seconds)).toFixed(0)} |`);
+}
