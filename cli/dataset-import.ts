@@ -1,7 +1,6 @@
 /** Importing a dataset with its progress shown; what `dataset import` and `demo` share. */
-import { AlumnusError } from '../proto/errors.ts';
-import { importDataset, loadManifest, openSource, partNames, type Imported, type ImportOptions, type SourceFiles, type SourceKind } from '../dataset/index.ts';
-import { openStore, type ObjectStore } from '../store/index.ts';
+import { importDataset, openSource, type Imported, type ImportOptions, type SourceFiles, type SourceKind } from '../dataset/index.ts';
+import type { ObjectStore } from '../store/index.ts';
 import type { Context } from './context.ts';
 import { integer, percent, plain } from './format.ts';
 import { bar } from './progress/view.ts';
@@ -53,25 +52,4 @@ export async function runImport(context: Context, store: ObjectStore, request: S
     progress.end();
     release();
   }
-}
-
-export interface DemoDataset {
-  readonly source: 'mnist' | 'fashion-mnist';
-  readonly name: string;
-  readonly labeledPerClass: number;
-  readonly validation: number;
-  readonly seed: number;
-}
-
-/** Imports the dataset unless it is there. Its name says how it was drawn, so one that is there is the same. */
-export async function ensureDataset(context: Context, storeUrl: string, { source, name, labeledPerClass, validation, seed }: DemoDataset): Promise<void> {
-  const store = await openStore(storeUrl);
-  try {
-    await loadManifest(store, name);
-    return;
-  } catch (thrown) {
-    if (!(thrown instanceof AlumnusError && thrown.code === 'DATASET_NOT_FOUND')) throw thrown;
-  }
-  const { manifest } = await runImport(context, store, { kind: source, files: {} }, { name, labeledPerClass, validation, seed });
-  context.note(`imported ${name}: ${partNames.map((part) => `${integer(manifest.parts[part]?.samples ?? 0)} ${part}`).join(', ')}`);
 }

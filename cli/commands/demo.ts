@@ -101,7 +101,7 @@ async function demo(context: Context, flags: Flags): Promise<number> {
 
 /** The plan, and its dataset imported. */
 async function prepare(context: Context, flags: Flags, home: string): Promise<DemoPlan> {
-  const [{ planDemo, DEMO_VALIDATION }, { ensureDataset }] = await Promise.all([import('../demo/plan.ts'), import('../dataset-import.ts')]);
+  const [{ planDemo, DEMO_VALIDATION }, { ensureDataset }] = await Promise.all([import('../demo/plan.ts'), import('../demo/data.ts')]);
   const plan = planDemo({
     ...(flags.data === undefined ? {} : { data: flags.data }), ...(flags.seed === undefined ? {} : { seed: flags.seed }), ...(flags.fast ? { fast: true } : {}),
     ...(flags.recipe === undefined ? {} : { recipe: { text: await readText(flags.recipe), file: flags.recipe } }),
