@@ -5,6 +5,7 @@
  */
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { Sink } from '../context.ts';
+import { LabelingRate } from './rate.ts';
 import { movedOn, newsBetween, paint, progressBlock, progressLine } from './view.ts';
 
 /** Without a terminal, the longest silence while there is progress. */
@@ -18,6 +19,7 @@ const rewind = (lines: number): string => (lines === 0 ? '' : `\u001b[${lines}F\
 export class ProgressReporter {
   readonly #sink: Sink;
   readonly #now: () => number;
+  readonly #rate = new LabelingRate();
   #view: RunView | undefined;
   #drawn = 0;
   #drawnAt = -Infinity;
@@ -28,7 +30,8 @@ export class ProgressReporter {
     this.#now = now;
   }
 
-  update(view: RunView): void {
+  update(told: RunView): void {
+    const view = this.#rate.apply(told);
     const news = newsBetween(this.#view, view);
     const moved = movedOn(this.#view, view);
     this.#view = view;

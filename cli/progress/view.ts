@@ -108,6 +108,18 @@ function workerLine(task: TaskView): string {
   return parts.filter((part) => part !== '').join(' · ');
 }
 
+/** A worker holds the next task while it does one: what it does, and how many wait in its hands. */
+function inHand(view: RunView): { task: TaskView; next: number }[] {
+  const byWorker = new Map<string, TaskView[]>();
+  for (const task of view.tasks) {
+    if (task.state === 'leased') byWorker.set(task.workerId, [...(byWorker.get(task.workerId) ?? []), task]);
+  }
+  return [...byWorker.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, held]) => {
+    const task = held.find((each) => (each.progress?.total ?? 0) > 0) ?? held[0];
+    return task === undefined ? [] : [{ task, next: held.length - 1 }];
+  });
+}
+
 /** The block that a terminal redraws, each line within `columns`. */
 export function progressBlock(view: RunView, columns: number, colors: Paint): string[] {
   const { runId = '', iteration = 0, rounds = 0, stage = Stage.UNSPECIFIED, state = '', reason = '' } = view.summary ?? {};
@@ -128,9 +140,9 @@ export function progressBlock(view: RunView, columns: number, colors: Paint): st
     timeLeft(view),
   ].filter((part) => part !== '').join(' · ')}`, width));
   if (state === 'paused' && reason !== '') lines.push(colors.yellow(clip(`  ${plain(reason)}`, width)));
-  const busy = view.tasks.filter((task) => task.state === 'leased');
-  for (const task of busy.slice(0, WORKER_LINES_MAX)) lines.push(colors.dim(clip(`  ${workerLine(task)}`, width)));
-  if (busy.length > WORKER_LINES_MAX) lines.push(colors.dim(clip(`  and ${plural(busy.length - WORKER_LINES_MAX, 'task')} more in work`, width)));
+  const busy = inHand(view);
+  for (const { task, next } of busy.slice(0, WORKER_LINES_MAX)) lines.push(colors.dim(clip(`  ${workerLine(task)}${next > 0 ? ` · ${plural(next, 'task')} next` : ''}`, width)));
+  if (busy.length > WORKER_LINES_MAX) lines.push(colors.dim(clip(`  and ${plural(busy.length - WORKER_LINES_MAX, 'worker')} more`, width)));
   if (busy.length === 0 && state === 'running') lines.push(colors.dim(clip('  waiting for a worker', width)));
   return lines;
 }

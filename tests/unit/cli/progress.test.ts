@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ProgressReporter } from '../../../cli/progress/reporter.ts';
+import { LabelingRate } from '../../../cli/progress/rate.ts';
 import { newsBetween, paint, progressBlock, progressLine, stageShare } from '../../../cli/progress/view.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder } from './console.ts';
@@ -26,6 +27,21 @@ describe('progress', () => {
   test('as a block tells what each worker does', () => {
     expect(progressBlock(runningRun(), 120, paint(false)).join('\n')).toContain('worker-2  label unlabeled-000011 · 1,000 of 2,000 images · 6,200 images/s');
   });
+});
+
+test('a worker that holds the next shard is one line', () => {
+  const view = runningRun();
+  const block = progressBlock({ ...view, tasks: [...view.tasks, { ...view.tasks[0]!, progress: undefined }] }, 140, paint(false));
+  expect(block.filter((line) => line.startsWith('  worker-1'))).toEqual(['  worker-1  label unlabeled-000010 · 1,000 of 2,000 images · 6,200 images/s · 1 task next']);
+});
+
+test('the speed of labeling is that of finished shards since the stage began', () => {
+  const rate = new LabelingRate();
+  const at = (ms: number, stageDone: number) => rate.apply({ ...runningRun(), nowMs: ms, stageDone, imagesPerSecond: 77 }).imagesPerSecond;
+  expect(at(10_000, 2)).toBe(0);
+  expect(at(14_000, 10)).toBeCloseTo(((8 / 28) * 54_900) / 4);
+  const training = runningRun();
+  expect(rate.apply({ ...training, summary: { ...training.summary!, stage: Stage.TRAIN }, imagesPerSecond: 77 }).imagesPerSecond).toBe(77);
 });
 
 describe('news', () => {
