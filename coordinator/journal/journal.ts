@@ -2,7 +2,7 @@
  * Journal: the only truth about runs, as groups of facts in one order. Not for:
  * leases, progress or anything else that may be lost.
  *
- * Invariants that every engine keeps (tests/unit/coordinator/journal.ts runs them against each):
+ * Invariants that every engine keeps (tests/unit/coordinator/journal-conformance.ts runs them against each):
  *  1. `append` resolves only after the group would survive the loss of power.
  *  2. A group is there whole or not at all, and groups are read in the order of their sequences, without gaps.
  *  3. An append whose `expectedSequence` is not the last one, or whose term is not the newest, changes nothing and fails with JOURNAL_CONFLICT.

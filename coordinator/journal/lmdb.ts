@@ -4,7 +4,8 @@
  * raises the term, in one transaction.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open as openFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
@@ -13,8 +14,12 @@ import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.t
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
 const MAP_BYTES = 64 * 1024 ** 3;
 
+/** Where LMDB's file begins: its magic number lies behind the first page's header, after which come version and sizes. */
+const MAGIC = { offset: 24, bytes: Buffer.from('dec0efbe', 'hex') };
+
 interface Owner {
   readonly term: number;
+  /** 0 where the last owner handed the folder back. */
   readonly pid: number;
   /** Tells a process from a later one of the same id. */
   readonly startedAt: string;
@@ -36,6 +41,7 @@ function startOf(pid: number): string {
 }
 
 function isAlive(owner: Owner): boolean {
+  if (owner.pid === 0) return false;
   try {
     process.kill(owner.pid, 0);
   } catch (thrown) {
@@ -44,11 +50,28 @@ function isAlive(owner: Owner): boolean {
   return owner.startedAt === startOf(owner.pid);
 }
 
+/** LMDB maps whatever lies there and reads on; a file that isn't its own ends the process by a signal, without a word. */
+async function mustBeLmdb(folder: string): Promise<void> {
+  const file = await openFile(join(folder, 'data.mdb')).catch((thrown: NodeJS.ErrnoException) => {
+    if (thrown.code === 'ENOENT') return undefined;
+    throw thrown;
+  });
+  if (file === undefined) return;
+  try {
+    const start = Buffer.alloc(MAGIC.offset + MAGIC.bytes.length);
+    const { bytesRead } = await file.read(start, 0, start.length, 0);
+    if (bytesRead > 0 && !start.subarray(MAGIC.offset).equals(MAGIC.bytes)) throw new AlumnusError('JOURNAL_UNREADABLE', 'its data.mdb is not a journal', { where: folder });
+  } finally {
+    await file.close();
+  }
+}
+
 /** @throws AlumnusError HOME_IN_USE where a living process leads here, STORE_UNWRITABLE, JOURNAL_UNREADABLE. */
 export async function openEmbedded(folder: string): Promise<Embedded> {
   let root: RootDatabase<Buffer, string>;
   try {
     await mkdir(folder, { recursive: true });
+    await mustBeLmdb(folder);
     root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 2, encoding: 'binary', compression: false });
   } catch (thrown) {
     const error = toAlumnusError(thrown, folder);
@@ -72,13 +95,31 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
   }
   const { term } = taken;
 
+  /** Whoever comes next need not wait for this process to end; the term stays. */
+  const handBack = async (): Promise<void> => {
+    try {
+      await root.transaction(() => {
+        if (readOwner()?.term === term) void leader.put('owner', { term, pid: 0, startedAt: '' });
+      });
+    } catch {
+      // A full disk: then the folder is taken from this process when it has ended.
+    }
+    await root.close();
+  };
+
   const lastOf = (): number => {
     const [last] = [...groups.getRange({ reverse: true, limit: 1 })];
     if (last === undefined) return 0;
     const group = decodeGroup(last.value, folder);
     return group.firstSequence + group.events.length - 1;
   };
-  let lastSequence = lastOf();
+  let lastSequence: number;
+  try {
+    lastSequence = lastOf();
+  } catch (thrown) {
+    await handBack();
+    throw thrown;
+  }
 
   const journal: Journal = {
     description: `lmdb:${folder}`,
@@ -111,15 +152,15 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
       return lastSequence;
     },
     async *read(sequence) {
-      let expected: number | undefined;
+      let expected = 1;
       for (const { key, value } of groups.getRange({})) {
         const group = decodeGroup(value, folder);
-        if (group.firstSequence !== key || (expected !== undefined && key !== expected)) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
+        if (group.firstSequence !== key || key !== expected) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
         expected = key + group.events.length;
         if (expected > sequence + 1) yield group;
       }
     },
-    close: () => root.close(),
+    close: handBack,
   };
   return { journal, term };
 }
