@@ -125,6 +125,18 @@ describe('selection', () => {
     );
   });
 
+  it('decides among equals by the seeded hash, so another seed keeps others and the names decide nothing', () => {
+    const rows: Row[] = Array.from({ length: 60 }, (_, at) => ({ key: `k${String(at).padStart(2, '0')}`, class: 0, logOdds: 2 }));
+    const kept = (seed: number): [string, number][] => {
+      const one: Case = { rows, classes: 1, policy: { threshold: 0.3, balance: 'classes', budgetPerClass: 20, copiesMax: 10, seed } };
+      expect(sorted(bySelection(one, [rows.slice(0, 7), rows.slice(7)]))).toEqual(sorted(reference(one)));
+      return sorted(reference(one));
+    };
+    expect(kept(1)).toHaveLength(20);
+    expect(kept(1)).not.toEqual(kept(2));
+    expect(kept(1).map(([key]) => key)).not.toEqual(rows.slice(0, 20).map((row) => row.key));
+  });
+
   it('gives each class its budget, or as near to it as copies allow, and never more', () => {
     fc.assert(
       fc.property(cases, (one) => {

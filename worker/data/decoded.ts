@@ -2,6 +2,7 @@
  * Decoded shards on the worker's own disk, by the shard's digest: decoding is the dearest part of labeling small images,
  * and every round reads the same shards. A cache and nothing more: whatever is wrong with an entry, the shard is decoded again.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeImage, readShard, type ImageShape } from '../../dataset/index.ts';
@@ -65,7 +66,7 @@ async function writeEntry(folder: string, file: string, shard: DecodedShard): Pr
   try {
     await mkdir(folder, { recursive: true });
     const rest = Buffer.concat([Buffer.from(`${JSON.stringify(shard.keys)}\n`), shard.images]);
-    const temporary = `${file}.${process.pid}.new`;
+    const temporary = `${file}.${randomUUID()}.new`;
     await writeFile(temporary, Buffer.concat([Buffer.from(sha256(rest), 'latin1'), rest]));
     await rename(temporary, file);
     written += 1;

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { conformImage, decodeImage, encodePng, type ImageShape } from '../../../dataset/index.ts';
 import { jpeg, picture } from './fixture.ts';
 
-const shapes: ImageShape[] = [{ height: 28, width: 28, channels: 1 }, { height: 1, width: 1, channels: 1 }, { height: 7, width: 13, channels: 3 }, { height: 1, width: 300, channels: 3 }, { height: 64, width: 1, channels: 1 }];
+const shapes: ImageShape[] = [{ height: 28, width: 28, channels: 1 }, { height: 1, width: 1, channels: 1 }, { height: 7, width: 13, channels: 3 }, { height: 1, width: 300, channels: 3 }, { height: 64, width: 1, channels: 1 }, { height: 70, width: 90, channels: 3 }, { height: 65, width: 64, channels: 1 }];
 const gray = shapes[0] as ImageShape;
 const rgb: ImageShape = { height: 7, width: 13, channels: 3 };
 
