@@ -193,6 +193,6 @@ export function summaryText(view: RunView, columns: number): string {
   const bad = outcome(view);
   if (bad !== '') lines.push(bad);
   const { submittedAtMs = 0, endedAtMs = 0 } = view.summary ?? {};
-  if (endedAtMs > 0) lines.push(`Took ${duration(endedAtMs - submittedAtMs)}.`);
+  if (endedAtMs > 0) lines.push(`Took ${duration(endedAtMs - submittedAtMs)} from submission to end.`);
   return lines.join('\n');
 }

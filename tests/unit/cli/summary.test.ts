@@ -18,7 +18,7 @@ describe('the table of a run', () => {
   test('says that validation is larger than the labeled set', () => {
     expect(text).toContain('Validation has 5,000 labels, far more than the 100 trained on; the second row of each gate shows what 500 would tell.');
   });
-  test('tells how long it took', () => expect(text).toContain('Took 4 m 42 s.'));
+  test('tells how long it took', () => expect(text).toContain('Took 4 m 42 s from submission to end.'));
   test('fits a terminal of 80 columns', () => {
     const table = summaryText(finishedRun(), 80).split('\n\n')[0] ?? '';
     expect(Math.max(...table.split('\n').map((each) => each.length))).toBeLessThanOrEqual(110);
