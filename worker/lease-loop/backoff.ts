@@ -5,10 +5,15 @@ const BACKOFF_MS_MAX = 5_000;
 
 export class Backoff {
   attempts = 0;
+  readonly #msMax: number;
 
-  /** Milliseconds to wait before the next try: at least half of a bound that doubles up to BACKOFF_MS_MAX. */
+  constructor(msMax = BACKOFF_MS_MAX) {
+    this.#msMax = msMax;
+  }
+
+  /** Milliseconds to wait before the next try: at least half of a bound that doubles up to `msMax`. */
   next(): number {
-    const bound = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** this.attempts);
+    const bound = Math.min(this.#msMax, BACKOFF_MS_MIN * 2 ** this.attempts);
     this.attempts += 1;
     return bound / 2 + Math.random() * (bound / 2);
   }

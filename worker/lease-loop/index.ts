@@ -18,6 +18,8 @@ import { Backoff, sleep } from './backoff.ts';
 const ACQUIRE_WAIT_MS = 20_000;
 /** Beyond the wait asked for: the coordinator is gone, not slow. */
 const CALL_MS_MAX = 10_000;
+/** Workers and coordinator are often started together: one that waits for the other should not sleep past its start. */
+const REGISTER_MS_MAX = 500;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
 /** A task in hand and the next one loading. */
@@ -95,7 +97,7 @@ export class LeaseLoop {
 
   async #register(): Promise<void> {
     const { workerId, device, version, log } = this.#options;
-    const backoff = new Backoff();
+    const backoff = new Backoff(REGISTER_MS_MAX);
     for (;;) {
       try {
         const response = await this.#call<RegisterResponse>((callback, deadline) => this.#client.register({ workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version }, new Metadata(), deadline, callback));
