@@ -20,8 +20,8 @@ import { encodeLabels, encodeOrigins } from './tables.ts';
 const SHARD_BYTES_TARGET = SHARD_BYTES_MAX / 4;
 /** Images that are decoded at once: sharp uses as many threads as libuv has, 4. */
 const DECODING_AT_ONCE = 4;
-/** Above every classification set we know; a label beyond is a damaged file, not a class. */
-const CLASSES_MAX = 100_000;
+/** Above every classification set we know, and what workers hold a class in; a label beyond is a damaged file, not a class. */
+const CLASSES_MAX = 65_536;
 /** Hex digits of the content's digest: 80 bits, so that no two of 10^9 images share a key. */
 const KEY_DIGITS = 20;
 
@@ -90,6 +90,7 @@ async function conform(sample: SourceSample, shape: ImageShape): Promise<Conform
 function classNames(asked: readonly string[] | undefined, source: Source, items: readonly Item[]): readonly string[] {
   const given = asked ?? source.classes;
   if (given !== undefined) {
+    if (given.length > CLASSES_MAX) throw new AlumnusError('USAGE', `there are ${given.length} classes, more than ${CLASSES_MAX}`, { where: 'classes' });
     if (new Set(given).size !== given.length) throw new AlumnusError('USAGE', 'the class list names a class twice', { where: 'classes' });
     return given;
   }

@@ -58,6 +58,7 @@ export async function loadLabeled(source: Source, part: PartRef): Promise<Traini
 /** Every image of a labeled part in the order of its shards, and its class. Also how evaluation reads. */
 export async function eachImage(source: Source, part: PartRef, take: (row: number, pixels: Uint8Array) => void): Promise<{ keys: string[]; classes: Uint16Array }> {
   invariant(part.labels !== undefined, 'a labeled part names its labels');
+  invariant(part.shards.reduce((sum, shard) => sum + shard.samples, 0) === part.samples, 'a part has as many samples as its shards');
   const table = await readLabels(source.store, part.labels);
   const labelOf = new Map(table.keys.map((key, row) => [key, table.classes[row] ?? -1]));
   const keys: string[] = [];

@@ -86,6 +86,12 @@ describe('labeled images', () => {
   });
 });
 
+describe('a set that is too large', () => {
+  it('is refused before memory is taken for it', async () => {
+    await expect(loadLabeled(source(), { ...partRef('labeled'), samples: 10 ** 9 })).rejects.toMatchObject({ code: 'DATASET_TOO_LARGE', where: 'set' });
+  });
+});
+
 describe('pseudo-labeled images', () => {
   const load = (kind: 'soft' | 'hard'): Promise<TrainingSet> => loadSelected(source(), partRef('unlabeled'), selection, pseudoLabels, kind);
 
