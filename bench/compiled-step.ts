@@ -5,7 +5,8 @@
  * The two alternate, so that a busy machine slows both; the ratio of each round counts, not the ratio of two means.
  */
 import { stepSeed } from '../worker/learning/draws.ts';
-import type { Architecture, TrainingSettings } from '../worker/learning/index.ts';
+import type { Architecture } from '../recipe/index.ts';
+import type { TrainingSettings } from '../worker/learning/index.ts';
 import { initialState, trainingStep } from '../worker/learning/step.ts';
 import { compile, interpret, loadTensorFlow } from '../worker/tensorflow/index.ts';
 import type { Executable } from '../worker/tensorflow/index.ts';

@@ -1,6 +1,6 @@
 /** The public door of `recipe`: the schema of what a user writes, reading it, and the recipes that ship. */
 export { canonicalJson } from '../proto/canonical.ts';
-export { models, type ModelOption } from './models.ts';
+export { buildModel, modelNames, parameterCount, parameterName, parameterSpecs, validateModelOptions, type Architecture, type ImageShape, type Layers, type Model, type NamedModel, type ParameterSpec } from './models/index.ts';
 export { checkRecipe, parseRecipe, printProblem, type RecipeProblem } from './parse.ts';
 export { modelOfIteration, modelOptions, recipeJsonSchema, recipeSchema, type ModelChoice, type Noise, type Recipe, type RecipeInput, type Training } from './schema.ts';
 export { readyRecipe, readyRecipeNames } from './ready/index.ts';

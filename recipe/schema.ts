@@ -5,7 +5,7 @@
  * coordinator checks those when a run is submitted.
  */
 import { z } from 'zod';
-import { models } from './models.ts';
+import { findModel, modelNames } from './models/index.ts';
 
 const positiveInteger = (max: number) => z.int().min(1).max(max);
 const share = z.number().min(0).max(1);
@@ -18,17 +18,17 @@ const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
 
 const modelChoice = z
-  .object({ model: z.string().describe(`The model's name: ${Object.keys(models).join(', ')}.`) })
+  .object({ model: z.string().describe(`The model's name: ${modelNames.join(', ')}.`) })
   .catchall(z.number().describe('An option of the model.'))
   .superRefine((choice, context) => {
-    const options = models[choice.model];
+    const options = findModel(choice.model)?.options;
     if (options === undefined) {
-      context.addIssue({ code: 'custom', path: ['model'], message: `there is no model "${choice.model}"; there are ${Object.keys(models).join(', ')}` });
+      context.addIssue({ code: 'custom', path: ['model'], message: `there is no model "${choice.model}"; there are ${modelNames.join(', ')}` });
       return;
     }
     for (const [key, value] of Object.entries(choice)) {
       if (key === 'model') continue;
-      const option = options[key];
+      const option = Object.hasOwn(options, key) ? options[key] : undefined;
       if (option === undefined) context.addIssue({ code: 'custom', path: [key], message: `${choice.model} has no such option; it has ${Object.keys(options).join(', ')}` });
       else if (typeof value !== 'number' || value < option.min || value > option.max || (option.integer && !Number.isInteger(value))) {
         context.addIssue({ code: 'custom', path: [key], message: `must be ${option.integer ? 'an integer' : 'a number'} from ${option.min} to ${option.max}` });
@@ -139,8 +139,8 @@ export const recipeSchema = z
     for (let step = 1; step < ladder.length; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
       if (smaller === undefined || larger === undefined || smaller.model !== larger.model) continue;
-      for (const [key, option] of Object.entries(models[larger.model] ?? {})) {
-        if (!option.size) continue;
+      for (const [key, option] of Object.entries(findModel(larger.model)?.options ?? {})) {
+        if (option.size !== true) continue;
         const [before, after] = [Number(smaller[key] ?? option.default), Number(larger[key] ?? option.default)];
         if (after < before) context.addIssue({ code: 'custom', path: ['models', 'ladder', step, key], message: `shrinks from ${before} to ${after}: a student is equal to its teacher or larger` });
       }
@@ -178,6 +178,6 @@ export function modelOfIteration(recipe: Recipe, iteration: number): ModelChoice
 
 /** A model's options with defaults filled in. */
 export function modelOptions(choice: ModelChoice): Record<string, number> {
-  const options = models[choice.model] ?? {};
+  const options = findModel(choice.model)?.options ?? {};
   return Object.fromEntries(Object.entries(options).map(([key, option]) => [key, Number(choice[key] ?? option.default)]));
 }

@@ -5,9 +5,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { compile, loadTensorFlow } from '../tensorflow/index.ts';
-import { parameterSpecs } from './models/index.ts';
+import { parameterSpecs } from '../../recipe/index.ts';
 import { prediction } from './step.ts';
-import type { Architecture, TensorData } from './types.ts';
+import type { Architecture } from '../../recipe/index.ts';
+import type { TensorData } from './types.ts';
 
 export interface Predictor {
   /**

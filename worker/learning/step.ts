@@ -9,13 +9,13 @@ import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensor
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
 import { cleanLayers, noisedLayers } from './layers.ts';
-import type { ParameterSpec } from './layers.ts';
+import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
-import { buildModel, parameterSpecs } from './models/index.ts';
+import { buildModel, parameterSpecs } from '../../recipe/index.ts';
 import { noiseImages } from './noise/index.ts';
 import { makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { Architecture, TrainingSettings } from './types.ts';
+import type { TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;

@@ -8,10 +8,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { compile, loadTensorFlow } from '../tensorflow/index.ts';
 import { stepSeed } from './draws.ts';
-import { parameterSpecs } from './models/index.ts';
+import { parameterSpecs } from '../../recipe/index.ts';
 import { learningRateAt } from './schedules.ts';
 import { averageName, initialState, trainingStep } from './step.ts';
-import type { Architecture, Batch, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
+import type { Architecture } from '../../recipe/index.ts';
+import type { Batch, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
 
 /** One bad batch is skipped; as many as this in a row are no accident, because a masked step changes nothing but the batch. */
 export const maskedStepsMax = 10;

@@ -3,13 +3,6 @@
  * Not for: anything that runs.
  */
 
-export interface ImageShape { height: number; width: number; channels: number }
-
-/** A model by name with its own numbers, e.g. `{ name: 'cnn', options: { width: 16 } }`; what is left out has a default. */
-export interface ModelChoice { name: string; options: Record<string, number> }
-
-export interface Architecture { model: ModelChoice; input: ImageShape; classes: number }
-
 export interface TensorData { name: string; shape: number[]; values: Float32Array }
 
 /**

@@ -1,7 +1,8 @@
 /** The model document: what a model is and where it comes from, beside its weights. Written by training, read by everything that predicts. */
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { createPredictor, decodeWeights, encodeWeights, type Architecture, type Predictor, type TensorData } from '../learning/index.ts';
+import type { Architecture } from '../../recipe/index.ts';
+import { createPredictor, decodeWeights, encodeWeights, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 

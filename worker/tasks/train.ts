@@ -3,9 +3,9 @@
  * iteration 0 and the control have labeled ones only. What comes out are the averaged weights.
  */
 import { AlumnusError } from '../../proto/errors.ts';
-import type { Recipe } from '../../recipe/index.ts';
+import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
 import type { TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
-import { parameterCount, train as fit, type Architecture, type InputNoise, type TrainingSettings } from '../learning/index.ts';
+import { train as fit, type InputNoise, type TrainingSettings } from '../learning/index.ts';
 import { batcher, loadLabeled, loadSelected } from '../data/index.ts';
 import { required, shapeOf, type TaskContext } from './context.ts';
 import { writeModel } from './model.ts';

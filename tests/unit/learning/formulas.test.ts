@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { effectiveDecay, movingAverage } from '../../../worker/learning/ema.ts';
 import { smoothLabels, softCrossEntropy } from '../../../worker/learning/losses.ts';
-import { survivalProbability } from '../../../worker/learning/models/residual.ts';
+import { survivalProbability } from '../../../recipe/models/residual.ts';
 import { makeOptimizer } from '../../../worker/learning/optimizers.ts';
 import { learningRateAt } from '../../../worker/learning/schedules.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';

@@ -1,5 +1,6 @@
 /** A small training setting and made-up images, shared by the tests of learning. */
-import type { Architecture, Batch, TrainingSettings } from '../../../worker/learning/index.ts';
+import type { Architecture } from '../../../recipe/index.ts';
+import type { Batch, TrainingSettings } from '../../../worker/learning/index.ts';
 
 export const threads = 2;
 

@@ -1,9 +1,9 @@
 /** Training and prediction as others call them, weights as bytes, models by name. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AlumnusError } from '../../../proto/errors.ts';
-import { createPredictor, decodeWeights, encodeWeights, modelNames, parameterCount, train, validateModelOptions } from '../../../worker/learning/index.ts';
+import { modelNames, parameterCount, parameterSpecs, validateModelOptions } from '../../../recipe/index.ts';
+import { createPredictor, decodeWeights, encodeWeights, train } from '../../../worker/learning/index.ts';
 import type { TrainingProgress } from '../../../worker/learning/index.ts';
-import { parameterSpecs } from '../../../worker/learning/models/index.ts';
 import { maskedStepsMax } from '../../../worker/learning/train.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { TensorFlow } from '../../../worker/tensorflow/index.ts';

@@ -4,7 +4,7 @@
  * arXiv 1603.09382, equation 4). Three stages; the second and third halve the resolution.
  * Not for: images whose sides are below 4.
  */
-import type { Layers } from '../layers.ts';
+import type { Layers } from './layers.ts';
 import type { Model } from './model.ts';
 
 const stages = 3;
@@ -28,8 +28,8 @@ function block<T>(layers: Layers<T>, x: T, name: string, filters: number, stride
 export const residual: Model = {
   name: 'residual',
   options: {
-    width: { default: 16, min: 1, max: 1024, integer: true, what: 'filters of the first stage; each next stage has twice as many' },
-    blocks: { default: 2, min: 1, max: 64, integer: true, what: 'residual blocks a stage' },
+    width: { default: 16, min: 1, max: 1024, integer: true, size: true, what: 'filters of the first stage; each next stage has twice as many' },
+    blocks: { default: 2, min: 1, max: 64, integer: true, size: true, what: 'residual blocks a stage' },
     survival: { default: 0.8, min: 0.1, max: 1, integer: false, what: 'chance that the last block survives a training step; the others by linear decay' },
     dropout: { default: 0.5, min: 0, max: 0.9, integer: false, what: 'dropout before the logits' },
   },

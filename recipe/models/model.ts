@@ -1,7 +1,10 @@
 /** What a model is: a name, its options with their ranges, and one function over layers that gives the logits. */
-import type { Layers } from '../layers.ts';
+import type { Layers } from './layers.ts';
 
-export interface OptionRange { readonly default: number; readonly min: number; readonly max: number; readonly integer: boolean; readonly what: string }
+export interface OptionRange { readonly default: number; readonly min: number; readonly max: number; readonly integer: boolean; readonly what: string;
+  /** A larger value gives more parameters: a ladder may not lower it. */
+  readonly size?: true;
+}
 
 export interface Model {
   readonly name: string;

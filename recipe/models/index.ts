@@ -1,24 +1,31 @@
 /**
- * The models by name. Adding one is a file beside this and a line in `models`.
- * Nothing here needs TensorFlow.
+ * The models by name. Adding one is a file beside this and a line in `models`: recipes may name it, its options are
+ * checked, its parameters counted, and workers train it. Nothing here needs TensorFlow.
  */
-import { AlumnusError } from '../../../proto/errors.ts';
-import { declaringLayers } from '../layers.ts';
-import type { Layers, ParameterSpec } from '../layers.ts';
-import type { Architecture, ModelChoice } from '../types.ts';
+import { AlumnusError } from '../../proto/errors.ts';
+import { declaringLayers } from './layers.ts';
+import type { Layers, ParameterSpec } from './layers.ts';
 import { cnn } from './cnn.ts';
 import type { Model } from './model.ts';
 import { residual } from './residual.ts';
+
+export interface ImageShape { height: number; width: number; channels: number }
+
+/** A model by name with its own numbers, e.g. `{ name: 'cnn', options: { width: 16 } }`; what is left out has a default. */
+export interface NamedModel { name: string; options: Record<string, number> }
+
+export interface Architecture { model: NamedModel; input: ImageShape; classes: number }
 
 const models: readonly Model[] = [cnn, residual];
 
 export const modelNames: string[] = models.map(model => model.name);
 
-const find = (name: string): Model | undefined => models.find(model => model.name === name);
+/** The model of that name, or undefined. */
+export const findModel = (name: string): Model | undefined => models.find(model => model.name === name);
 
 /** Why a choice is no model of ours; empty if it is one. */
-export function validateModelOptions(choice: ModelChoice): string[] {
-  const model = find(choice.name);
+export function validateModelOptions(choice: NamedModel): string[] {
+  const model = findModel(choice.name);
   if (model === undefined) return [`there is no model ${JSON.stringify(choice.name)}; there is ${modelNames.join(', ')}`];
   return Object.entries(choice.options).flatMap(([name, value]) => {
     const range = Object.hasOwn(model.options, name) ? model.options[name] : undefined;
@@ -30,9 +37,9 @@ export function validateModelOptions(choice: ModelChoice): string[] {
 }
 
 /** @throws AlumnusError RECIPE_INVALID */
-function resolve(choice: ModelChoice): { model: Model; options: Record<string, number> } {
+function resolve(choice: NamedModel): { model: Model; options: Record<string, number> } {
   const reasons = validateModelOptions(choice);
-  const model = find(choice.name);
+  const model = findModel(choice.name);
   if (model === undefined || reasons.length > 0) throw new AlumnusError('RECIPE_INVALID', reasons.join('; '), { where: 'model' });
   return { model, options: { ...Object.fromEntries(Object.entries(model.options).map(([name, range]) => [name, range.default])), ...choice.options } };
 }
@@ -56,3 +63,6 @@ export function parameterCount(architecture: Architecture): number {
     .filter(spec => spec.role !== 'statistic')
     .reduce((sum, spec) => sum + spec.shape.reduce((product, size) => product * size, 1), 0);
 }
+
+export { parameterName, type Layers, type ParameterSpec } from './layers.ts';
+export type { Model, OptionRange } from './model.ts';

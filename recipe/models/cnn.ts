@@ -7,10 +7,10 @@ import type { Model } from './model.ts';
 export const cnn: Model = {
   name: 'cnn',
   options: {
-    width: { default: 16, min: 1, max: 1024, integer: true, what: 'filters of the first convolution; the second has twice as many' },
-    dense: { default: 128, min: 1, max: 8192, integer: true, what: 'units of the hidden layer' },
-    dropout: { default: 0.5, min: 0, max: 0.9, integer: false, what: 'dropout before the logits' },
+    width: { default: 16, min: 1, max: 1024, integer: true, size: true, what: 'filters of the first convolution; the second has twice as many' },
+    dense: { default: 128, min: 1, max: 8192, integer: true, size: true, what: 'units of the hidden layer' },
     dropout_features: { default: 0.25, min: 0, max: 0.9, integer: false, what: 'dropout after the convolutions' },
+    dropout: { default: 0.5, min: 0, max: 0.9, integer: false, what: 'dropout before the logits' },
   },
   build(layers, images, options, classes) {
     let x = images;
