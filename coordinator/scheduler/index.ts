@@ -71,6 +71,8 @@ interface RunQueue {
   /** Tasks of the queue without a lease, in order of grant. */
   waiting: Set<string>;
   leased: number;
+  /** Counter of the run's last lease: of equal shares the run that waited longer goes first. */
+  lastGranted: number;
   /** Wall times of finished tasks by stage and iteration, for the stragglers' median. */
   durations: Map<string, number[]>;
 }
@@ -100,7 +102,7 @@ export class Scheduler {
   setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true): void {
     const before = this.#runs.get(runId);
     const resumed = granting && before?.granting === false;
-    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, durations: before?.durations ?? new Map<string, number[]>() };
+    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, lastGranted: before?.lastGranted ?? 0, durations: before?.durations ?? new Map<string, number[]>() };
     for (const task of tasks) {
       const known = before?.tasks.get(task.taskId);
       const queued: QueuedTask = known ?? { task, leases: new Set(), failures: 0, failedOn: new Set(), notBeforeMs: 0 };
@@ -194,8 +196,8 @@ export class Scheduler {
     const mine = this.#leasesOf(workerId);
     if (mine.length >= worker.slots || mine.some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))) return undefined;
     const sharedOnly = mine.length > 0;
-    // Fair share: the run with the fewest leases for its weight first.
-    const byShare = [...this.#runs].filter(([, queue]) => queue.granting).sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight);
+    // Fair share: the run with the fewest leases for its weight first; by turns where a small fleet makes them equal.
+    const byShare = [...this.#runs].filter(([, queue]) => queue.granting).sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight || a.lastGranted - b.lastGranted);
     for (const [runId, queue] of byShare) {
       // A worker that is topped up shard by shard is never free for a task that wants its device alone: where such a
       // task's turn has come, this worker finishes what it holds first. It costs the fleet a shard's time at most.
@@ -203,6 +205,7 @@ export class Scheduler {
       const queued = this.#pickWaiting(queue, worker, sharedOnly, nowMs) ?? this.#pickStraggler(queue, worker, sharedOnly, nowMs);
       if (queued === undefined) continue;
       this.#counter += 1;
+      queue.lastGranted = this.#counter;
       const leaseId: LeaseId = { term: this.#term, counter: this.#counter };
       this.#hold(runId, queue, queued, { leaseId, runId, taskId: queued.task.taskId, workerId, grantedAtMs: nowMs, deadlineMs: nowMs + this.#leaseMs, progress: undefined });
       return { leaseId, task: queued.task, leaseMs: this.#leaseMs, attempt: queued.failures };

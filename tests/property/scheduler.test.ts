@@ -1,0 +1,312 @@
+/**
+ * The scheduler against its header: any sequence of calls keeps its invariants (a model beside it knows which tasks are
+ * open and which leases were told), and the wishes of a fleet hold: fair shares, holders first, elsewhere after a failure.
+ */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { HeldLease, LeaseId } from '../../proto/gen/alumnus/v1/worker.ts';
+import { Scheduler } from '../../coordinator/scheduler/index.ts';
+
+const LEASE_MS = 1_000;
+const TERM = 7;
+
+function taskOf(runId: string, subject: string, alone = false, affinity: string[] = []): Task {
+  return {
+    taskId: `${runId}.${subject}`, runId, iteration: 1, stage: alone ? Stage.TRAIN : Stage.LABEL, subject, try: 0, seed: 1, affinity, outputPrefix: '', work: 1,
+    spec: alone ? { $case: 'select', value: { teacherSha256: '', shards: [], threshold: 0, balance: 'none', budgetPerClass: 0, copiesMax: 1, classes: 1 } } : { $case: 'label', value: { teacher: undefined, shard: undefined, batchSize: 1 } },
+  };
+}
+const labels = (runId: string, count: number): Task[] => Array.from({ length: count }, (_, index) => taskOf(runId, `s${index}`));
+const worker = (workerId: string, slots = 1) => ({ workerId, host: 'h', processId: 1, device: 'd', slots, version: 'v' });
+const keyOf = (leaseId: LeaseId | undefined): string => `${leaseId?.term}.${leaseId?.counter}`;
+const held = (leaseId: LeaseId | undefined, taskId: string): HeldLease => ({ leaseId, taskId, progress: undefined });
+
+function fleet(workers: number, slots = 1): Scheduler {
+  const scheduler = new Scheduler({ term: TERM, leaseMs: LEASE_MS });
+  for (let index = 0; index < workers; index += 1) scheduler.register(worker(`w${index}`, slots), [], 0);
+  return scheduler;
+}
+
+type Call =
+  | { kind: 'tasks'; run: number; subjects: number[]; alone: boolean; granting: boolean }
+  | { kind: 'register'; worker: number; slots: number; announce: number[] }
+  | { kind: 'grant'; worker: number; max: number }
+  | { kind: 'renew'; worker: number; announce: number[] }
+  | { kind: 'adopt'; worker: number; run: number; subject: number; counter: number }
+  | { kind: 'release'; which: number; counts: boolean }
+  | { kind: 'close'; run: number; subject: number }
+  | { kind: 'expire'; afterMs: number };
+
+const small = fc.nat(2);
+const call: fc.Arbitrary<Call> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tasks' as const), run: fc.nat(1), subjects: fc.uniqueArray(fc.nat(5), { maxLength: 6 }), alone: fc.boolean(), granting: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('register' as const), worker: small, slots: fc.integer({ min: 1, max: 3 }), announce: fc.array(fc.nat(20), { maxLength: 3 }) }) },
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('grant' as const), worker: small, max: fc.integer({ min: 0, max: 3 }) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('renew' as const), worker: small, announce: fc.array(fc.nat(20), { maxLength: 3 }) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('adopt' as const), worker: small, run: fc.nat(1), subject: fc.nat(5), counter: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('release' as const), which: fc.nat(20), counts: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('close' as const), run: fc.nat(1), subject: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('expire' as const), afterMs: fc.nat(3_000) }) },
+);
+
+describe('the scheduler, whatever is called', () => {
+  test('keeps its invariants: ids once, slots, leases of a task, none of a closed one, none granted while paused', () => {
+    fc.assert(fc.property(fc.array(call, { maxLength: 120 }), (calls) => {
+      const scheduler = new Scheduler({ term: TERM, leaseMs: LEASE_MS });
+      let nowMs = 0;
+      const open = new Map<string, Task>();
+      const granting = new Map<string, boolean>();
+      const slots = new Map<string, number>();
+      const told = new Set<string>();
+      const all: { leaseId: LeaseId; taskId: string }[] = [];
+      const announced = (which: number[]): HeldLease[] => which.flatMap((index) => (all.length === 0 ? [] : [all[index % all.length]])).flatMap((each) => (each === undefined ? [] : [held(each.leaseId, each.taskId)]));
+      for (const each of calls) {
+        nowMs += 50;
+        switch (each.kind) {
+          case 'tasks': {
+            const runId = `r${each.run}`;
+            for (const taskId of [...open.keys()]) if (open.get(taskId)?.runId === runId) open.delete(taskId);
+            const tasks = each.subjects.map((subject) => taskOf(runId, `s${subject}`, subject >= 4 && each.alone));
+            for (const task of tasks) open.set(task.taskId, task);
+            granting.set(runId, each.granting);
+            scheduler.setTasks(runId, 1 + each.run, tasks, each.granting);
+            break;
+          }
+          case 'register': {
+            const workerId = `w${each.worker}`;
+            // A worker's slots are fixed by its release; a test that changed them would only show that.
+            slots.set(workerId, slots.get(workerId) ?? each.slots);
+            const { abandoned } = scheduler.register(worker(workerId, slots.get(workerId)), announced(each.announce), nowMs);
+            for (const lease of abandoned) scheduler.release(lease.leaseId, nowMs, true);
+            break;
+          }
+          case 'grant': {
+            const workerId = `w${each.worker}`;
+            const before = scheduler.workers().find((one) => one.worker.workerId === workerId)?.leases ?? [];
+            const granted = scheduler.grant(workerId, each.max, [], nowMs);
+            expect(granted.length).toBeLessThanOrEqual(each.max);
+            for (const lease of granted) {
+              // 1: never a second time. A granted task is open, and its run is granted from.
+              expect(told.has(keyOf(lease.leaseId))).toBe(false);
+              told.add(keyOf(lease.leaseId));
+              expect(open.has(lease.task?.taskId ?? '')).toBe(true);
+              expect(granting.get(lease.task?.runId ?? '')).toBe(true);
+              if (lease.leaseId !== undefined) all.push({ leaseId: lease.leaseId, taskId: lease.task?.taskId ?? '' });
+              // 2: alone means alone.
+              if (lease.task?.spec?.$case !== 'label') expect([before.length, granted.length]).toEqual([0, 1]);
+            }
+            break;
+          }
+          case 'renew': {
+            // A worker registers before it renews; what one that did not may hold is told by its registration.
+            if (!slots.has(`w${each.worker}`)) break;
+            const now = announced(each.announce);
+            const lost = scheduler.renew(`w${each.worker}`, now, nowMs);
+            const mine = new Set((scheduler.workers().find((one) => one.worker.workerId === `w${each.worker}`)?.leases ?? []).map((lease) => keyOf(lease.leaseId)));
+            for (const { leaseId } of now) expect(mine.has(keyOf(leaseId))).toBe(!lost.some((one) => keyOf(one) === keyOf(leaseId)));
+            break;
+          }
+          case 'adopt': {
+            const leaseId = { term: TERM - 1, counter: each.counter };
+            const taskId = `r${each.run}.s${each.subject}`;
+            if (!all.some((one) => keyOf(one.leaseId) === keyOf(leaseId))) all.push({ leaseId, taskId });
+            if (slots.has(`w${each.worker}`)) scheduler.renew(`w${each.worker}`, [held(leaseId, taskId)], nowMs);
+            break;
+          }
+          case 'release': {
+            const one = all.length === 0 ? undefined : all[each.which % all.length];
+            if (one !== undefined) scheduler.release(one.leaseId, nowMs, each.counts);
+            break;
+          }
+          case 'close':
+            open.delete(`r${each.run}.s${each.subject}`);
+            scheduler.close(`r${each.run}`, `r${each.run}.s${each.subject}`, nowMs);
+            break;
+          case 'expire':
+            nowMs += each.afterMs;
+            for (const lease of scheduler.expired(nowMs)) {
+              expect(lease.deadlineMs).toBeLessThanOrEqual(nowMs);
+              scheduler.release(lease.leaseId, nowMs, true);
+            }
+        }
+        const known = [0, 1].flatMap((run) => scheduler.tasksOf(`r${run}`));
+        expect(known.map(({ task }) => task.taskId).sort()).toEqual([...open.keys()].sort());
+        for (const { leases } of known) {
+          // 3
+          expect(leases.length).toBeLessThanOrEqual(2);
+          expect(new Set(leases.map((lease) => lease.workerId)).size).toBe(leases.length);
+        }
+        const leases = scheduler.workers().flatMap((one) => one.leases);
+        // 2 and 4; and both ways of looking at leases show the same ones.
+        for (const { worker: { workerId }, leases: mine } of scheduler.workers()) expect(mine.length).toBeLessThanOrEqual(slots.get(workerId) ?? 0);
+        for (const lease of leases) expect(open.has(lease.taskId)).toBe(true);
+        expect(leases.map((lease) => keyOf(lease.leaseId)).sort()).toEqual(known.flatMap((one) => one.leases.map((lease) => keyOf(lease.leaseId))).sort());
+      }
+    }), { numRuns: 300 });
+  });
+
+  test('every open task is done in the end by a fleet that asks, however its leases ran out before', () => {
+    fc.assert(fc.property(fc.array(call, { maxLength: 60 }), (calls) => {
+      const scheduler = fleet(3);
+      scheduler.setTasks('r', 1, [...labels('r', 5), taskOf('r', 'alone', true)]);
+      let nowMs = 0;
+      for (const each of calls) {
+        nowMs += 100;
+        if (each.kind === 'grant') scheduler.grant(`w${each.worker}`, each.max, [], nowMs);
+        for (const lease of scheduler.expired(nowMs)) scheduler.release(lease.leaseId, nowMs, true);
+      }
+      for (let round = 0; round < 40 && scheduler.tasksOf('r').length > 0; round += 1) {
+        nowMs += 31_000;
+        for (const lease of scheduler.expired(nowMs)) scheduler.release(lease.leaseId, nowMs, true);
+        for (const workerId of ['w0', 'w1', 'w2']) for (const lease of scheduler.grant(workerId, 1, [], nowMs)) scheduler.close('r', lease.task?.taskId ?? '', nowMs);
+      }
+      expect(scheduler.tasksOf('r')).toEqual([]);
+    }), { numRuns: 100 });
+  });
+
+  test('two runs share a fleet by their weights, within one task', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 8 }), (workers, heavy, light) => {
+      const scheduler = fleet(workers);
+      scheduler.setTasks('a', heavy, labels('a', 50));
+      scheduler.setTasks('b', light, labels('b', 50));
+      for (let index = 0; index < workers; index += 1) scheduler.grant(`w${index}`, 1, [], 1);
+      const leased = (runId: string): number => scheduler.tasksOf(runId).reduce((sum, { leases }) => sum + leases.length, 0);
+      expect(leased('a') + leased('b')).toBe(workers);
+      expect(Math.abs(leased('a') - (workers * heavy) / (heavy + light))).toBeLessThanOrEqual(1);
+    }));
+  });
+});
+
+describe('the scheduler', () => {
+  test('a lease that is not renewed comes back, and its task goes to another worker after a wait', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, labels('r', 1));
+    const [lease] = scheduler.grant('w0', 1, [], 0);
+    expect(scheduler.expired(LEASE_MS - 1)).toEqual([]);
+    scheduler.renew('w0', [held(lease?.leaseId, 'r.s0')], LEASE_MS - 1);
+    expect(scheduler.expired(LEASE_MS)).toEqual([]);
+    const late = scheduler.expired(2 * LEASE_MS - 1);
+    expect(late.map((each) => each.taskId)).toEqual(['r.s0']);
+    scheduler.release(late[0]?.leaseId ?? { term: 0, counter: 0 }, 2 * LEASE_MS, true);
+    expect(scheduler.renew('w0', [held(lease?.leaseId, 'r.s0')], 2 * LEASE_MS)).toEqual([lease?.leaseId]);
+    scheduler.renew('w1', [], 2 * LEASE_MS);
+    expect(scheduler.grant('w1', 1, [], 2 * LEASE_MS)).toEqual([]);
+    expect(scheduler.grant('w0', 1, [], 2 * LEASE_MS + 300)).toEqual([]);
+    expect(scheduler.grant('w1', 1, [], 2 * LEASE_MS + 300)).toMatchObject([{ attempt: 1, task: { taskId: 'r.s0' } }]);
+  });
+
+  test('where it failed everywhere, or the others are gone, a task may come back to the same worker', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, labels('r', 1));
+    const [lease] = scheduler.grant('w0', 1, [], 0);
+    scheduler.release(lease?.leaseId ?? { term: 0, counter: 0 }, 0, true);
+    expect(scheduler.grant('w0', 1, [], 1_000)).toEqual([]);
+    expect(scheduler.grant('w0', 1, [], 3 * LEASE_MS)).toHaveLength(1);
+  });
+
+  test('a task that failed does not wait for a worker that is shut away with a training', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, [taskOf('r', 'training', true), ...labels('r', 1)]);
+    expect(scheduler.grant('w1', 1, [], 0)[0]?.task?.subject).toBe('training');
+    const [lease] = scheduler.grant('w0', 1, [], 0);
+    scheduler.release(lease?.leaseId ?? { term: 0, counter: 0 }, 0, true);
+    expect(scheduler.grant('w0', 1, [], 500)[0]?.task?.subject).toBe('s0');
+  });
+
+  test('what was handed back does not count: no wait, no elsewhere', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, labels('r', 1));
+    const [lease] = scheduler.grant('w0', 1, [], 0);
+    scheduler.release(lease?.leaseId ?? { term: 0, counter: 0 }, 0, false);
+    expect(scheduler.grant('w0', 1, [], 0)).toMatchObject([{ attempt: 0 }]);
+  });
+
+  test('a worker that holds the shard or the teacher is preferred for it, and idles for nothing', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, [taskOf('r', 'a', false, ['teacher', 'shard-a']), taskOf('r', 'b', false, ['teacher', 'shard-b']), taskOf('r', 'c', false, ['teacher', 'shard-c'])]);
+    expect(scheduler.grant('w0', 1, ['teacher', 'shard-c'], 0)[0]?.task?.subject).toBe('c');
+    expect(scheduler.grant('w1', 1, ['nothing'], 0)[0]?.task?.subject).toBe('a');
+  });
+
+  test('a straggler gets a second lease elsewhere, and the loser of the two is told', () => {
+    const scheduler = fleet(2, 2);
+    scheduler.setTasks('r', 1, labels('r', 6));
+    for (let done = 0; done < 5; done += 1) {
+      const [lease] = scheduler.grant('w0', 1, [], done * 100);
+      scheduler.close('r', lease?.task?.taskId ?? '', done * 100 + 100);
+    }
+    const [slow] = scheduler.grant('w0', 1, [], 1_000);
+    expect(scheduler.grant('w1', 1, [], 2_900)).toEqual([]);
+    expect(scheduler.grant('w0', 1, [], 3_100)).toEqual([]);
+    const [second] = scheduler.grant('w1', 1, [], 3_100);
+    expect(second?.task?.taskId).toBe(slow?.task?.taskId);
+    scheduler.register(worker('w2'), [], 3_100);
+    expect(scheduler.grant('w2', 1, [], 60_000)).toEqual([]);
+    scheduler.close('r', slow?.task?.taskId ?? '', 3_200);
+    expect(scheduler.renew('w0', [held(slow?.leaseId, slow?.task?.taskId ?? '')], 3_200)).toEqual([slow?.leaseId]);
+  });
+
+  test('leases of an older term are adopted while their task is open; of this term or a closed task they are lost', () => {
+    const scheduler = fleet(3, 2);
+    scheduler.setTasks('r', 1, labels('r', 2));
+    const older = { term: TERM - 2, counter: 9 };
+    expect(scheduler.renew('w0', [held(older, 'r.s0')], 0)).toEqual([]);
+    expect(scheduler.tasksOf('r')[0]?.leases).toMatchObject([{ workerId: 'w0', leaseId: older }]);
+    expect(scheduler.renew('w1', [held({ term: TERM, counter: 1 }, 'r.s1')], 0)).toHaveLength(1);
+    expect(scheduler.renew('w1', [held({ term: TERM - 1, counter: 1 }, 'r.gone')], 0)).toHaveLength(1);
+    // A second worker's lease of the task is adopted beside the first, a third's is not.
+    expect(scheduler.renew('w1', [held({ term: TERM - 1, counter: 2 }, 'r.s0')], 0)).toEqual([]);
+    expect(scheduler.renew('w2', [held({ term: TERM - 1, counter: 3 }, 'r.s0')], 0)).toHaveLength(1);
+    expect(scheduler.grant('w2', 2, [], 0).map((lease) => lease.task?.subject)).toEqual(['s1']);
+  });
+
+  test('a late announcement gives its worker no second lease of a task, and none beyond its slots', () => {
+    const scheduler = fleet(1, 2);
+    scheduler.setTasks('r', 1, labels('r', 3));
+    expect(scheduler.grant('w0', 1, [], 0)[0]?.task?.subject).toBe('s0');
+    expect(scheduler.renew('w0', [held({ term: TERM - 1, counter: 1 }, 'r.s0')], 0)).toHaveLength(1);
+    expect(scheduler.grant('w0', 1, [], 0)).toHaveLength(1);
+    expect(scheduler.renew('w0', [held({ term: TERM - 1, counter: 2 }, 'r.s2')], 0)).toHaveLength(1);
+  });
+
+  test('a worker that comes back without a lease has abandoned it', () => {
+    const scheduler = fleet(1, 2);
+    scheduler.setTasks('r', 1, labels('r', 2));
+    const [kept, gone] = scheduler.grant('w0', 2, [], 0);
+    const { lost, abandoned } = scheduler.register(worker('w0', 2), [held(kept?.leaseId, kept?.task?.taskId ?? '')], 1);
+    expect(lost).toEqual([]);
+    expect(abandoned.map((lease) => keyOf(lease.leaseId))).toEqual([keyOf(gone?.leaseId)]);
+  });
+
+  test('a task that wants the device alone is not kept waiting by a worker that is topped up shard by shard', () => {
+    const scheduler = fleet(1, 2);
+    scheduler.setTasks('labels', 1, labels('labels', 100));
+    const [first] = scheduler.grant('w0', 2, [], 0);
+    scheduler.setTasks('training', 1, [taskOf('training', 'student', true)]);
+    const granted: string[] = [];
+    let running = scheduler.workers()[0]?.leases.map((lease) => ({ runId: lease.runId, taskId: lease.taskId })) ?? [];
+    expect(first).toBeDefined();
+    for (let nowMs = 100; nowMs < 1_000 && !granted.includes('training.student'); nowMs += 100) {
+      const [done, ...rest] = running;
+      if (done !== undefined) scheduler.close(done.runId, done.taskId, nowMs);
+      const more = scheduler.grant('w0', 2, [], nowMs).map((lease) => ({ runId: lease.task?.runId ?? '', taskId: lease.task?.taskId ?? '' }));
+      granted.push(...more.map((each) => each.taskId));
+      running = [...rest, ...more];
+    }
+    expect(granted).toEqual(['training.student']);
+  });
+
+  test('a paused run keeps its leases and gets no new one; resumed, its tasks have forgotten their failures', () => {
+    const scheduler = fleet(2);
+    scheduler.setTasks('r', 1, labels('r', 2));
+    const [lease] = scheduler.grant('w0', 1, [], 0);
+    scheduler.setTasks('r', 1, labels('r', 2), false);
+    expect(scheduler.grant('w1', 1, [], 0)).toEqual([]);
+    expect(scheduler.renew('w0', [held(lease?.leaseId, 'r.s0')], 10)).toEqual([]);
+    scheduler.release(lease?.leaseId ?? { term: 0, counter: 0 }, 10, true);
+    expect(scheduler.grant('w1', 1, [], 900)).toEqual([]);
+    scheduler.setTasks('r', 1, labels('r', 2), true);
+    expect(scheduler.grant('w0', 1, [], 11)).toMatchObject([{ attempt: 0, task: { subject: 's0' } }]);
+  });
+});

@@ -1,0 +1,115 @@
+/** What a user is told about a recipe: every mistake at once, each with its field, its line and its reason. */
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { canonicalJson, checkRecipe, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
+
+const least = `name: digits
+data:
+  dataset: mnist
+models:
+  ladder:
+    - { model: cnn }
+`;
+
+const problemsOf = (text: string): string[] => checkRecipe(text).problems.map(printProblem);
+
+describe('a recipe', () => {
+  test('the least one is taken, with the published defaults', () => {
+    const recipe = parseRecipe(least);
+    expect(recipe).toMatchObject({
+      seed: 1, rounds: 3, weight: 1, control: false,
+      training: { ema_decay: 0.995, optimizer: { name: 'adamw', learning_rate: 0.001, weight_decay: 0.0001 } },
+      noise: { input: { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 10 } },
+      labels: { kind: 'soft', threshold: 0.3, balance: 'classes', copies_max: 10 },
+      promotion: { require: 'not-worse', alpha: 0.05, on_refusal: 'keep-teacher', tries_max: 2 },
+      tolerance: { quarantined_share: 0.05, attempts: 3 },
+    });
+  });
+
+  test('JSON is a recipe too, and defaults filled in are the same recipe', () => {
+    const recipe = parseRecipe(least);
+    expect(parseRecipe(canonicalJson(recipe))).toEqual(recipe);
+  });
+
+  test.each<[string, string, string[]]>([
+    ['an unknown field', `${least}threshhold: 0.3\n`, ['threshhold (line 7): is not a field of a recipe']],
+    ['an unknown field, deep', `${least}labels:\n  treshold: 0.3\n`, ['labels.treshold (line 8): is not a field of a recipe']],
+    ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received string']],
+    ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received number']],
+    ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1']],
+    ['a word that is not one of the choice', `${least}promotion:\n  on_refusal: give-up\n`, ['promotion.on_refusal (line 8): invalid option: expected one of "keep-teacher"|"retry"|"stop"|"wait"']],
+    ['a name that is no name', least.replace('digits', 'My Digits!'), ['name (line 1): use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit']],
+    ['a ladder that shrinks', least.replace('    - { model: cnn }\n', '    - { model: cnn, width: 32 }\n    - { model: cnn, width: 16 }\n'), ['models.ladder[1].width (line 7): shrinks from 32 to 16: a student is equal to its teacher or larger']],
+    ['a ladder that shrinks below a default', least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn, width: 8 }\n'), ['models.ladder[1].width (line 7): shrinks from 16 to 8: a student is equal to its teacher or larger']],
+    ['a ladder longer than the run', `${least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn }\n    - { model: cnn }\n')}rounds: 1\n`, ['models.ladder (line 6): has 3 models for 2 iterations: raise rounds or take 1 out']],
+    ['an empty ladder', least.replace('\n    - { model: cnn }', ' []'), ['models.ladder (line 5): too small: expected array to have >=1 items']],
+    ['a model there is not', least.replace('cnn', 'transformer'), ['models.ladder[0].model (line 6): there is no model "transformer"; there are cnn, residual']],
+    ['an option its model has not', least.replace('{ model: cnn }', '{ model: cnn, depth: 3 }'), ['models.ladder[0].depth (line 6): cnn has no such option; it has width, dense, dropout_features, dropout']],
+    ['an option out of range', least.replace('{ model: cnn }', '{ model: cnn, width: 0 }'), ['models.ladder[0].width (line 6): must be an integer from 1 to 1024']],
+    ['no dataset', 'name: digits\ndata: {}\nmodels:\n  ladder: [{ model: cnn }]\n', ['data.labeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.unlabeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.validation (line 2): name a dataset here, or one for all parts in data.dataset']],
+    ['a part that there is not', least.replace('dataset: mnist', 'dataset: mnist\n  labeled: mnist#train'), ['data.labeled (line 4): write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test']],
+    ['a warm-up longer than a training', `${least}training:\n  schedule: { warmup_steps: 1000 }\n`, ['training.schedule.warmup_steps (line 8): must be fewer than the steps of every training']],
+    ['a noise there is not', `${least}noise:\n  input: { name: blur }\n`, ['noise.input.name (line 8): invalid discriminator value. Expected \'none\' | \'affine\' | \'randaugment\'']],
+    ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
+    ['a name given twice', `${least}name: again\n`, ['the recipe (line 7): Map keys must be unique']],
+    ['text that is no YAML', 'name: [digits\n', []],
+    ['a list', '- digits\n', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
+    ['nothing', '', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
+    ['another version', `apiVersion: alumnus/v2\n${least}`, ['apiVersion (line 1): invalid input: expected "alumnus/v1"']],
+    ['infinity', `${least}weight: .inf\n`, ['weight (line 7): invalid input: expected number, received Infinity']],
+  ])('%s', (_, text, expected) => {
+    const problems = problemsOf(text);
+    expect(problems.length).toBeGreaterThan(0);
+    if (expected.length > 0) expect(problems).toEqual(expected);
+    expect(() => parseRecipe(text)).toThrow(expect.objectContaining({ code: expected.every((each) => each.includes(': shrinks')) && expected.length > 0 ? 'RECIPE_LADDER_SHRINKS' : 'RECIPE_INVALID' }) as Error);
+  });
+
+  test('all mistakes are told at once', () => {
+    expect(problemsOf(`${least}rounds: many\nlabels:\n  threshold: 2\n  kind: firm\nextra: 1\n`)).toHaveLength(4);
+  });
+
+  test('neither megabytes nor an alias bomb are taken', () => {
+    expect(problemsOf('#'.repeat(2_000_000))[0]).toContain('is longer than');
+    const bomb = ['a0: &a0 [x, x, x, x, x, x, x, x, x]', ...Array.from({ length: 8 }, (_, index) => `a${index + 1}: &a${index + 1} [${Array(9).fill(`*a${index}`).join(', ')}]`)].join('\n');
+    expect(problemsOf(bomb)).not.toEqual([]);
+  });
+
+  test('the last model of a ladder serves all later iterations, with its defaults', () => {
+    const recipe = parseRecipe(least.replace('    - { model: cnn }\n', '    - { model: cnn, width: 8 }\n    - { model: cnn, width: 24 }\n'));
+    expect([0, 1, 2, 3].map((iteration) => modelOptions(modelOfIteration(recipe, iteration)).width)).toEqual([8, 24, 24, 24]);
+    expect(modelOptions(modelOfIteration(recipe, 0))).toEqual({ width: 8, dense: 128, dropout_features: 0.25, dropout: 0.5 });
+  });
+});
+
+describe('the ready recipes', () => {
+  test.each([...readyRecipeNames])('%s is taken by the schema and by its published JSON Schema', (name) => {
+    const text = readyRecipe(name) ?? '';
+    const { recipe, problems } = checkRecipe(text);
+    expect(problems).toEqual([]);
+    expect(recipe?.name).toBe(name);
+    const published = z.fromJSONSchema(recipeJsonSchema() as Parameters<typeof z.fromJSONSchema>[0]);
+    expect(published.safeParse(recipe).success).toBe(true);
+    expect(published.safeParse({ ...recipe, rounds: -1 }).success).toBe(false);
+    expect(published.safeParse({ ...recipe, nonsense: 1 }).success).toBe(false);
+  });
+
+  test('there is none of a name that objects inherit', () => expect(readyRecipe('constructor')).toBeUndefined());
+
+  test('the published schema describes every field of the first level but the obvious', () => {
+    const { properties, $id } = recipeJsonSchema() as { properties: Record<string, unknown>; $id: string };
+    expect($id).toContain('recipe-v1');
+    expect(Object.keys(properties).sort()).toEqual(Object.keys(recipeSchema.shape).sort());
+  });
+});
+
+describe('canonical JSON', () => {
+  test('equal values have equal bytes, whatever the order they were written in', () => {
+    expect(canonicalJson({ b: [1, { d: null, c: 'é' }], a: 0.1, skipped: undefined })).toBe('{"a":0.1,"b":[1,{"c":"é","d":null}]}');
+    expect(canonicalJson({ a: 1, b: 2 })).toBe(canonicalJson({ b: 2, a: 1 }));
+  });
+
+  test('what JSON cannot hold is not written as something else', () => {
+    expect(() => canonicalJson({ a: Number.NaN })).toThrow('finite');
+    expect(() => canonicalJson([Infinity])).toThrow('finite');
+  });
+});
