@@ -78,7 +78,7 @@ export function journalOf(world: World, disk: Disk, plan: Plan, hooks: AppendHoo
           } catch (thrown) {
             if (!hooks.isAlive()) return;
             world.count('branch: a deposed leader\'s append is refused');
-            reject(thrown);
+            reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
             return;
           }
           if (!hooks.isAlive()) world.count('branch: a dead leader\'s append arrives');

@@ -231,6 +231,8 @@ class Simulation {
   #operate(): void {
     this.world.after(OPERATOR_LOOKS_MS, () => {
       this.#operate();
+      // One that drained while it stood still ends late, after whoever was to start it again looked.
+      if (!this.#faulty()) this.#workers.forEach((worker) => this.#revive(worker));
       for (const run of this.#plan.runs) {
         const state = this.#checker.state(run.runId);
         if (state?.phase !== 'paused') continue;
