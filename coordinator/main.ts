@@ -34,7 +34,9 @@ async function main(): Promise<void> {
   const storeUrl = pathToFileURL(join(home, 'store')).href;
   const { journal, term } = await openEmbedded(join(home, 'journal'));
   const store = await openStore(storeUrl);
-  const leader = await Leader.start({ journal, term, leaseMs, now: Date.now });
+  // Wall time at the start, then the monotonic clock: a step of the system's clock must not end every lease at once.
+  const originMs = Date.now() - performance.now();
+  const leader = await Leader.start({ journal, term, leaseMs, now: () => Math.round(originMs + performance.now()) });
   const server = await serve({ leader, store, storeUrl, listen: values.listen, version: VERSION });
 
   let stopping = false;
