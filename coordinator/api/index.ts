@@ -1,5 +1,5 @@
 /** The public door of `coordinator/api`: the gRPC server that speaks for a leader. */
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { AlumnusError } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
 import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
@@ -27,12 +27,17 @@ export async function serve(options: { leader: Leader; store: ObjectStore; store
   });
   server.addService(WorkerServiceService, workerService(leader, storeUrl));
   server.addService(OperatorServiceService, operatorService(leader, store, storeUrl, version));
+  // A port that can't be had is told once, by our own error; whoever asks the library to speak still hears it.
+  const quiet = process.env.GRPC_VERBOSITY === undefined && process.env.GRPC_NODE_VERBOSITY === undefined;
+  if (quiet) setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(listen, ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
       else if (/EADDRINUSE|address already in use/i.test(error.message)) reject(new AlumnusError('PORT_IN_USE', 'another program listens there', { where: listen, cause: error }));
       else reject(new AlumnusError('USAGE', `cannot listen: ${error.message}`, { where: listen, cause: error }));
     });
+  }).finally(() => {
+    if (quiet) setLogVerbosity(logVerbosity.ERROR);
   });
   return {
     address: `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`,

@@ -72,7 +72,9 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
   try {
     await mkdir(folder, { recursive: true });
     await mustBeLmdb(folder);
-    root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 2, encoding: 'binary', compression: false });
+    // Transactions are grouped by the leader. The library's own batches leave a promise behind that nobody can wait for,
+    // and on a full disk its rejection would end the process before the sentence that says why.
+    root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 2, encoding: 'binary', compression: false, eventTurnBatching: false });
   } catch (thrown) {
     const error = toAlumnusError(thrown, folder);
     throw error.code === 'INTERNAL' ? new AlumnusError('JOURNAL_UNREADABLE', error.message, { where: folder, cause: thrown }) : error;
@@ -139,10 +141,12 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
           const last = lastOf();
           if (owner?.term !== appendTerm) refused = `term ${appendTerm} is deposed by term ${owner?.term ?? 0}`;
           else if (last !== expectedSequence) refused = `the journal is at ${last}, not at ${expectedSequence}`;
-          else void groups.put(group.firstSequence, bytes);
+          // A commit that fails rejects this promise beside the transaction's, which is the one that we wait for.
+          else groups.put(group.firstSequence, bytes).catch(() => undefined);
         });
         await root.flushed;
-      } catch (thrown) {
+      } catch (failed) {
+        const thrown = await commitError(failed);
         const message = thrown instanceof Error ? thrown.message : String(thrown);
         if (/MDB_MAP_FULL|No space left|ENOSPC/.test(message)) throw new AlumnusError('STORE_FULL', 'the journal cannot grow', { where: folder, cause: thrown });
         throw toAlumnusError(thrown, folder);
@@ -163,6 +167,17 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
     close: handBack,
   };
   return { journal, term };
+}
+
+/** lmdb says of a failed commit only that it failed, and hands over the cause as a promise that is rejected with it. */
+async function commitError(failed: unknown): Promise<unknown> {
+  if (!(failed instanceof Error && 'commitError' in failed)) return failed;
+  try {
+    await failed.commitError;
+    return failed;
+  } catch (cause) {
+    return cause;
+  }
 }
 
 function decodeGroup(bytes: Buffer, where: string): EventGroup {

@@ -7,7 +7,7 @@
  *  2. Only processes that were started here are signalled, by id.
  *  3. An engine that outlives its worker is an error of the test that left it behind.
  */
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,12 +35,15 @@ const clusters = new Set<Cluster>();
 
 /** To be called once in a test file. */
 export function useClusters(): void {
-  afterEach(async () => {
-    const left = [...clusters];
-    clusters.clear();
-    const results = await Promise.allSettled(left.map((cluster) => cluster.remove()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-  });
+  afterEach(removeClusters);
+}
+
+/** For a test that must give back what its processes stand on before the file's own clean-up. */
+export async function removeClusters(): Promise<void> {
+  const left = [...clusters];
+  clusters.clear();
+  const results = await Promise.allSettled(left.map((cluster) => cluster.remove()));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 export interface Worker {
@@ -64,13 +67,18 @@ export class Cluster {
     this.home = home;
   }
 
-  /** @param template a home whose store is copied: a data set is imported once and used by many tests. */
-  static async create(options: { template?: string; home?: string } = {}): Promise<Cluster> {
+  /**
+   * `template`: a home whose store is copied, so that a data set is imported once and used by many tests.
+   * `home`: where it lies, `storeOn`: where its store does; for disks of their own.
+   */
+  static async create(options: { template?: string; home?: string; storeOn?: string } = {}): Promise<Cluster> {
     const folder = await mkdtemp(join(tmpdir(), 'alumnus-test-'));
     const cluster = new Cluster(folder, options.home ?? join(folder, 'home'));
     clusters.add(cluster);
     await mkdir(cluster.home, { recursive: true });
-    if (options.template !== undefined) await cp(join(options.template, 'store'), join(cluster.home, 'store'), { recursive: true });
+    const store = join(cluster.home, 'store');
+    if (options.storeOn !== undefined) await symlink(options.storeOn, store);
+    if (options.template !== undefined) await cp(join(options.template, 'store'), options.storeOn ?? store, { recursive: true });
     return cluster;
   }
 
@@ -113,11 +121,12 @@ export class Cluster {
     this.term = ready.term;
   }
 
-  startWorker(id: string): Worker {
+  /** @param through where it finds the coordinator; default where that listens. */
+  startWorker(id: string, through = this.address): Worker {
     const before = this.workers.get(id);
     if (before?.child.alive === true) throw new Error(`${id} runs already`);
     // One thread: the order of sums depends on their number, and so do the last bits of every weight.
-    const child = new Child('worker', id, ['--coordinator', this.address, '--id', id, '--threads', '1', '--cache', join(this.folder, 'cache')], this.logFile(id));
+    const child = new Child('worker', id, ['--coordinator', through, '--id', id, '--threads', '1', '--cache', join(this.folder, 'cache')], this.logFile(id));
     const worker: Worker = { child, id };
     this.workers.set(id, worker);
     return worker;
