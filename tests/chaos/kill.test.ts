@@ -49,6 +49,8 @@ interface Struck {
 interface Hit {
   readonly target: Target;
   readonly worker: string;
+  /** Of a coordinator: the last fact that it had shown to anybody. */
+  readonly sequence?: number;
 }
 
 interface Disturbed {
@@ -238,8 +240,9 @@ async function strike(cluster: Cluster, kill: Kill): Promise<Hit> {
     const worker = cluster.workers.get(id);
     if (target === 'coordinator') {
       if (cluster.coordinator?.alive !== true) continue;
+      const sequence = await cluster.status().then((status) => status.sequence, () => 0);
       await cluster.killCoordinator();
-      return { target, worker: '' };
+      return { target, worker: '', sequence };
     }
     if (worker?.child.alive !== true) continue;
     if (target === 'worker') await cluster.killWorker(worker);
@@ -250,8 +253,12 @@ async function strike(cluster: Cluster, kill: Kill): Promise<Hit> {
 }
 
 /** An engine is started by its worker; the others are as they were, under the same name and port. */
-async function revive(cluster: Cluster, { target, worker }: Hit): Promise<void> {
-  if (target === 'coordinator') await cluster.startCoordinator();
+async function revive(cluster: Cluster, { target, worker, sequence = 0 }: Hit): Promise<void> {
+  if (target === 'coordinator') {
+    await cluster.startCoordinator();
+    // What was shown once is never taken back.
+    expect(Number([...cluster.log('coordinator').matchAll(/journal at (\d+)\n/g)].at(-1)?.[1])).toBeGreaterThanOrEqual(sequence);
+  }
   if (target === 'worker') cluster.startWorker(worker);
 }
 
