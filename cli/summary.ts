@@ -129,7 +129,7 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
   if (labeled > 0 && validation > 0) {
     const fewer = [...new Set(rows.flatMap((row) => row.fewer.map((gate) => gate.samples)))].sort((a, b) => a - b);
     const second = fewer.length === 0 ? '' : `; the second row of each gate shows what ${fewer.map(integer).join(' and ')} would tell`;
-    said.push(`Validation has ${integer(validation)} labels${validation > labeled ? `, far more than the ${integer(labeled)} trained on` : ` beside the ${integer(labeled)} trained on`}${second}.`);
+    said.push(`Validation has ${integer(validation)} labels${validation > labeled ? `, more than the ${integer(labeled)} trained on` : ` beside the ${integer(labeled)} trained on`}${second}.`);
   }
   return said;
 }

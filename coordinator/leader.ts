@@ -5,7 +5,7 @@
  * Invariants:
  *  1. A caller is answered only after the journal has the facts (group commit: what arrives during one append is the next group).
  *  2. The states seen from outside are folds of what is journalled, never of drafts.
- *  3. When an append fails, this leader takes no more commands: `failed` resolves and the process ends.
+ *  3. When an append fails, this leader takes no more commands: `onFailure` is called and the process ends.
  */
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';

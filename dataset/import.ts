@@ -102,10 +102,11 @@ function classNames(asked: readonly string[] | undefined, source: Source, items:
   return Array.from({ length: Math.min(CLASSES_MAX, Math.floor(last) + 1) }, (_, label) => String(label));
 }
 
-function classOf(item: Item, classes: readonly string[], byName: ReadonlyMap<string, number>): number | undefined {
+/** @param named no class list was given and the labels are names, some of which may be written in digits alone. */
+function classOf(item: Item, classes: readonly string[], byName: ReadonlyMap<string, number>, named: boolean): number | undefined {
   const { label } = item;
   if (label === undefined) return undefined;
-  const index = typeof label === 'number' ? label : byName.get(label);
+  const index = typeof label === 'number' && !named ? label : byName.get(String(label));
   if (index === undefined || !Number.isInteger(index) || index < 0 || index >= classes.length) {
     const range = classes.length === 0 ? 'there are no classes' : `the classes are ${classes.slice(0, 12).join(', ')}${classes.length > 12 ? ` and ${classes.length - 12} more` : ''}`;
     throw new AlumnusError('LABEL_OUT_OF_RANGE', `the label ${JSON.stringify(label)} names no class: ${range}`, { where: item.origin });
@@ -216,7 +217,8 @@ export async function importDataset(store: ObjectStore, source: Source, options:
     const { items, shape, resized } = await readAll(source, options, spool, progress);
     const classes = classNames(options.classes, source, items);
     const byName = new Map(classes.map((label, index) => [label, index]));
-    const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: classOf(item, classes, byName) }));
+    const named = (options.classes ?? source.classes) === undefined && items.some(({ label }) => typeof label === 'string');
+    const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: classOf(item, classes, byName, named) }));
     if (classes.length === 1) throw new AlumnusError('DATASET_CLASS_EMPTY', 'there is one class only: a model has nothing to tell apart', { where: source.name });
 
     const drawn = split(candidates, classes, splitRequest(seed, options, source));

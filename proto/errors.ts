@@ -75,7 +75,7 @@ export const errorTable = {
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
-  NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Call the leader; it is named in the details.'),
+  NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Register with the coordinator that leads now, then call again.'),
   LEASE_EXPIRED: row('retryable', 'deadlineExceeded', 'runFailed', 'The task is granted again; look at the worker\'s log if its leases keep expiring.'),
   WORKER_RESTARTED: row('retryable', 'aborted', 'runFailed', 'The task is granted again; look at the worker\'s log if it keeps restarting.'),
   WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),

@@ -67,7 +67,11 @@ export class DirectoryStore implements ObjectStore {
       const ref = { key: checkKey(`${prefix}/${digest}${options.extension ?? ''}`), sha256: digest, bytes };
       const path = this.#objectPath(ref.key);
       if (options.metadata !== undefined) await this.#putMetadata(ref.key, options.metadata);
-      if (await this.#digestOf(path) === digest) return ref;
+      if (await this.#digestOf(path) === digest) {
+        // Whoever wrote it may have died before its name was durable.
+        await this.#flushFolder(dirname(path));
+        return ref;
+      }
       // Either nothing lies here, or bytes that are not what the name says: the right ones take the name back.
       await this.#ensureFolder(dirname(path));
       await this.#fs.rename(temporary, path);

@@ -64,9 +64,10 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
   for (const [judge, judging] of Object.entries({ validation, test })) {
     if (judging === undefined) continue;
     const judged = shardsOf(judging.ref);
-    for (const [name, each] of Object.entries({ labeled, unlabeled })) {
+    // Validation decides and test only reports: they may not share images either.
+    for (const [name, each] of Object.entries({ labeled, unlabeled, ...(judge === 'test' ? { validation } : {}) })) {
       if (each !== undefined && [...shardsOf(each.ref)].some((digest) => judged.has(digest))) {
-        throw new AlumnusError('RECIPE_INVALID', `it shares images with data.${judge}: a model would be judged on what it trained on`, { where: `data.${name}` });
+        throw new AlumnusError('RECIPE_INVALID', `it shares images with data.${judge}: a model would be judged on what made it`, { where: `data.${name}` });
       }
     }
   }
@@ -82,7 +83,8 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
     recipe,
     data: {
       image, classNames: classes, labeled: labeled.ref, unlabeled: unlabeled?.ref, validation: validation.ref, test: test?.ref,
-      truth: unlabeled?.part.truth,
+      // Indices of another class list would say nothing about these labels.
+      truth: unlabeled?.loaded.manifest.classes.join('\n') === classes.join('\n') ? unlabeled.part.truth : undefined,
     },
   };
 }

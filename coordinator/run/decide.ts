@@ -9,7 +9,7 @@
  *  3. Only validation decides. No field of the test split is read here.
  *  4. A run that ended takes no more facts.
  */
-import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, type Recipe } from '../../recipe/index.ts';
@@ -140,8 +140,10 @@ export function isOpen(state: RunState, task: Task): boolean {
 /** What is done without a task that keeps failing: shards and reports are left out, a model can't be. */
 function givingUp(task: Task, times: number, code: string, message: string): Fact {
   const reason = `${times} attempts failed, the last with ${code}: ${message}`;
+  // A full disk or a missing library says nothing about the shard: no data is given up for it.
+  const surroundings = isErrorCode(code) && errorTable[code].exit === exitCode.environment;
   const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
-  if (dispensable) return { $case: 'taskQuarantined', value: { place: placeOf(task), reason } };
+  if (dispensable && !surroundings) return { $case: 'taskQuarantined', value: { place: placeOf(task), reason } };
   if (code === 'TRAINING_DIVERGED') return { $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } };
   return { $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus' } };
 }

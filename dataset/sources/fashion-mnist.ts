@@ -29,7 +29,7 @@ const SHAPE = { height: 28, width: 28, channels: 1 } as const;
 const PIXELS = 28 * 28;
 
 /** As MNIST's, with 10,000 images held out as test. */
-const DEFAULTS: Source['defaults'] = { labeledPerClass: 10, validation: 5000, test: 10_000 };
+const DEFAULTS: Source['defaults'] = { labeledPerClass: 50, validation: 5000, test: 10_000 };
 
 export async function fashionMnistSource(options: { cache?: string } = {}): Promise<Source> {
   const folder = await fetchPackage(PACKAGE, options);

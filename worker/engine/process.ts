@@ -45,13 +45,15 @@ export class EngineProcess {
     const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
     child.on('message', (message: FromEngine) => this.#receive(message));
-    child.on('exit', (code, signal) => {
+    const ended = (how: string): void => {
       if (this.#child === child) this.#child = undefined;
-      const how = signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`;
       if (this.#pending.size > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${this.#pending.size} tasks in flight`);
       for (const pending of this.#pending.values()) pending.reject(new AlumnusError('ENGINE_CRASHED', `the engine ended by ${how}`));
       this.#pending.clear();
-    });
+    };
+    child.on('exit', (code, signal) => ended(signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`));
+    // No process could be made, or it could not be talked to.
+    child.on('error', (error) => ended(error.message));
     return child;
   }
 

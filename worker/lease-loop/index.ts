@@ -5,7 +5,7 @@
  * Invariants:
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
  *  2. A finished result is reported until the coordinator answers, across its restarts; it is never thrown away.
- *  3. The work of a lost lease is stopped, and nothing is reported for it.
+ *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
  */
 import { hostname } from 'node:os';
 import { credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
@@ -153,7 +153,7 @@ export class LeaseLoop {
       if (this.#stopping.signal.aborted) return;
       if (this.#held.size === 0) continue;
       try {
-        const response = await this.#call<{ term: number; lost: LeaseId[] }>((callback, deadline) => this.#client.renew({ workerId: this.#options.workerId, held: this.#announce() }, new Metadata(), deadline, callback));
+        const response = await this.#call<{ term: number; lost: LeaseId[] }>((callback, deadline) => this.#client.renew({ workerId: this.#options.workerId, held: this.#announce() }, new Metadata(), deadline, callback), this.#registration?.renewEveryMs);
         this.#drop(response.lost, 'the coordinator gave it up');
         if (response.term !== this.#registration?.term) await this.#register();
       } catch (thrown) {
@@ -192,7 +192,7 @@ export class LeaseLoop {
       log(`${task.taskId} failed: ${error.sentence}`);
       const counts = error.code !== 'WORKER_STOPPED' && error.code !== 'CANCELLED';
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report(signal, (callback, deadline) => this.#client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
+      await this.#report((callback, deadline) => this.#client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
       return;
     }
     for (const digest of task.affinity) {
@@ -203,15 +203,15 @@ export class LeaseLoop {
       if (this.#holds.size <= HOLDS_MAX) break;
       this.#holds.delete(oldest);
     }
-    const answer = await this.#report<{ accepted: boolean; reason: string }>(signal, (callback, deadline) => this.#client.complete({ workerId, leaseId, taskId: task.taskId, result }, new Metadata(), deadline, callback));
+    // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
+    const answer = await this.#report<{ accepted: boolean; reason: string }>((callback, deadline) => this.#client.complete({ workerId, leaseId, taskId: task.taskId, result }, new Metadata(), deadline, callback));
     if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
   }
 
-  /** Says it until it is answered. Undefined where the lease was lost meanwhile or the worker stops. */
-  async #report<Response>(signal: AbortSignal, call: (callback: Callback<Response>, deadline: Deadline) => unknown): Promise<Response | undefined> {
+  /** Says it until it is answered. Undefined where the worker stops first. */
+  async #report<Response>(call: (callback: Callback<Response>, deadline: Deadline) => unknown): Promise<Response | undefined> {
     const backoff = new Backoff();
-    const lost = (): boolean => signal.reason instanceof AlumnusError && signal.reason.code === 'LEASE_LOST';
-    while (!lost()) {
+    for (;;) {
       try {
         return await this.#call(call);
       } catch (thrown) {
@@ -222,7 +222,6 @@ export class LeaseLoop {
         await sleep(backoff.next(), this.#stopping.signal);
       }
     }
-    return undefined;
   }
 
   #announce(): HeldLease[] {

@@ -11,12 +11,17 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   const { height, width, channels } = architecture.input;
   // Read before the device is asked for: this shard loads while the one before is labeled.
   const { keys, images } = await decodedShard(store, shard, { height, width, channels: channels === 1 ? 1 : 3 }, cacheFolder);
-  const startMs = performance.now();
-  const logProbabilities = await context.onDevice(async () => (await predictorOf(store, teacher, spec.batchSize)).logProbabilities(images, keys.length));
+  let startMs = 0;
+  const logProbabilities = await context.onDevice(async () => {
+    const predictor = await predictorOf(store, teacher, spec.batchSize);
+    startMs = performance.now();
+    return predictor.logProbabilities(images, keys.length);
+  });
+  const seconds = (performance.now() - startMs) / 1000;
   const labels = labelsOf(keys, logProbabilities, architecture.classes);
   const about = { ...aboutOf(context), 'alumnus.shard': shard.name, 'alumnus.teacher': teacher.sha256 };
   const table = await store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about });
   const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, architecture.classes)), { extension: '.json', metadata: about });
-  context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
+  context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });
   return { labels: table, tally, samples: keys.length };
 }

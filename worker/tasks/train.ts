@@ -14,6 +14,8 @@ import { writeModel } from './model.ts';
 type TrainingJson = Pick<Recipe['training'], 'optimizer' | 'schedule' | 'ema_decay' | 'label_smoothing'> & { steps: number; batch_labeled: number; batch_unlabeled: number; noise: Recipe['noise'] };
 
 const PROGRESS_EVERY_STEPS = 20;
+/** The curve travels in the journal: a long training has no more points than a short one has. */
+const CURVE_POINTS_MAX = 1_000;
 
 export async function train(context: TaskContext, spec: TrainSpec): Promise<TrainResult> {
   const { store, task, signal, cacheFolder } = context;
@@ -31,7 +33,7 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   const nextBatch = batcher({ batchLabeled: settings.batchLabeled, batchUnlabeled: settings.batchUnlabeled, classes: architecture.classes, seed: task.seed }, labeled, selected);
   const trained = await context.onDevice(() =>
     fit(architecture, settings, nextBatch, {
-      signal, everySteps: PROGRESS_EVERY_STEPS,
+      signal, everySteps: Math.max(PROGRESS_EVERY_STEPS, Math.ceil(settings.steps / CURVE_POINTS_MAX)),
       onProgress: ({ step, steps, imagesPerSecond, loss }) => context.progress({ done: step, total: steps, unit: 'steps', rate: imagesPerSecond, loss }),
     }),
   );
