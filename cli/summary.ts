@@ -124,7 +124,7 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     if (pair !== undefined) said.push(compareSentence(`The best model (iteration ${best.title})`, 'the first teacher', pair.a, pair.b, pair.name));
   }
   if (best !== undefined && best.iteration === 0 && rows.length > 1) said.push('No student was better on validation than the first teacher: the run returns the first teacher.');
-  if (view.summary?.state === 'succeeded' && control === undefined) said.push('No control was trained: set `control: true` in the recipe to learn what the unlabeled images were worth.');
+  if (view.summary?.state === 'succeeded' && control === undefined) said.push(view.control === undefined ? 'No control was trained: set `control: true` in the recipe to learn what the unlabeled images were worth.' : 'The control was given up; the warnings say why. Without it nobody knows what the unlabeled images were worth.');
   const [labeled, validation] = [view.data?.labeled?.samples ?? 0, view.data?.validation?.samples ?? 0];
   if (labeled > 0 && validation > 0) {
     const fewer = [...new Set(rows.flatMap((row) => row.fewer.map((gate) => gate.samples)))].sort((a, b) => a - b);

@@ -4,7 +4,7 @@
  * raises the term, in one transaction.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, open as openFile } from 'node:fs/promises';
+import { mkdir, statfs, open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
@@ -13,6 +13,8 @@ import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.t
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
 const MAP_BYTES = 64 * 1024 ** 3;
+/** A commit writes a few pages; with less than this left it is the disk that failed it. */
+const FREE_BYTES_MIN = 64 * 1024;
 
 /** Where LMDB's file begins: its magic number lies behind the first page's header, after which come version and sizes. */
 const MAGIC = { offset: 24, bytes: Buffer.from('dec0efbe', 'hex') };
@@ -87,8 +89,10 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
     const before = readOwner();
     if (before !== undefined && before.pid !== process.pid && isAlive(before)) return { busy: before };
     const owner: Owner = { term: (before?.term ?? 0) + 1, pid: process.pid, startedAt: startOf(process.pid) };
-    void leader.put('owner', owner);
+    leader.put('owner', owner).catch(() => undefined);
     return owner;
+  }).catch(async (failed: unknown) => {
+    throw await storeError(failed, folder);
   });
   await root.flushed;
   if ('busy' in taken) {
@@ -101,7 +105,8 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
   const handBack = async (): Promise<void> => {
     try {
       await root.transaction(() => {
-        if (readOwner()?.term === term) void leader.put('owner', { term, pid: 0, startedAt: '' });
+        // As in append: on a full disk this promise rejects beside the transaction's, and nobody else would hold it.
+        if (readOwner()?.term === term) leader.put('owner', { term, pid: 0, startedAt: '' }).catch(() => undefined);
       });
     } catch {
       // A full disk: then the folder is taken from this process when it has ended.
@@ -146,10 +151,7 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
         });
         await root.flushed;
       } catch (failed) {
-        const thrown = await commitError(failed);
-        const message = thrown instanceof Error ? thrown.message : String(thrown);
-        if (/MDB_MAP_FULL|No space left|ENOSPC/.test(message)) throw new AlumnusError('STORE_FULL', 'the journal cannot grow', { where: folder, cause: thrown });
-        throw toAlumnusError(thrown, folder);
+        throw await storeError(failed, folder);
       }
       if (refused !== undefined) throw new AlumnusError('JOURNAL_CONFLICT', refused, { where: folder });
       lastSequence = expectedSequence + events.length;
@@ -178,6 +180,15 @@ async function commitError(failed: unknown): Promise<unknown> {
   } catch (cause) {
     return cause;
   }
+}
+
+/** What a failed commit is to a person: LMDB says little, so the device is asked whether it is full. */
+async function storeError(failed: unknown, folder: string): Promise<AlumnusError> {
+  const cause = await commitError(failed);
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const { bavail, bsize } = await statfs(folder);
+  const full = /MDB_MAP_FULL|No space left|ENOSPC/.test(message) || bavail * bsize < FREE_BYTES_MIN;
+  return full ? new AlumnusError('STORE_FULL', 'the journal cannot grow', { where: folder, cause }) : toAlumnusError(cause, folder);
 }
 
 function decodeGroup(bytes: Buffer, where: string): EventGroup {

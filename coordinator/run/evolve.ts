@@ -76,8 +76,9 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'runPaused':
       return { ...state, phase: 'paused', reason: fact.value.reason };
     case 'runResumed': {
-      // Whoever resumes asks for another go at what was given up in this stage.
-      const resumed: RunState = { ...state, phase: 'running', reason: '', failures: ImmutableMap() };
+      // Whoever resumes asks for another go at what was given up in this stage, and at the control.
+      const { givenUp: _givenUp, ...control } = state.control;
+      const resumed: RunState = { ...state, phase: 'running', reason: '', failures: ImmutableMap(), control };
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }

@@ -89,9 +89,9 @@ async function* samplesOf(path: string, pool: Pool): AsyncIterable<SourceSample>
       yield* finished();
       [key, image, label] = [own, undefined, undefined];
     }
-    // `k.mask.png` belongs to the sample k and is not its image.
-    const kind = extension.includes('.') ? undefined : imageExtension(entry.name);
-    if (kind !== undefined && image !== undefined) throw new AlumnusError('SHARD_CORRUPT', `the sample ${JSON.stringify(own)} has two images, the second at byte ${entry.offset}`, { where: path });
+    const kind = imageExtension(entry.name);
+    // Of `k.jpg` and `k.mask.png` the first is the image, whatever their order; alone, `k.seg.png` is.
+    if (kind !== undefined && image !== undefined && extension.includes('.')) continue;
     if (kind !== undefined) image = { encoded: entry.bytes, extension: kind };
     else if (extension === 'cls' || extension === 'json') label = labelOf(entry, extension, path) ?? label;
   }
