@@ -18,7 +18,7 @@ models:
 
 training:
   teacher: { steps: 1000, batch_labeled: 64 }
-  student: { steps: 2500, batch_labeled: 32, batch_unlabeled: 96 }
+  student: { steps: 2000, batch_labeled: 32, batch_unlabeled: 96 }
   optimizer: { name: adamw, learning_rate: 0.003, weight_decay: 0.0001 }
   schedule: { name: cosine }
   ema_decay: 0.995
