@@ -25,6 +25,9 @@ export function addRunSubmit(group: Command, context: Context): void {
     parseRecipe(text, file);
     return withOperator(address, async (operator) => {
       const { runId } = await operator.submit(text, flags.runId ?? '');
+      const { workers } = await operator.workers();
+      // A run without workers waits for ever and looks like one that works.
+      if (!workers.some((worker) => worker.state !== 'lost')) context.note(`No worker is here to do it. Start one: alumnus worker --coordinator ${address}`);
       if (flags.watch) {
         context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
         const { watchToEnd } = await import('./watch.ts');
