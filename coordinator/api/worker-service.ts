@@ -45,7 +45,7 @@ export function workerService(leader: Leader, storeUrl: string): WorkerServiceSe
 
   function renew(request: RenewRequest): RenewResponse {
     const lost = leader.scheduler.renew(request.workerId, request.held, now());
-    return { term: leader.term, lost, drain: false };
+    return { term: leader.term, lost };
   }
 
   async function complete(request: CompleteRequest): Promise<CompleteResponse> {

@@ -208,7 +208,7 @@ export class Scheduler {
       queue.lastGranted = this.#counter;
       const leaseId: LeaseId = { term: this.#term, counter: this.#counter };
       this.#hold(runId, queue, queued, { leaseId, runId, taskId: queued.task.taskId, workerId, grantedAtMs: nowMs, deadlineMs: nowMs + this.#leaseMs, progress: undefined });
-      return { leaseId, task: queued.task, leaseMs: this.#leaseMs, attempt: queued.failures };
+      return { leaseId, task: queued.task, attempt: queued.failures };
     }
     return undefined;
   }
