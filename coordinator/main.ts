@@ -32,7 +32,8 @@ async function main(): Promise<void> {
     throw toAlumnusError(thrown, home);
   });
   const storeUrl = pathToFileURL(join(home, 'store')).href;
-  const { journal, term } = await openEmbedded(join(home, 'journal'));
+  const journal = await openEmbedded(join(home, 'journal'));
+  const term = await journal.begin();
   const store = await openStore(storeUrl);
   // Wall time at the start, then the monotonic clock: a step of the system's clock must not end every lease at once.
   const originMs = Date.now() - performance.now();

@@ -59,7 +59,7 @@ export function operatorService(leader: Leader, store: ObjectStore, storeUrl: st
   };
 
   return {
-    getStatus: unary(() => ({ version, term: leader.term, storeUrl, journal: leader.journal.description, workers: leader.scheduler.liveWorkers(leader.now()), sequence: leader.journal.lastSequence })),
+    getStatus: unary(() => ({ version, term: leader.term, storeUrl, journal: leader.journal.description, workers: leader.scheduler.liveWorkers(leader.now()), sequence: leader.journal.lastSequence, role: 'leader', leaderAddress: '' })),
     submitRun: unary(async (request) => {
       const { recipe, data } = await prepareSubmission(store, request.recipe);
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
@@ -73,6 +73,8 @@ export function operatorService(leader: Leader, store: ObjectStore, storeUrl: st
     pauseRun: commanded((request) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),
     resumeRun: commanded(() => ({ kind: 'resume' })),
     cancelRun: commanded((request) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
+    changeBudget: unary(() => Promise.reject(new AlumnusError('USAGE', 'budgets come with the next commit'))),
+    reconcile: unary(() => Promise.reject(new AlumnusError('USAGE', 'reconcile comes with the next commit'))),
     listWorkers: unary(() => ({ workers: leader.scheduler.workers().map((each) => workerView(each, leader.scheduler.isLive(each.worker.workerId, leader.now()))) })),
   };
 }

@@ -73,7 +73,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,
     bestModel: run.best?.model, bestIteration: run.best?.iteration ?? 0, storeUrl, nowMs: now,
-    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings,
+    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings, budget: undefined,
   };
 }
 

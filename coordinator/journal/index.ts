@@ -1,3 +1,3 @@
 /** The public door of `coordinator/journal`: the one truth about runs, and the engines that keep it. */
 export { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.ts';
-export { openEmbedded, type Embedded } from './lmdb.ts';
+export { openEmbedded } from './lmdb.ts';

@@ -1,13 +1,18 @@
 /**
  * Journal: the only truth about runs, as groups of facts in one order. Not for:
- * leases, progress or anything else that may be lost.
+ * leases, progress or anything else that may be lost; nor for who leads (coordinator/leadership), though it is here that
+ * a deposed leader's appends fail.
  *
  * Invariants that every engine keeps (tests/unit/coordinator/journal-conformance.ts runs them against each):
  *  1. `append` resolves only after the group would survive the loss of power.
  *  2. A group is there whole or not at all, and groups are read in the order of their sequences, without gaps.
  *  3. An append whose `expectedSequence` is not the last one, or whose term is not the newest, changes nothing and fails with JOURNAL_CONFLICT.
+ *  4. An append that failed with JOURNAL_CONFLICT is not there and never will be. One that failed otherwise may be there,
+ *     whole, then or later: who goes on reads first.
+ *  5. `truncate` drops only what its snapshot covers, and only after the snapshot's place is as durable as a group.
  */
 import type { Event, EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
 
 /** Version of the schema of events that this release writes. A reader refuses newer ones. */
 export const EVENT_SCHEMA_VERSION = 1;
@@ -16,13 +21,22 @@ export const EVENT_SCHEMA_VERSION = 1;
 export const GROUP_BYTES_MAX = 512 * 1024;
 
 export interface Journal {
-  /** Such as `lmdb:/path`, for people. */
+  /** Such as `lmdb:/path`, for people; without secrets. */
   readonly description: string;
-  /** Sequence of the last event; 0 when there is none. */
+  /** Sequence of the last event that was read or appended here; 0 when there is none. */
   readonly lastSequence: number;
-  /** Appends the facts as one group. Resolves to the sequence of the last of them. @throws AlumnusError JOURNAL_CONFLICT, STORE_FULL. */
+  /**
+   * Begins a term, the newest one plus one: from then on appends of every earlier term fail. Resolves to the term.
+   * @throws AlumnusError JOURNAL_CONFLICT where the journal has gone on since it was last read here: read on, then begin again.
+   */
+  begin(): Promise<number>;
+  /** Appends the facts as one group. Resolves to the sequence of the last of them. @throws AlumnusError JOURNAL_CONFLICT, JOURNAL_UNREACHABLE, STORE_FULL. */
   append(expectedSequence: number, term: number, events: readonly Event[]): Promise<number>;
-  /** All groups after `sequence`, in order. @throws AlumnusError JOURNAL_UNREADABLE. */
+  /** All groups after `sequence` that are there now, in order. @throws AlumnusError JOURNAL_UNREADABLE, also where groups are missing; JOURNAL_UNREACHABLE. */
   read(sequence: number): AsyncIterable<EventGroup>;
+  /** Where the newest snapshot lies; undefined where there is none and the groups reach back to the first. */
+  snapshot(): Promise<SnapshotRef | undefined>;
+  /** Keeps where the snapshot lies, then drops the groups that it covers. @throws AlumnusError JOURNAL_CONFLICT where a newer leader has kept one. */
+  truncate(snapshot: SnapshotRef): Promise<void>;
   close(): Promise<void>;
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.ts';
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
@@ -27,10 +28,6 @@ interface Owner {
   readonly startedAt: string;
 }
 
-export interface Embedded {
-  readonly journal: Journal;
-  readonly term: number;
-}
 
 /** When a process started, in the kernel's ticks; empty where it is gone or the system doesn't say. */
 function startOf(pid: number): string {
@@ -69,20 +66,25 @@ async function mustBeLmdb(folder: string): Promise<void> {
 }
 
 /** @throws AlumnusError HOME_IN_USE where a living process leads here, STORE_UNWRITABLE, JOURNAL_UNREADABLE. */
-export async function openEmbedded(folder: string): Promise<Embedded> {
+export async function openEmbedded(folder: string): Promise<Journal> {
   let root: RootDatabase<Buffer, string>;
   try {
     await mkdir(folder, { recursive: true });
     await mustBeLmdb(folder);
     // Transactions are grouped by the leader. The library's own batches leave a promise behind that nobody can wait for,
     // and on a full disk its rejection would end the process before the sentence that says why.
-    root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 2, encoding: 'binary', compression: false, eventTurnBatching: false });
+    root = open<Buffer, string>({ path: folder, mapSize: MAP_BYTES, maxDbs: 3, encoding: 'binary', compression: false, eventTurnBatching: false });
   } catch (thrown) {
     const error = toAlumnusError(thrown, folder);
     throw error.code === 'INTERNAL' ? new AlumnusError('JOURNAL_UNREADABLE', error.message, { where: folder, cause: thrown }) : error;
   }
   const groups = root.openDB<Buffer, number>('groups', { encoding: 'binary' });
   const leader = root.openDB<Owner, string>('leader', { encoding: 'json' });
+  const snapshots = root.openDB<Buffer, string>('snapshots', { encoding: 'binary' });
+  const readSnapshot = (): SnapshotRef | undefined => {
+    const bytes = snapshots.get('newest');
+    return bytes === undefined ? undefined : SnapshotRef.decode(bytes);
+  };
   const readOwner = (): Owner | undefined => leader.get('owner');
 
   const taken = await root.transaction((): Owner | { busy: Owner } => {
@@ -116,7 +118,7 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
 
   const lastOf = (): number => {
     const [last] = [...groups.getRange({ reverse: true, limit: 1 })];
-    if (last === undefined) return 0;
+    if (last === undefined) return readSnapshot()?.sequence ?? 0;
     const group = decodeGroup(last.value, folder);
     return group.firstSequence + group.events.length - 1;
   };
@@ -133,6 +135,8 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
     get lastSequence() {
       return lastSequence;
     },
+    // The folder was taken, and the term raised, when it was opened.
+    begin: () => (readOwner()?.term === term ? Promise.resolve(term) : Promise.reject(new AlumnusError('JOURNAL_CONFLICT', `term ${term} is deposed by term ${readOwner()?.term ?? 0}`, { where: folder }))),
     async append(expectedSequence, appendTerm, events) {
       invariant(events.length > 0, 'a group holds facts');
       const group: EventGroup = { schemaVersion: EVENT_SCHEMA_VERSION, term: appendTerm, firstSequence: expectedSequence + 1, events: [...events] };
@@ -158,17 +162,40 @@ export async function openEmbedded(folder: string): Promise<Embedded> {
       return lastSequence;
     },
     async *read(sequence) {
-      let expected = 1;
-      for (const { key, value } of groups.getRange({})) {
+      const covered = readSnapshot()?.sequence ?? 0;
+      if (sequence < covered) throw new AlumnusError('JOURNAL_UNREADABLE', `facts up to ${covered} lie in a snapshot, and those after ${sequence} were asked for`, { where: folder });
+      let expected = covered + 1;
+      for (const { key, value } of groups.getRange({ start: expected })) {
         const group = decodeGroup(value, folder);
         if (group.firstSequence !== key || key !== expected) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
         expected = key + group.events.length;
         if (expected > sequence + 1) yield group;
       }
     },
+    snapshot: () => Promise.resolve(readSnapshot()),
+    async truncate(snapshot) {
+      let refused: string | undefined;
+      try {
+        await root.transaction(() => {
+          const owner = readOwner();
+          if (owner?.term !== term) {
+            refused = `term ${term} is deposed by term ${owner?.term ?? 0}`;
+            return;
+          }
+          if (snapshot.sequence <= (readSnapshot()?.sequence ?? 0)) return;
+          // As in append: these promises reject beside the transaction's where the commit fails.
+          snapshots.put('newest', Buffer.from(SnapshotRef.encode(snapshot).finish())).catch(() => undefined);
+          for (const key of groups.getKeys({ end: snapshot.sequence + 1 })) groups.remove(key).catch(() => undefined);
+        });
+        await root.flushed;
+      } catch (failed) {
+        throw await storeError(failed, folder);
+      }
+      if (refused !== undefined) throw new AlumnusError('JOURNAL_CONFLICT', refused, { where: folder });
+    },
     close: handBack,
   };
-  return { journal, term };
+  return journal;
 }
 
 /** lmdb says of a failed commit only that it failed, and hands over the cause as a promise that is rejected with it. */

@@ -21,7 +21,7 @@ import { auditWanted, controlWanted, openTasks } from './tasks.ts';
 export type Command =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
-  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number }
+  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
   | { readonly kind: 'pause'; readonly reason: string }
   | { readonly kind: 'resume' }
   | { readonly kind: 'cancel'; readonly reason: string };
@@ -73,9 +73,9 @@ function respond(state: RunState | undefined, command: Command): Fact[] {
     }
     case 'fail': {
       mustBeOpen(state, command.task);
-      const { task, workerId, code, counts, fleet } = command;
+      const { task, workerId, code, counts, fleet, heldMs } = command;
       const message = command.message.slice(0, MESSAGE_CHARS_MAX);
-      const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts } };
+      const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts, heldMs } };
       if (!counts) return [failed];
       const workers = [...(state.failures.get(task.taskId) ?? []).map((failure) => failure.workerId), workerId];
       const distinct = new Set(workers).size;
@@ -87,7 +87,7 @@ function respond(state: RunState | undefined, command: Command): Fact[] {
     }
     case 'pause':
       only(['running'], 'paused');
-      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator' } }];
+      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator', rule: '' } }];
     case 'resume':
       only(['paused'], 'resumed');
       return [{ $case: 'runResumed', value: {} }];
@@ -145,7 +145,7 @@ function givingUp(task: Task, times: number, code: string, message: string): Fac
   const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
   if (dispensable && !surroundings) return { $case: 'taskQuarantined', value: { place: placeOf(task), reason } };
   if (code === 'TRAINING_DIVERGED') return { $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } };
-  return { $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus' } };
+  return { $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus', rule: '' } };
 }
 
 /** The next fact that follows from the state alone; undefined when the run waits for work, for a person, or is over. */
@@ -161,7 +161,7 @@ function consequence(state: RunState): Fact | undefined {
       // As a quotient: 29 of 50 is a share of 0.58 to the bit, while 0.58 * 50 is less than 29.
       if (shards > 0 && lost / shards > recipe.tolerance.quarantined_share) {
         const [shard = '', why = ''] = [...current.quarantined.entries()][0] ?? [];
-        return { $case: 'runPaused', value: { by: 'alumnus', reason: `${lost} of ${shards} shards are quarantined, more than the tolerated share of ${recipe.tolerance.quarantined_share}; one is ${shard}: ${why}` } };
+        return { $case: 'runPaused', value: { by: 'alumnus', rule: '', reason: `${lost} of ${shards} shards are quarantined, more than the tolerated share of ${recipe.tolerance.quarantined_share}; one is ${shard}: ${why}` } };
       }
       return current.labels.size + lost === shards ? enter(Stage.SELECT) : undefined;
     }
@@ -206,7 +206,7 @@ function afterDecision(state: RunState, enter: (stage: Stage, attempt?: number, 
     const { on_refusal: wish, tries_max: triesMax } = recipe.promotion;
     if (wish === 'retry' && state.try + 1 < triesMax) return enter(Stage.TRAIN, state.try + 1);
     if (wish === 'wait' && acknowledged !== true) {
-      return { $case: 'runPaused', value: { by: 'alumnus', reason: `iteration ${iteration}: the student was refused (${gate?.reason ?? ''}); resume to go on with the old teacher, or cancel` } };
+      return { $case: 'runPaused', value: { by: 'alumnus', rule: '', reason: `iteration ${iteration}: the student was refused (${gate?.reason ?? ''}); resume to go on with the old teacher, or cancel` } };
     }
     if (wish === 'stop') return finish(state);
   }

@@ -82,6 +82,13 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }
+    case 'manifestWritten': {
+      const { manifest, number, facts } = fact.value;
+      invariant(manifest !== undefined, 'a manifest that was written has a digest');
+      return { ...state, manifest: { ref: manifest, number, facts } };
+    }
+    case 'budgetChanged':
+      return state;
     case 'runCancelled':
       return { ...state, phase: 'cancelled', reason: fact.value.reason, endedAtMs: atMs };
     case 'runFailed':

@@ -71,6 +71,8 @@ export interface RunState {
   readonly gates: number;
   /** Failures that count, of tasks still open, by task id. */
   readonly failures: ImmutableMap<string, readonly Failure[]>;
+  /** The last manifest in the object store, its number, and how many of the run's facts it and those before it hold. */
+  readonly manifest?: { readonly ref: ObjectRef; readonly number: number; readonly facts: number };
   readonly best?: { readonly model: ObjectRef; readonly iteration: number };
 }
 

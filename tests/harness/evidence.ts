@@ -38,7 +38,7 @@ export interface Evidence {
 
 /** All facts, in order. The coordinator must be gone: to read is to lead. */
 export async function readEvents(home: string): Promise<Event[]> {
-  const { journal } = await openEmbedded(join(home, 'journal'));
+  const journal = await openEmbedded(join(home, 'journal'));
   try {
     const events: Event[] = [];
     for await (const group of journal.read(0)) events.push(...group.events);

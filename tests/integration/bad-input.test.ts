@@ -288,26 +288,27 @@ describe(`a full disk${probe === undefined ? ' (SKIPPED: mounting a small file s
   test.skipIf(probe === undefined)('of the journal alone: the append fails with STORE_FULL, everything acknowledged is there, and with space it goes on', async () => {
     disk = await mountSmall(2);
     const folder = join(disk!.folder, 'journal');
-    const fact = (at: number): Event => ({ runId: RUN, atMs: at, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(4096), by: 'operator' } } });
+    const fact = (at: number): Event => ({ runId: RUN, atMs: at, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(4096), by: 'operator', rule: '' } } });
     const first = await openEmbedded(folder);
+    const term = await first.begin();
     let free = (): Promise<void> => Promise.resolve();
     let failure: unknown;
     for (let at = 1; failure === undefined && at < 10_000; at += 1) {
       // Room for some facts before the disk is full, so that something is acknowledged.
       if (at === 20) free = await fill(disk!.folder, 64);
-      failure = await first.journal.append(first.journal.lastSequence, first.term, [fact(at)]).then(() => undefined, (thrown: unknown) => thrown);
+      failure = await first.append(first.lastSequence, term, [fact(at)]).then(() => undefined, (thrown: unknown) => thrown);
     }
     expect(failure).toMatchObject({ code: 'STORE_FULL', message: 'the journal cannot grow', where: folder });
-    const acknowledged = first.journal.lastSequence;
+    const acknowledged = first.lastSequence;
     expect(acknowledged).toBeGreaterThanOrEqual(19);
-    await first.journal.close();
+    await first.close();
     await free();
     const second = await openEmbedded(folder);
-    expect(second.journal.lastSequence).toBe(acknowledged);
-    expect(await second.journal.append(acknowledged, second.term, [fact(acknowledged + 1)])).toBe(acknowledged + 1);
+    expect(second.lastSequence).toBe(acknowledged);
+    expect(await second.append(acknowledged, await second.begin(), [fact(acknowledged + 1)])).toBe(acknowledged + 1);
     const times: number[] = [];
-    for await (const group of second.journal.read(0)) times.push(...group.events.map((event) => event.atMs));
+    for await (const group of second.read(0)) times.push(...group.events.map((event) => event.atMs));
     expect(times).toEqual(Array.from({ length: acknowledged + 1 }, (_, at) => at + 1));
-    await second.journal.close();
+    await second.close();
   });
 });

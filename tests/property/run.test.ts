@@ -56,7 +56,7 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
     const wishes: AnswerWishes = { studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
     const workerId = `w${each.worker}`;
     const command: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
-      : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5 }
+      : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: 0 }
         : each.kind === 'resume' ? { kind: 'resume' } : { kind: each.kind, reason: 'asked for' };
     try {
       const decided = decide(state, command, index + 1);

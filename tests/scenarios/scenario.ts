@@ -135,7 +135,7 @@ export class Scenario {
         return { kind: 'complete', task, workerId, result: answer(task, answerWishes(named)) };
       }
       case 'fail':
-        return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3) };
+        return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3), heldMs: Number(named.held ?? 0) };
       case 'pause': return { kind: 'pause', reason: 'lunch' };
       case 'resume': return { kind: 'resume' };
       case 'cancel': return { kind: 'cancel', reason: 'no longer needed' };

@@ -344,7 +344,7 @@ function playUndisturbed(run: RunPlan, recipe: Recipe, data: RunData, like: RunS
     const next = doomed ?? open[0];
     if (next === undefined) break;
     if (doomed === undefined) give(next);
-    else state = decide(state, { kind: 'fail', task: doomed, workerId: `w${step}`, code: 'ENGINE_CRASHED', message: 'the engine died', counts: true, fleet: 1_000 }, 0).state;
+    else state = decide(state, { kind: 'fail', task: doomed, workerId: `w${step}`, code: 'ENGINE_CRASHED', message: 'the engine died', counts: true, fleet: 1_000, heldMs: 0 }, 0).state;
   }
   return state;
 }

@@ -8,7 +8,7 @@ import { answer, makeData, makeRecipe, shardName, type DataWishes } from './work
 const submit = (wishes: Partial<RecipeInput> = {}, data: DataWishes = {}): RunState =>
   decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe(wishes), data: makeData(data) }, 0).state;
 const complete = (state: RunState, task: Task, result: TaskResult = answer(task)): RunState => decide(state, { kind: 'complete', task, workerId: 'w1', result }, 0).state;
-const fail = (state: RunState, task: Task, workerId: string, { fleet = 3, message = 'died' } = {}) => decide(state, { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message, counts: true, fleet }, 0);
+const fail = (state: RunState, task: Task, workerId: string, { fleet = 3, message = 'died' } = {}) => decide(state, { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message, counts: true, fleet, heldMs: 0 }, 0);
 const first = (state: RunState): Task => {
   const [task] = openTasks(state);
   if (task === undefined) throw new Error('the run waits for nothing');

@@ -16,7 +16,7 @@ export interface OpenJournal {
 /** Opens the journal of one place; each call on the same place takes over: it has a higher term, and deposes the one before. */
 export type Open = (place: string) => Promise<OpenJournal>;
 
-export const paused = (index: number): Event => ({ runId: `run-${index}`, atMs: index, fact: { $case: 'runPaused', value: { reason: `pause ${index}`, by: 'operator' } } });
+export const paused = (index: number): Event => ({ runId: `run-${index}`, atMs: index, fact: { $case: 'runPaused', value: { reason: `pause ${index}`, by: 'operator', rule: '' } } });
 export const pausedMany = (from: number, count: number): Event[] => Array.from({ length: count }, (_, index) => paused(from + index));
 
 export async function readAll(journal: Journal, after = 0): Promise<EventGroup[]> {
@@ -99,7 +99,7 @@ export function journalConformance(name: string, open: Open, freshPlace: () => s
 
     test('a single fact may be larger than a message', async () => {
       const { journal, term } = await open(freshPlace());
-      const large: Event = { runId: 'run', atMs: 1, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(700_000), by: 'operator' } } };
+      const large: Event = { runId: 'run', atMs: 1, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(700_000), by: 'operator', rule: '' } } };
       expect(await journal.append(0, term, [large])).toBe(1);
       expect(eventsOf(await readAll(journal))).toEqual([large]);
       await journal.close();

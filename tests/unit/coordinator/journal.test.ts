@@ -7,7 +7,7 @@ import { open as openLmdb } from 'lmdb';
 import { afterAll, describe, expect, test } from 'vitest';
 import { EVENT_SCHEMA_VERSION, openEmbedded } from '../../../coordinator/journal/index.ts';
 import { EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
-import { journalConformance, pausedMany, readAll } from './journal-conformance.ts';
+import { journalConformance, pausedMany, readAll, type OpenJournal } from './journal-conformance.ts';
 import { compileJournal } from './compiled-journal.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'alumnus-journal-'));
@@ -15,7 +15,13 @@ let places = 0;
 const freshPlace = (): string => join(home, `journal-${(places += 1)}`);
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-journalConformance('in a folder (LMDB)', openEmbedded, freshPlace);
+/** Opens a folder's journal and begins a term. */
+const lead = async (folder: string): Promise<OpenJournal> => {
+  const journal = await openEmbedded(folder);
+  return { journal, term: await journal.begin() };
+};
+
+journalConformance('in a folder (LMDB)', lead, freshPlace);
 
 /** Runs a program beside this one against a compiled journal; `lines` are what it printed so far. */
 function startBeside(program: string, folder: string): { kill: () => Promise<void>; lines: () => string[]; sees: (count: number) => Promise<void>; pid: number } {
@@ -45,16 +51,17 @@ function startBeside(program: string, folder: string): { kill: () => Promise<voi
 
 const appendsForever = `
 import { openEmbedded } from JOURNAL;
-const { journal, term } = await openEmbedded(FOLDER);
+const journal = await openEmbedded(FOLDER);
+const term = await journal.begin();
 for (let group = 1; ; group += 1) {
-  const events = Array.from({ length: 1 + group % 7 }, (_, index) => ({ runId: 'run-' + group, atMs: index, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(group * 37 % 4000), by: String(1 + group % 7) } } }));
+  const events = Array.from({ length: 1 + group % 7 }, (_, index) => ({ runId: 'run-' + group, atMs: index, fact: { $case: 'runPaused', value: { reason: 'x'.repeat(group * 37 % 4000), by: String(1 + group % 7), rule: '' } } }));
   const last = await journal.append(journal.lastSequence, term, events);
   process.stdout.write(last + '\\n');
 }`;
 
 const holds = `
 import { openEmbedded } from JOURNAL;
-const { term } = await openEmbedded(FOLDER);
+const term = await (await openEmbedded(FOLDER)).begin();
 process.stdout.write(term + '\\n');
 setInterval(() => undefined, 1000);`;
 
@@ -68,7 +75,7 @@ describe('the journal in a folder', () => {
       await writer.kill();
       const acknowledged = Number(writer.lines().at(-1));
       expect(acknowledged).toBeGreaterThan(before);
-      const { journal } = await openEmbedded(folder);
+      const journal = await openEmbedded(folder);
       expect(journal.lastSequence).toBeGreaterThanOrEqual(acknowledged);
       let next = 1;
       for (const group of await readAll(journal)) {
@@ -88,18 +95,18 @@ describe('the journal in a folder', () => {
     await other.sees(1);
     await expect(openEmbedded(folder)).rejects.toMatchObject({ code: 'HOME_IN_USE', message: expect.stringContaining(String(other.pid)) as string });
     await other.kill();
-    const { journal, term } = await openEmbedded(folder);
+    const { journal, term } = await lead(folder);
     expect(term).toBe(Number(other.lines()[0]) + 1);
     await journal.close();
   });
 
   test('the id of a dead coordinator, given to another process meanwhile, does not keep the folder', async () => {
     const folder = freshPlace();
-    await (await openEmbedded(folder)).journal.close();
+    await (await openEmbedded(folder)).close();
     const root = openLmdb<Buffer, string>({ path: folder, maxDbs: 2, encoding: 'binary' });
     await root.openDB<object, string>('leader', { encoding: 'json' }).put('owner', { term: 7, pid: process.ppid, startedAt: 'before the last boot' });
     await root.close();
-    const { journal, term } = await openEmbedded(folder);
+    const { journal, term } = await lead(folder);
     expect(term).toBe(8);
     await journal.close();
   });
@@ -113,16 +120,16 @@ describe('the journal in a folder', () => {
 
   test('a journal of a newer schema is refused before anything is decided from it', async () => {
     const folder = freshPlace();
-    await (await openEmbedded(folder)).journal.close();
+    await (await openEmbedded(folder)).close();
     await plant(folder, 1, { schemaVersion: EVENT_SCHEMA_VERSION + 1 });
     await expect(openEmbedded(folder)).rejects.toMatchObject({ code: 'JOURNAL_UNREADABLE', message: expect.stringContaining(`schema ${EVENT_SCHEMA_VERSION + 1}`) as string });
   });
 
   test.each([['in the middle', [1, 3]], ['at the beginning', [2, 3]]])('facts that are missing %s are noticed', async (_, keys) => {
     const folder = freshPlace();
-    await (await openEmbedded(folder)).journal.close();
+    await (await openEmbedded(folder)).close();
     for (const key of keys) await plant(folder, key, {});
-    const { journal } = await openEmbedded(folder);
+    const journal = await openEmbedded(folder);
     await expect(readAll(journal)).rejects.toMatchObject({ code: 'JOURNAL_UNREADABLE' });
     await journal.close();
   });

@@ -180,7 +180,7 @@ describe('the leader', () => {
     await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ tolerance: { quarantined_share: 0.5, attempts: 1 } }), data: makeData({ shards: 4 }) });
     for (let step = 0; step < 2; step += 1) await complete(leader, openTasks(leader.run(RUN))[0] as Task);
     const [first, second] = openTasks(leader.run(RUN)) as [Task, Task];
-    const fail = (task: Task) => leader.command(RUN, { kind: 'fail', task, workerId: 'w1', code: 'ENGINE_CRASHED', message: 'died', counts: true, fleet: 1 });
+    const fail = (task: Task) => leader.command(RUN, { kind: 'fail', task, workerId: 'w1', code: 'ENGINE_CRASHED', message: 'died', counts: true, fleet: 1, heldMs: 0 });
     await fail(first);
     await Promise.all([leader.command(RUN, { kind: 'pause', reason: 'lunch' }), leader.command(RUN, { kind: 'resume' }), fail(second)]);
     expect(leader.scheduler.tasksOf(RUN).map((each) => each.task.taskId).sort()).toEqual(openTasks(leader.run(RUN)).map((task) => task.taskId).sort());

@@ -1,0 +1,83 @@
+/**
+ * What every caller of a coordinator shares: a gRPC status as the error it carries, and which of several coordinators to
+ * ask. Not for: waiting between tries, nor for which calls may be tried again; the caller knows.
+ */
+import type { Metadata, ServiceError } from '@grpc/grpc-js';
+import { AlumnusError, grpcStatus, isErrorCode } from './errors.ts';
+
+/** Addresses learned from redirects and kept beside those that were given: as many coordinators as a fleet ever has. */
+const LEARNED_MAX = 8;
+
+const text = (metadata: Metadata | undefined, key: string): string => metadata?.get(key)[0]?.toString() ?? '';
+
+/** Metadata values are ASCII: a place, which may hold anything, travels percent-encoded. */
+function place(metadata: Metadata | undefined): string {
+  const encoded = text(metadata, 'alumnus-where');
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return encoded;
+  }
+}
+
+const isServiceError = (thrown: unknown): thrown is ServiceError =>
+  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown;
+
+/** The error of our table that a status carries; of a status without one, what the network or the library meant. */
+export function fromStatus(thrown: unknown, address: string): Error {
+  if (!isServiceError(thrown)) return thrown instanceof Error ? thrown : new Error(String(thrown));
+  const code = text(thrown.metadata, 'alumnus-code');
+  if (isErrorCode(code)) return new AlumnusError(code, thrown.details, { where: place(thrown.metadata), cause: thrown });
+  const options = { where: address, cause: thrown };
+  switch (thrown.code) {
+    case grpcStatus.unavailable: return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
+    case grpcStatus.deadlineExceeded: return new AlumnusError('TIMED_OUT', 'the coordinator did not answer in time', options);
+    case grpcStatus.cancelled: return new AlumnusError('CANCELLED', 'the call was cancelled', options);
+    case grpcStatus.unimplemented: return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', options);
+    default: return new AlumnusError('INTERNAL', thrown.details, options);
+  }
+}
+
+/**
+ * Which coordinator to ask: the one that answered last, or where it sends us, else the next in turn.
+ * Invariant: every address that was given is asked within as many turns as there are addresses.
+ */
+export class Addresses {
+  readonly #all: string[];
+  readonly #given: number;
+  #at = 0;
+
+  /** @param list `host:port`, several separated by commas. @throws AlumnusError USAGE */
+  constructor(list: string) {
+    this.#all = list.split(',').map((each) => each.trim()).filter((each) => each !== '');
+    this.#given = this.#all.length;
+    const bad = this.#all.find((each) => !/^[^\s,]+:\d{1,5}$/.test(each));
+    if (this.#given === 0 || bad !== undefined) throw new AlumnusError('USAGE', 'a coordinator is named by host:port, several with commas between them', { where: bad ?? list });
+  }
+
+  get current(): string {
+    return this.#all[this.#at] ?? '';
+  }
+
+  /** All that may be asked, for people. */
+  get text(): string {
+    return this.#all.slice(0, this.#given).join(',');
+  }
+
+  /** Goes to the leader that a standby names; to the next address where it names none, or names the one that just failed us. */
+  redirect(leader: string): void {
+    if (leader === '' || leader === this.current || !/^[^\s,]+:\d{1,5}$/.test(leader)) return this.next();
+    const known = this.#all.indexOf(leader);
+    if (known >= 0) {
+      this.#at = known;
+      return;
+    }
+    if (this.#all.length - this.#given >= LEARNED_MAX) this.#all.splice(this.#given, 1);
+    this.#at = this.#all.push(leader) - 1;
+  }
+
+  /** The one asked does not answer, or does not lead. */
+  next(): void {
+    this.#at = (this.#at + 1) % this.#all.length;
+  }
+}
