@@ -27,7 +27,9 @@ const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) 
   call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
 
 const service: OperatorServiceServer = {
-  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41 }),
+  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41, role: 'leader', leaderAddress: '' }),
+  changeBudget: answerRun,
+  reconcile: (_, callback) => callback(null, { runs: [], objectsSeen: 0 }),
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
