@@ -97,16 +97,22 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
-/** What a person meets: `what` happened, `where` (file, field, address; may be empty) and, from the table, what to do next. */
+/**
+ * What a person meets: `what` happened, `where` (file, field, address; may be empty) and, from the table, what to do next.
+ * `problems`: where several things are wrong at once, each as a line of its own; `what` names them all too, since it
+ * alone travels on the wire and into logs.
+ */
 export class AlumnusError extends Error {
   readonly code: ErrorCode;
   readonly where: string;
+  readonly problems: readonly string[];
 
-  constructor(code: ErrorCode, what: string, options: { where?: string; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, what: string, options: { where?: string; cause?: unknown; problems?: readonly string[] } = {}) {
     super(what, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AlumnusError';
     this.code = code;
     this.where = options.where ?? '';
+    this.problems = options.problems ?? [];
   }
 
   get retryable(): boolean {
@@ -119,9 +125,19 @@ export class AlumnusError extends Error {
 
   /** One line for a terminal: where, what, what to do next, code. */
   get sentence(): string {
+    return this.#sentenceOf(this.message);
+  }
+
+  /** For a terminal too: the sentence, or, where there are several problems, their number and then each on its line. */
+  get lines(): string[] {
+    const { problems } = this;
+    return problems.length < 2 ? [this.sentence] : [this.#sentenceOf(`${problems.length} problems`), ...problems.map((problem) => `  ${problem}`)];
+  }
+
+  #sentenceOf(what: string): string {
     const where = this.where === '' ? '' : `${this.where}: `;
-    const stop = /[.!?]$/.test(this.message) ? '' : '.';
-    return `${where}${this.message}${stop} ${this.remedy} [${this.code}]`;
+    const stop = /[.!?]$/.test(what) ? '' : '.';
+    return `${where}${what}${stop} ${this.remedy} [${this.code}]`;
   }
 }
 

@@ -94,12 +94,25 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   test.each([['describe'], ['watch'], ['wait'], ['report'], ['pause']])('an unknown run, of run %s', async (verb) => {
     expectSentence(await ask('run', verb, 'nobody/€'), 3, /^error: nobody\/€: there is no such run\. List the runs with `alumnus run list`\. \[RUN_NOT_FOUND\]$/m);
   });
-  test('a recipe with wrong fields, each with path, line and reason, before anything is submitted', async () => {
+  test('a recipe with a wrong field, with path, line and reason, before anything is submitted', async () => {
     const before = submitted.length;
-    const file = await recipeFile(mnist.replace('width: 24', 'width: 8').replace('rounds: 3', 'rounds: -3'));
-    expectSentence(await ask('run', 'submit', file), 2, /rounds \(line \d+\): .*\[RECIPE_INVALID\]$/m);
-    expectSentence(await run(['recipe', 'validate', file]), 2, /rounds \(line \d+\)/);
+    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one'));
+    expectSentence(await ask('run', 'submit', file), 2, /: seed \(line \d+\): .*\[RECIPE_INVALID\]$/m);
+    expectSentence(await run(['recipe', 'validate', file]), 2, /: seed \(line \d+\): .*\[RECIPE_INVALID\]$/m);
     expect(submitted).toHaveLength(before);
+  });
+  test('a recipe with several wrong fields, each on a line of its own below the sentence', async () => {
+    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one\nsede: 1').replace('width: 24', 'width: "a\\nb"'));
+    for (const ran of [await run(['recipe', 'validate', file]), await ask('run', 'submit', file)]) {
+      const [sentence, ...problems] = ran.err.trimEnd().split('\n');
+      expect(sentence).toBe(`error: ${file}: 3 problems. Correct the named fields and run \`alumnus recipe validate\` again. [RECIPE_INVALID]`);
+      expect(problems).toEqual([
+        expect.stringMatching(/^ {2}seed \(line \d+\): invalid input/),
+        expect.stringMatching(/^ {2}models\.ladder\[2\]\.width \(line \d+\): /),
+        expect.stringMatching(/^ {2}sede \(line \d+\): is not a field of a recipe$/),
+      ]);
+      expect(ran).toMatchObject({ code: 2, out: '' });
+    }
   });
   test('a ladder that shrinks', async () => {
     expectSentence(await run(['recipe', 'validate', await recipeFile(mnist.replace('width: 24', 'width: 8'))]), 2, /models\.ladder\[2\]\.width \(line \d+\): shrinks from 16 to 8.*\[RECIPE_LADDER_SHRINKS\]$/m);
