@@ -11,7 +11,7 @@ import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
 import { recorder, run } from './console.ts';
-import { finishedRun, runningRun } from './fixture.ts';
+import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
 const refuse = (code: ErrorCode, message: string, where: string) => {
   const metadata = new Metadata();
@@ -36,6 +36,13 @@ const service: OperatorServiceServer = {
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }] }),
   getRun: answerRun,
   watchRun: (call) => {
+    if (call.request.runId === 'paused-000001') {
+      call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(view);
+      call.end();
+      return;
+    }
     if (call.request.runId !== 'mnist-4f2a91') {
       call.emit('error', refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
       return;
@@ -183,6 +190,11 @@ describe('following', () => {
     expect(ran.err).toContain('14 of 28 shards labeled');
     expect(ran.err).not.toContain('\u001b');
     expect(ran.out).toContain('The best model (iteration 3) beats the control');
+  });
+  test('watch says once what to do about a pause, and how the run goes on', async () => {
+    const { err } = await ask('run', 'watch', 'paused-000001');
+    expect(err.match(/what to do: Free space/g)).toHaveLength(1);
+    expect(err.match(/alumnus run resume paused-000001/g)).toHaveLength(1);
   });
   test('watch as lines of JSON gives every view and no progress', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91', '-o', 'jsonl');
