@@ -10,6 +10,8 @@ import { unary } from './grpc.ts';
 const WAIT_MS_MAX = 30_000;
 /** A worker renews this many times within a lease, so that two lost calls cost nothing. */
 const RENEWALS_PER_LEASE = 4;
+/** An open Acquire looks this often whether its worker is still there, and says so; backed-off tasks get free meanwhile. */
+const LOOK_MS_MAX = 500;
 
 export function workerService(leading: Leading, storeUrl: string): WorkerServiceServer {
   async function register(request: RegisterRequest): Promise<RegisterResponse> {
@@ -30,18 +32,19 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     const untilMs = now() + Math.min(request.waitMs, WAIT_MS_MAX);
     for (;;) {
       if (leader.failure !== undefined) throw leader.failure;
+      if (call.cancelled) {
+        // The worker is gone: nobody would do what it is granted.
+        leader.scheduler.leave(workerId);
+        leader.touch();
+        return { term: leader.term, leases: [] };
+      }
       const leases = leader.mayGrant ? leader.scheduler.grant(workerId, max, holds, now()) : [];
       if (leases.length > 0) {
-        if (call.cancelled) {
-          // The worker is gone: nobody would do these. Not its failure.
-          for (const { leaseId } of leases) if (leaseId !== undefined) leader.scheduler.release(leaseId, now(), false);
-          return { term: leader.term, leases: [] };
-        }
         leader.touch();
         return { term: leader.term, leases };
       }
-      const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : 500);
-      if (waitMs <= 0 || call.cancelled) return { term: leader.term, leases: [] };
+      const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : Math.min(LOOK_MS_MAX, leader.leaseMs / 2));
+      if (waitMs <= 0) return { term: leader.term, leases: [] };
       await changeOr(leader, waitMs);
     }
   }
