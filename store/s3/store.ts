@@ -7,7 +7,9 @@
  * they were read back. The same bytes get the same key, so a put whose answer was lost is simply taken again.
  *
  * Invariants beyond those of object-store.ts:
- *  1. An object that is there is never written over, except where its bytes are not those that its key names.
+ *  1. A name is written under a condition, so it is created once. An object under its digest is written where it is not there, or
+ *     where its bytes are not those that its key names; two writers at the same moment write the same bytes twice, no less.
+ *     (A condition there would have a server lock the key until a connection that stands still has timed out.)
  *  2. Memory stays bounded whatever is put or streamed: PARTS_AT_ONCE parts for an upload, one chunk for a download.
  *  3. Only what may pass by itself is tried again, within the bounds of retry.ts.
  */
@@ -34,7 +36,7 @@ export const PART_BYTES = SPOOL_MEMORY_BYTES_MAX;
 const PARTS_MAX = 10_000;
 /** Fills a connection to a server nearby; three parts are 48 MiB of memory. */
 const PARTS_AT_ONCE = 3;
-/** A put that meets another writer, or loses its upload to a server's restart, starts again this often. */
+/** A put whose name another one took and gave up, or that loses its upload to a server's restart, starts again this often. */
 const PUT_TRIES_MAX = 3;
 /** What S3 gives at most in one page. */
 const LIST_PAGE_MAX = 1000;
@@ -83,7 +85,7 @@ export class S3Store implements ObjectStore {
   readonly #retries: Retries;
   readonly #stallMs: number;
   readonly #temporaryFolder: string | undefined;
-  /** Whether the server knows `If-None-Match: *`; asked once, by the first write. */
+  /** Whether the server knows `If-None-Match: *`; asked once, by the first name that is written. */
   #conditional: Promise<boolean> | undefined;
 
   private constructor(location: S3Location, { accessKey, secretKey, sessionToken }: S3Credentials, options: S3StoreOptions) {
@@ -287,16 +289,14 @@ export class S3Store implements ObjectStore {
     for (let tries = 1; tries <= PUT_TRIES_MAX; tries += 1) {
       const head = await this.#head(ref.key);
       if (head !== undefined && await this.#differs(ref, head, spool) === undefined) return;
-      // What lies there is not what its key names: the right bytes take the key back, without a condition.
-      const conditional = head === undefined && await this.#knowsConditions();
       try {
         const etag = spool.bytes <= PART_BYTES
-          ? await this.#retries.run(async () => this.#putSingle(ref.key, await spool.read(0, spool.bytes), headers, conditional))
-          : await this.#putParts(ref.key, spool, headers, conditional);
+          ? await this.#retries.run(async () => this.#putSingle(ref.key, await spool.read(0, spool.bytes), headers, false))
+          : await this.#putParts(ref.key, spool, headers);
         if (await this.#matches(etag, spool)) return;
       } catch (thrown) {
-        // Somebody was faster, or the upload is gone or was completed by an attempt whose answer was lost: the next round looks.
-        if (!isTaken(thrown) && !isMissingUpload(thrown)) throw thrown;
+        // It was lost with a server's restart, or completed by an attempt whose answer was lost: the next round looks.
+        if (!isMissingUpload(thrown)) throw thrown;
       }
     }
     const head = await this.#head(ref.key);
@@ -311,7 +311,7 @@ export class S3Store implements ObjectStore {
     return etagOf(response);
   }
 
-  async #putParts(key: string, spool: Spool, headers: Readonly<Record<string, string>>, conditional: boolean): Promise<string> {
+  async #putParts(key: string, spool: Spool, headers: Readonly<Record<string, string>>): Promise<string> {
     const uploadId = await this.#retries.run(async () => {
       const { text } = await this.#text({ method: 'POST', key, query: 'uploads=', headers: { ...headers, 'content-type': 'application/octet-stream' } });
       const id = xmlText(text, 'UploadId');
@@ -323,9 +323,9 @@ export class S3Store implements ObjectStore {
       const etags = await this.#sendParts(key, upload, spool);
       const body = Buffer.from(`<CompleteMultipartUpload>${etags.map((etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>"${etag}"</ETag></Part>`).join('')}</CompleteMultipartUpload>`);
       return await this.#retries.run(async () => {
-        const { text } = await this.#text({ method: 'POST', key, query: upload, body, headers: { 'content-type': 'application/xml', ...(conditional ? { 'if-none-match': '*' } : {}) } });
+        const { text } = await this.#text({ method: 'POST', key, query: upload, body, headers: { 'content-type': 'application/xml' } });
         // S3 may begin its answer with 200 and fail afterwards.
-        if (/<Error>/.test(text)) throw failureOf(xmlText(text, 'Code') === 'PreconditionFailed' ? 412 : 500, text, '');
+        if (text.includes('<Error>')) throw failureOf(500, text, '');
         const etag = xmlText(text, 'ETag');
         if (etag === undefined) throw new BrokenAnswerError('the answer names no ETag');
         return unquoted(etag);
@@ -391,7 +391,7 @@ export class S3Store implements ObjectStore {
 
   #knowsConditions(): Promise<boolean> {
     this.#conditional ??= this.#probe().catch((thrown: unknown) => {
-      // Asked again by the next write.
+      // Asked again by the next one.
       this.#conditional = undefined;
       throw thrown;
     });
