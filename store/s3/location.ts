@@ -41,6 +41,8 @@ export function parseS3Url(url: string): S3Location {
   let parsed: URL;
   let endpoint: URL;
   let prefix: string;
+  // `URL` would resolve them, and a store would silently lie elsewhere.
+  if (/\/(\.|%2e){1,2}(\/|\?|#|$)/i.test(url.replace(/\?.*$/s, ''))) return refuse('a prefix holds no "." or ".."');
   try {
     parsed = new URL(url);
     prefix = decodeURIComponent(parsed.pathname).replace(/^\/|\/$/g, '');
@@ -70,7 +72,7 @@ export function parseS3Url(url: string): S3Location {
     url, bucket, prefix, secure,
     host: endpoint.hostname.replace(/^\[|\]$/g, ''),
     port: endpoint.port === '' ? (secure ? 443 : 80) : Number(endpoint.port),
-    region: parsed.searchParams.get('region') ?? REGION_DEFAULT,
+    region: parsed.searchParams.get('region') || REGION_DEFAULT,
     pathStyle: addressing === 'path',
   };
 }
