@@ -63,10 +63,10 @@ export class Spool {
     return new Spool(hash.digest('hex'), bytes, file === undefined ? Buffer.concat(chunks) : undefined, file);
   }
 
-  /** Bytes [start, end). */
-  async read(start: number, end: number): Promise<Buffer> {
+  /** Bytes [start, end). `into`: memory that may be used for them. */
+  async read(start: number, end: number, into?: Buffer): Promise<Buffer> {
     if (this.#memory !== undefined) return this.#memory.subarray(start, end);
-    const part = Buffer.allocUnsafe(end - start);
+    const part = into?.subarray(0, end - start) ?? Buffer.allocUnsafe(end - start);
     for (let at = 0; at < part.byteLength;) {
       const { bytesRead } = await this.#file?.read(part, at, part.byteLength - at, start + at) ?? { bytesRead: 0 };
       if (bytesRead === 0) throw new AlumnusError('STORE_FULL', 'the temporary file of an upload is shorter than what was written to it');
@@ -78,7 +78,8 @@ export class Spool {
   /** MD5 of bytes [start, end): what S3 calls a single upload's ETag. */
   async md5(start: number, end: number): Promise<Buffer> {
     const hash = createHash('md5');
-    for (let at = start; at < end; at += DIGEST_BYTES) hash.update(await this.read(at, Math.min(end, at + DIGEST_BYTES)));
+    const piece = Buffer.allocUnsafe(DIGEST_BYTES);
+    for (let at = start; at < end; at += DIGEST_BYTES) hash.update(await this.read(at, Math.min(end, at + DIGEST_BYTES), piece));
     return hash.digest();
   }
 

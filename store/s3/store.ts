@@ -238,7 +238,7 @@ export class S3Store implements ObjectStore {
     try {
       const content = await this.#retries.run(async () => {
         const response = await this.#request({ method: 'GET', key });
-        return this.#readAll(response, lengthOf(response));
+        return this.#readAll(response, Number.MAX_SAFE_INTEGER);
       });
       return { ref: { key, sha256: sha256(content), bytes: content.byteLength }, content };
     } catch (thrown) {
@@ -343,11 +343,14 @@ export class S3Store implements ObjectStore {
     let next = 0;
     let failed = false;
     const send = async (): Promise<void> => {
+      // One part's memory for all parts that are sent one after the other: garbage of this size piles up.
+      const [, partBytes] = bounds[0] ?? [0, 0];
+      const memory = Buffer.allocUnsafeSlow(partBytes);
       for (let at = next; at < bounds.length && !failed; at = next) {
         next = at + 1;
         const [start, end] = bounds[at] ?? [0, 0];
         try {
-          const body = await spool.read(start, end);
+          const body = await spool.read(start, end, memory);
           const md5 = createHash('md5').update(body).digest();
           const etag = await this.#retries.run(async () => {
             const { response } = await this.#text({ method: 'PUT', key, query: `partNumber=${at + 1}&${upload}`, body, headers: { 'content-md5': md5.toString('base64') } });
@@ -426,14 +429,13 @@ export class S3Store implements ObjectStore {
       throw thrown;
     }
     const [, total] = /\/(\d+)$/.exec(response.headers['content-range'] ?? '') ?? [];
-    const there = response.statusCode === 206 ? Number(total) : lengthOf(response);
-    if (there !== ref.bytes) {
+    try {
+      const there = response.statusCode === 206 ? Number(total) : lengthOf(response);
+      if (there !== ref.bytes) throw lengthMismatch(ref, there);
+      if (!whole && response.statusCode !== 206) throw new AlumnusError('INTERNAL', 'the object store ignores ranges', { where: ref.key });
+    } catch (thrown) {
       response.destroy();
-      throw lengthMismatch(ref, there);
-    }
-    if (!whole && response.statusCode !== 206) {
-      response.destroy();
-      throw new AlumnusError('INTERNAL', 'the object store ignores ranges', { where: ref.key });
+      throw thrown;
     }
     let bytes = 0;
     for await (const chunk of chunksOf(response, this.#stallMs)) {

@@ -58,6 +58,8 @@ export function transportFor({ secure, stallMs }: TransportOptions): Transport {
     request.once('close', () => clearTimeout(limit));
     request.once('response', (response) => {
       clearTimeout(limit);
+      // It may break before anybody reads it, and whoever reads it is told then.
+      response.on('error', () => undefined);
       if ((response.statusCode ?? 0) < 300) {
         // An object's bytes are waited for by whoever reads them, who may take a rest; all else is read at once.
         if (options.method === 'GET' && !path.includes('?')) request.setTimeout(0);

@@ -105,7 +105,7 @@ export class S3Server {
 
 function clientOf(port: number, caFile: string | undefined): Client {
   return new Client({
-    endPoint: DOMAIN, port, useSSL: caFile !== undefined, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: REGION, pathStyle: true,
+    endPoint: DOMAIN, port, useSSL: caFile !== undefined, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: REGION, pathStyle: true, retryOptions: { disableRetry: true },
     transportAgent: caFile === undefined ? new PlainAgent({ lookup: loopback }) : new Agent({ lookup: loopback, ca: readFileSync(caFile) }),
   });
 }

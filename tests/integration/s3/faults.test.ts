@@ -244,6 +244,18 @@ describeOnServers(['minio'], 'S3 in trouble', () => {
     }
   });
 
+  it('lists more than a page, each key once, though pages are lost on the way', async () => {
+    const store = await open();
+    const keys = Array.from({ length: 1_100 }, (_, at) => `many/${String(at).padStart(5, '0')} +%&é`);
+    const left = [...keys];
+    await Promise.all(Array.from({ length: 16 }, async () => {
+      for (let key = left.pop(); key !== undefined; key = left.pop()) await s3.put(`${prefix}/${key}`, Buffer.from('x'));
+    }));
+    proxy.disturb(once('answers', 2, 20_000, 'reset'));
+    expect((await collect(store.list('many/'))).map(({ key }) => key)).toEqual(keys);
+    expect(proxy.seen).toBe(3);
+  });
+
   it('lets one of many writers of a name win, each with a store of its own', async () => {
     const writers = await Promise.all(Array.from({ length: 8 }, () => open()));
     const results = await Promise.all(writers.map((store, at) => store.putNamed('datasets/a/manifest.json', Buffer.from(`writer ${at}`))));

@@ -1,15 +1,18 @@
 /** What a person is told when a bucket cannot be used, and the CLI on a bucket, its certificate named as a user names it. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { Agent } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { AssumeRoleProvider } from 'minio/dist/esm/AssumeRoleProvider.mjs';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { openStore } from '../../../store/index.ts';
-import { openS3Store } from '../../../store/s3/index.ts';
+import { PART_BYTES, openS3Store } from '../../../store/s3/index.ts';
 import { patternsHome } from '../../harness/patterns.ts';
-import { ACCESS_KEY, KEYS, S3Server } from '../../harness/s3.ts';
+import { ACCESS_KEY, BUCKET, KEYS, S3Server, SECRET_KEY } from '../../harness/s3.ts';
 import { describeOnServers, freePort } from '../../harness/servers.ts';
+import { collect } from '../../unit/store/conformance.ts';
 
 const HOUR_MS = 3_600_000;
 const root = join(import.meta.dirname, '../../..');
@@ -55,6 +58,28 @@ describeOnServers(['minio'], 'opening a store on S3', () => {
     await expect(openS3Store(s3.url(''), KEYS, untrusting)).rejects.toMatchObject({ code: 'STORE_UNTRUSTED', retryable: false });
     for (const [name, value] of Object.entries(KEYS)) vi.stubEnv(name, value);
     await expect(openStore(s3.url('', { host: '127.0.0.1' }))).rejects.toMatchObject({ code: 'STORE_UNTRUSTED' });
+  });
+
+  it('needs no more than the policy of docs/storage.md, by temporary keys as by others', async () => {
+    const [, policy = ''] = /```json\n(\{\n  "Version".*?)```/s.exec(readFileSync(join(root, 'docs/storage.md'), 'utf8')) ?? [];
+    const sts = new AssumeRoleProvider({
+      stsEndpoint: `https://127.0.0.1:${s3.port}`, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: 'us-east-1', transportAgent: new Agent({ ca: s3.ca }),
+      policy: JSON.stringify(JSON.parse(policy.replaceAll('BUCKET', BUCKET).replaceAll('PREFIX', 'allowed'))),
+    });
+    const keys = await sts.getCredentials();
+    const env = { ALUMNUS_S3_ACCESS_KEY: keys.getAccessKey(), ALUMNUS_S3_SECRET_KEY: keys.getSecretKey(), ALUMNUS_S3_SESSION_TOKEN: keys.getSessionToken() };
+    const store = await openS3Store(s3.url('allowed'), env, s3.options);
+    for (const bytes of [10, PART_BYTES + 1]) {
+      const ref = await store.putAddressed('p', Buffer.alloc(bytes));
+      expect(await store.get(ref)).toHaveLength(bytes);
+      await store.delete(ref.key);
+    }
+    expect(await store.putNamed('name', Buffer.from('x'))).toMatchObject({ created: true });
+    expect(await collect(store.list(''))).toEqual([{ key: 'name', bytes: 1 }]);
+    const elsewhere = await openS3Store(s3.url('forbidden'), env, s3.options);
+    for (const call of [() => elsewhere.putAddressed('p', Buffer.from('x')), () => elsewhere.putNamed('name', Buffer.from('x')), () => elsewhere.getNamed('name')]) {
+      await expect(call()).rejects.toMatchObject({ code: 'STORE_DENIED' });
+    }
   });
 
   it('is what the CLI does with --store, or ALUMNUS_STORE, for every command on datasets', async () => {
