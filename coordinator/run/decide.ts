@@ -7,7 +7,7 @@
  *  1. The first accepted completion of a task wins; any later one changes nothing.
  *  2. A student's stage is entered only when each shard of the stage before is accepted or quarantined.
  *  3. Only validation decides. No field of the test split is read here.
- *  4. A run that ended takes no more facts.
+ *  4. A run that ended takes no more facts; the leader adds but the one about the manifest that holds its end.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';

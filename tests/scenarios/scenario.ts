@@ -85,6 +85,8 @@ function printFact({ fact }: Event): string {
       return `${fact.$case === 'studentPromoted' ? 'promoted' : 'refused'} i${iteration}: ${told}`;
     }
     case 'runPaused': return `paused by ${fact.value.by}: ${fact.value.reason}`;
+    case 'manifestWritten': return `manifest ${fact.value.number}`;
+    case 'budgetChanged': return `budget ${fact.value.deviceHours} device hours, ${fact.value.wallHours} hours`;
     case 'runResumed': return 'resumed';
     case 'runCancelled': return `cancelled: ${fact.value.reason}`;
     case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
