@@ -3,15 +3,17 @@ import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { workerService } from '../../../coordinator/api/worker-service.ts';
 import type { Journal } from '../../../coordinator/journal/index.ts';
+import { Fold } from '../../../coordinator/fold.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { WorkerServiceClient, WorkerServiceService } from '../../../proto/gen/alumnus/v1/worker.ts';
 import { Proxy } from '../../harness/proxy.ts';
+import { MemoryStore } from '../../simulation/store.ts';
 
 const LEASE_MS = 10_000;
 const WAIT_MS = 20_000;
 
 /** No run is submitted here: nothing is ever written. */
-const journal = { description: 'empty', lastSequence: 0, read: () => [] } as unknown as Journal;
+const journal = { description: 'empty', lastSequence: 0, factBytesMax: 1, read: () => [], snapshot: () => Promise.resolve(undefined) } as unknown as Journal;
 
 let nowMs = 0;
 let leader: Leader;
@@ -21,9 +23,10 @@ let client: WorkerServiceClient;
 
 beforeEach(async () => {
   nowMs = 0;
-  leader = await Leader.start({ journal, term: 1, leaseMs: LEASE_MS, now: () => nowMs });
+  const store = new MemoryStore();
+  leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: LEASE_MS, clock: { now: () => nowMs, sleep: () => Promise.resolve() } });
   server = new Server();
-  server.addService(WorkerServiceService, workerService(leader, 'file:///store'));
+  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', journal }, 'file:///store'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
