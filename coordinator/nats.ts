@@ -169,7 +169,8 @@ const messageOf = (thrown: unknown): string => (thrown instanceof Error && throw
 /** Whether the same request may be answered in a moment: the servers are away, elect, or were cut off. */
 export function isPassing(thrown: unknown): boolean {
   if (thrown instanceof errors.PermissionViolationError || causeOf(thrown) instanceof errors.PermissionViolationError) return false;
-  if (thrown instanceof JetStreamApiError) return thrown.status === 503 || thrown.code === apiError.noSuitablePeers;
+  // What is full is unavailable, too, by its status.
+  if (thrown instanceof JetStreamApiError) return (thrown.status === 503 || thrown.code === apiError.noSuitablePeers) && !fullErrors.includes(thrown.code);
   if (isNotEnabled(thrown)) return !(thrown.cause instanceof JetStreamApiError);
   return thrown instanceof errors.TimeoutError || thrown instanceof errors.RequestError || thrown instanceof errors.NoRespondersError || thrown instanceof errors.ConnectionError;
 }

@@ -1,4 +1,4 @@
-/** A TCP relay on loopback between workers and their coordinator that can keep the answers to itself. */
+/** A TCP relay on loopback, between workers and their coordinator or a coordinator and its journal, that can keep answers or everything to itself. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 export class Proxy {
@@ -6,6 +6,7 @@ export class Proxy {
   readonly #server: Server;
   readonly #answers = new Set<Socket>();
   #muted = false;
+  #refusing = false;
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -15,6 +16,10 @@ export class Proxy {
   static start(target: () => string): Promise<Proxy> {
     return new Promise((resolve, reject) => {
       const server = createServer((client) => {
+        if (proxy.#refusing) {
+          client.destroy();
+          return;
+        }
         const [host, port] = target().split(':');
         const upstream = connect(Number(port), host);
         proxy.#answers.add(upstream);
@@ -48,8 +53,24 @@ export class Proxy {
     this.#muted = false;
   }
 
+  /** Ends all connections; new ones are made as before, and see answers again. */
+  cut(): void {
+    this.#muted = false;
+    for (const socket of this.#answers) socket.destroy();
+  }
+
+  /** From now on nothing passes, until `admit`. */
+  refuse(): void {
+    this.#refusing = true;
+    this.cut();
+  }
+
+  admit(): void {
+    this.#refusing = false;
+  }
+
   stop(): void {
     this.#server.close();
-    for (const socket of this.#answers) socket.destroy();
+    this.cut();
   }
 }
