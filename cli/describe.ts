@@ -3,6 +3,7 @@ import type { RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
 import { duration, instant, integer, none, shortDigest } from './format.ts';
 import { facts, stageName, table } from './output.ts';
+import { nextStep } from './remedy.ts';
 import { summaryText } from './summary.ts';
 
 const part = (ref: PartRef | undefined): string =>
@@ -15,6 +16,7 @@ export function describeRun(view: RunView, columns: number): string {
     facts([
       ['Run', summary?.runId ?? ''],
       ['State', `${summary?.state ?? ''}${summary?.reason ? `: ${summary.reason}` : ''}`],
+      ['What to do', nextStep(summary)],
       ['Iteration', `${summary?.iteration ?? 0} of ${summary?.rounds ?? 0}${running && summary !== undefined ? `, ${stageName(summary.stage)}, ${view.stageDone} of ${view.stageTotal} tasks done` : ''}`],
       ['Submitted', instant(summary?.submittedAtMs ?? 0)],
       ['Ended', instant(summary?.endedAtMs ?? 0)],

@@ -1,6 +1,7 @@
 /**
  * The whole command line as one value: every command with its flags and examples, and `execute`, which turns arguments
- * into an exit code. Any failure is one sentence on stderr, with the exit code that the error table gives it.
+ * into an exit code. Any failure is one sentence on stderr, with the exit code that the error table gives it; several
+ * problems of one file follow it, a line each.
  */
 import { Command, CommanderError } from 'commander';
 import { AlumnusError, errorTable, exitCode, toAlumnusError } from '../proto/errors.ts';
@@ -76,7 +77,7 @@ export async function execute(argv: readonly string[], context: Context): Promis
 }
 
 function report(error: AlumnusError, context: Context): number {
-  context.note(`${context.err.color ? '\u001b[31merror:\u001b[39m' : 'error:'} ${plain(error.sentence)}`);
+  context.note(`${context.err.color ? '\u001b[31merror:\u001b[39m' : 'error:'} ${error.lines.map(plain).join('\n')}`);
   if (error.code === 'INTERNAL' && (context.env['ALUMNUS_DEBUG'] ?? '') !== '') context.note(String((error.cause instanceof Error ? error.cause : error).stack));
   return errorTable[error.code].exit;
 }

@@ -8,6 +8,7 @@ import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/a
 import type { Score } from '../proto/gen/alumnus/v1/task.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
+import { remedyOf } from './remedy.ts';
 import { difference, type Proportion } from './statistics.ts';
 
 export interface FewerGate {
@@ -191,7 +192,7 @@ export function summaryText(view: RunView, columns: number): string {
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);
-  if (bad !== '') lines.push(bad);
+  if (bad !== '') lines.push([bad, remedyOf(view.summary)].filter((sentence) => sentence !== '').join(' '));
   const { submittedAtMs = 0, endedAtMs = 0 } = view.summary ?? {};
   if (endedAtMs > 0) lines.push(`Took ${duration(endedAtMs - submittedAtMs)} from submission to end.`);
   return lines.join('\n');

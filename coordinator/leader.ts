@@ -1,76 +1,110 @@
 /**
  * The leader: takes commands one after another, journals what was decided, and only then lets anyone see it. It owns
- * the run states and the scheduler; `api` speaks for it on the wire.
+ * the scheduler and, while it leads, the fold; `api` speaks for it on the wire.
  *
  * Invariants:
  *  1. A caller is answered only after the journal has the facts (group commit: what arrives during one append is the next group).
  *  2. The states seen from outside are folds of what is journalled, never of drafts.
- *  3. When an append fails, this leader takes no more commands: `onFailure` is called and the process ends.
+ *  3. When an append fails, this leader takes no more commands and grants nothing: `onFailure` is called, and another term begins.
+ *  4. Nothing is granted before workers had time to announce what they hold, nor at a time when another might lead.
+ *  5. Whatever else than a task's end is journalled lies in a manifest first (coordinator/manifests).
  */
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { Event } from '../proto/gen/alumnus/v1/events.ts';
+import type { ObjectStore } from '../store/index.ts';
+import type { Clock } from './clock.ts';
+import type { Fold } from './fold.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal/index.ts';
+import { wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
-import { GROUP_BYTES_MAX, type Journal } from './journal/index.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
 const QUEUE_MAX = 10_000;
-/** Leaves room in a message for the group's own fields. */
+/** Leaves room in a message for the group's own fields, and for a fact about a manifest for each of its runs. */
 const GROUP_BYTES_WANTED = GROUP_BYTES_MAX - 64 * 1024;
 /** A new leader waits this long for workers to announce what they hold, before it grants new leases. */
 export const ADOPTION_MS = 1_000;
+/** A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again. */
+const MANIFEST_MS_MAX = 10_000;
+/** Facts between two snapshots: folding so many takes a second or two. */
+const SNAPSHOT_EVENTS = 20_000;
+/** After a snapshot that failed, facts until the next try. */
+const SNAPSHOT_RETRY_EVENTS = 1_000;
+
+interface Decided {
+  readonly events: readonly Event[];
+  readonly state: RunState;
+}
 
 interface Queued {
   readonly runId: string;
-  readonly command: Command;
+  readonly decide: (state: RunState | undefined, nowMs: number) => Decided;
+  /** The task that the command completes. */
+  readonly closes?: string;
+  /** Facts as they were once journalled: alone in their group, since they have their manifests. */
+  readonly restores?: boolean;
   readonly resolve: (state: RunState) => void;
   readonly reject: (error: unknown) => void;
 }
 
+/** What one group brings for one run. */
+interface Share {
+  readonly taken: Queued[];
+  readonly events: Event[];
+  draft: RunState;
+}
+
 export interface LeaderOptions {
   readonly journal: Journal;
+  readonly fold: Fold;
+  readonly store: ObjectStore;
   readonly term: number;
   readonly leaseMs: number;
-  readonly now: () => number;
+  readonly clock: Clock;
+  /** Until when nobody else can lead, by the clock. Default: for ever. */
+  readonly untilMs?: () => number;
+  readonly log?: (line: string) => void;
+  /** Default SNAPSHOT_EVENTS. */
+  readonly snapshotEvents?: number;
 }
 
 export class Leader {
   readonly term: number;
   readonly leaseMs: number;
   readonly scheduler: Scheduler;
-  readonly now: () => number;
-  readonly #journal: Journal;
-  readonly #runs = new Map<string, RunState>();
+  readonly #options: LeaderOptions;
   readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #grantsFromMs: number;
   #queue: Queued[] = [];
   #committing = false;
   #failed: AlumnusError | undefined;
-  #grantsFromMs = 0;
+  #snapshotAt: number;
+  #snapshotting = false;
 
-  private constructor(options: LeaderOptions) {
+  constructor(options: LeaderOptions) {
+    this.#options = options;
     this.term = options.term;
     this.leaseMs = options.leaseMs;
-    this.now = options.now;
-    this.#journal = options.journal;
     this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
+    this.#snapshotAt = options.fold.sequence + (options.snapshotEvents ?? SNAPSHOT_EVENTS);
+    const open = this.runs().filter((run) => !isEnded(run.phase));
+    for (const run of open) this.#schedule(run, undefined);
+    // Where no run is open nobody can hold a lease, and nobody needs to be waited for.
+    this.#grantsFromMs = open.length === 0 ? 0 : this.now() + ADOPTION_MS;
   }
 
-  /** Folds the journal and begins to lead. */
-  static async start(options: LeaderOptions): Promise<Leader> {
-    const leader = new Leader(options);
-    for await (const group of options.journal.read(0)) {
-      for (const event of group.events) leader.#runs.set(event.runId, evolve(leader.#runs.get(event.runId), event));
-    }
-    const open = [...leader.#runs.values()].filter((run) => !isEnded(run.phase));
-    for (const run of open) leader.#schedule(run, undefined);
-    // Where no run is open nobody can hold a lease, and nobody needs to be waited for.
-    leader.#grantsFromMs = open.length === 0 ? 0 : options.now() + ADOPTION_MS;
-    return leader;
+  now(): number {
+    return this.#options.clock.now();
   }
 
   get journal(): Journal {
-    return this.#journal;
+    return this.#options.journal;
+  }
+
+  get store(): ObjectStore {
+    return this.#options.store;
   }
 
   /** When grants may begin, in the leader's clock. */
@@ -78,14 +112,30 @@ export class Leader {
     return this.#grantsFromMs;
   }
 
+  /** Whether a lease granted now is surely this leader's to grant. */
+  get mayGrant(): boolean {
+    const now = this.now();
+    return this.#failed === undefined && now >= this.#grantsFromMs && now < (this.#options.untilMs?.() ?? Infinity);
+  }
+
+  /** Why this leader leads no more; undefined while it does. */
+  get failure(): AlumnusError | undefined {
+    return this.#failed;
+  }
+
   run(runId: string): RunState {
-    const run = this.#runs.get(runId);
+    const run = this.#options.fold.runs.get(runId);
     if (run === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run', { where: runId });
     return run;
   }
 
+  /** The run's facts that no manifest holds yet. */
+  pending(runId: string): readonly Event[] {
+    return this.#options.fold.pending(runId);
+  }
+
   runs(): RunState[] {
-    return [...this.#runs.values()];
+    return [...this.#options.fold.runs.values()];
   }
 
   /** Calls back after each change of facts or leases. Returns the way to stop. */
@@ -103,12 +153,31 @@ export class Leader {
     this.#changes.emit('change');
   }
 
-  /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws. */
+  /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws; NOT_LEADER, where the facts may be journalled or not. */
   command(runId: string, command: Command): Promise<RunState> {
+    const closes = command.kind === 'complete' ? { closes: command.task.taskId } : {};
+    return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, command, nowMs), ...closes });
+  }
+
+  /** Takes facts as they were once journalled: `reconcile` has them from the bucket. @param expected how many facts of the run are known, by its manifests. */
+  restore(runId: string, facts: readonly Event[], expected: number): Promise<RunState> {
+    return this.#enqueue({
+      runId, restores: true,
+      decide: (before) => {
+        if ((before?.manifest?.facts ?? 0) !== expected) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile', { where: runId });
+        let state = before;
+        for (const fact of facts) state = evolve(state, fact);
+        invariant(state !== undefined, 'facts that are restored leave a run');
+        return { events: facts, state };
+      },
+    });
+  }
+
+  #enqueue(command: Omit<Queued, 'resolve' | 'reject'>): Promise<RunState> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed);
-    if (this.#queue.length >= QUEUE_MAX) return Promise.reject(new AlumnusError('TIMED_OUT', 'the journal is behind', { where: this.#journal.description }));
+    if (this.#queue.length >= QUEUE_MAX) return Promise.reject(new AlumnusError('TIMED_OUT', 'the journal is behind', { where: this.journal.description }));
     return new Promise<RunState>((resolve, reject) => {
-      this.#queue.push({ runId, command, resolve, reject });
+      this.#queue.push({ ...command, resolve, reject });
       if (!this.#committing) void this.#commit();
     });
   }
@@ -118,52 +187,119 @@ export class Leader {
     // Let everything that arrived in this turn of the event loop join the group.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#queue.length > 0 && this.#failed === undefined) {
-      const drafts = new Map<string, RunState>();
-      const events: Event[] = [];
-      const taken: { queued: Queued; events: number }[] = [];
-      let bytes = 0;
-      let at = 0;
-      for (; at < this.#queue.length; at += 1) {
-        const queued = this.#queue[at];
-        invariant(queued !== undefined, 'the queue has no holes');
-        try {
-          const decided = decide(drafts.get(queued.runId) ?? this.#runs.get(queued.runId), queued.command, this.now());
-          const more = decided.events.reduce((sum, event) => sum + Event.encode(event).finish().length, 0);
-          // What would outgrow the message opens the next one; a fact that is larger by itself goes alone.
-          if (events.length > 0 && bytes + more > GROUP_BYTES_WANTED) break;
-          bytes += more;
-          drafts.set(queued.runId, decided.state);
-          events.push(...decided.events);
-          taken.push({ queued, events: decided.events.length });
-        } catch (thrown) {
-          queued.reject(toAlumnusError(thrown, queued.runId));
-        }
-      }
-      this.#queue = this.#queue.slice(at);
+      const shares = this.#gather();
+      await this.#writeManifests(shares);
+      const events = [...shares.values()].flatMap((share) => share.events);
       if (events.length === 0) continue;
+      const { journal, fold } = this.#options;
+      const group = { schemaVersion: EVENT_SCHEMA_VERSION, term: this.term, firstSequence: fold.sequence + 1, events };
       try {
-        await this.#journal.append(this.#journal.lastSequence, this.term, events);
+        await journal.append(fold.sequence, this.term, events);
       } catch (thrown) {
-        this.#stepDown(toAlumnusError(thrown), taken.map((each) => each.queued));
-        return;
+        this.#fail(toAlumnusError(thrown), [...shares.values()].flatMap((share) => share.taken));
+        break;
       }
-      for (const [runId, draft] of drafts) {
-        const before = this.#runs.get(runId);
-        this.#runs.set(runId, draft);
-        for (const { queued } of taken) if (queued.runId === runId && (queued.command.kind === 'complete')) this.scheduler.close(runId, queued.command.task.taskId, this.now());
-        this.#schedule(draft, before);
+      const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
+      fold.take(group);
+      for (const [runId, { taken }] of shares) {
+        for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
+        this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
       }
-      for (const { queued } of taken) queued.resolve(drafts.get(queued.runId) ?? this.run(queued.runId));
+      for (const [runId, { taken }] of shares) for (const queued of taken) queued.resolve(this.run(runId));
       this.touch();
+      this.#snapshotWhenDue();
     }
     this.#committing = false;
   }
 
-  #stepDown(error: AlumnusError, taken: readonly Queued[]): void {
-    this.#failed = error;
-    for (const queued of [...taken, ...this.#queue]) queued.reject(error);
+  /** As many commands as one group holds, decided one after another. */
+  #gather(): Map<string, Share> {
+    const shares = new Map<string, Share>();
+    let bytes = 0;
+    let at = 0;
+    for (; at < this.#queue.length; at += 1) {
+      const queued = this.#queue[at];
+      invariant(queued !== undefined, 'the queue has no holes');
+      const { runId } = queued;
+      if (queued.restores && shares.size > 0) break;
+      try {
+        const share = shares.get(runId);
+        const { events, state } = queued.decide(share?.draft ?? this.#options.fold.runs.get(runId), this.now());
+        const more = events.reduce((sum, event) => sum + Event.encode(event).finish().length, 0);
+        const { factBytesMax } = this.journal;
+        if (more > factBytesMax) throw new AlumnusError('FACT_TOO_LARGE', `its facts take ${more} bytes, and the journal takes ${factBytesMax} at once`, { where: runId });
+        // What would outgrow the message opens the next one; a fact that is larger by itself goes alone.
+        if (bytes > 0 && bytes + more > GROUP_BYTES_WANTED) break;
+        bytes += more;
+        if (share === undefined) shares.set(runId, { taken: [queued], events: [...events], draft: state });
+        else {
+          share.taken.push(queued);
+          share.events.push(...events);
+          share.draft = state;
+        }
+        if (queued.restores) {
+          at += 1;
+          break;
+        }
+      } catch (thrown) {
+        queued.reject(toAlumnusError(thrown, runId));
+      }
+    }
+    this.#queue = this.#queue.slice(at);
+    return shares;
+  }
+
+  /** Ahead of the journal; where the store can't, the run's commands are refused and all others go on. */
+  async #writeManifests(shares: Map<string, Share>): Promise<void> {
+    const { store, clock } = this.#options;
+    await Promise.all([...shares].map(async ([runId, share]) => {
+      if (!wantsManifest(share.events) || share.taken.some((queued) => queued.restores)) return;
+      const late = new AbortController();
+      try {
+        const fact = await Promise.race([
+          writeManifest(store, runId, share.draft.manifest, [...this.pending(runId), ...share.events], this.term),
+          clock.sleep(MANIFEST_MS_MAX, late.signal).then((): never => {
+            throw new AlumnusError('TIMED_OUT', `the object store took longer than ${MANIFEST_MS_MAX / 1000} s for a manifest`, { where: runId });
+          }),
+        ]);
+        share.events.push({ runId, atMs: this.now(), fact });
+      } catch (thrown) {
+        shares.delete(runId);
+        for (const queued of share.taken) queued.reject(toAlumnusError(thrown, runId));
+      } finally {
+        late.abort();
+      }
+    }));
+  }
+
+  /** Leads no more, and says so to everyone who waits. */
+  stop(why: AlumnusError): void {
+    if (this.#failed === undefined) this.#fail(why, []);
+  }
+
+  #fail(error: AlumnusError, taken: readonly Queued[]): void {
+    // Callers are to come again, to whoever leads then: their facts may be journalled or not, and either is found there.
+    this.#failed = error.retryable ? error : new AlumnusError('NOT_LEADER', error.message, { cause: error });
+    for (const queued of [...taken, ...this.#queue]) queued.reject(this.#failed);
     this.#queue = [];
     this.#changes.emit('failure', error);
+    this.touch();
+  }
+
+  #snapshotWhenDue(): void {
+    const { fold, store, journal, log, snapshotEvents = SNAPSHOT_EVENTS } = this.#options;
+    if (this.#snapshotting || fold.sequence < this.#snapshotAt) return;
+    this.#snapshotting = true;
+    fold.write(store, this.term).then(async (snapshot) => {
+      await journal.truncate(snapshot);
+      this.#snapshotAt = snapshot.sequence + snapshotEvents;
+    }).catch((thrown: unknown) => {
+      // The journal keeps everything until one succeeds: a longer start, no loss.
+      this.#snapshotAt = fold.sequence + SNAPSHOT_RETRY_EVENTS;
+      log?.(`no snapshot could be kept: ${toAlumnusError(thrown).sentence}`);
+    }).finally(() => {
+      this.#snapshotting = false;
+    });
   }
 
   /** Brings the scheduler in line with a run. Label completions were closed one by one; only changes of what is wanted rebuild the queue. */

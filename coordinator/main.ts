@@ -1,62 +1,109 @@
 /**
- * The coordinator's process: opens the journal and the object store of its home, leads, and serves until it is told to
- * stop or can't lead any more. When it is ready it prints one line of JSON on stdout; everything else goes to stderr.
+ * The coordinator's process: opens its journal and object store, serves, and leads or stands by until it is told to stop
+ * or nothing can help. When it is ready it prints one line of JSON on stdout; everything else goes to stderr.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
-import { openStore } from '../store/index.ts';
+import { openStore, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
-import { openEmbedded } from './journal/index.ts';
-import { Leader } from './leader.ts';
+import { systemClock } from './clock.ts';
+import { openEmbedded, type Journal } from './journal/index.ts';
+import type { Leader } from './leader.ts';
+import { embeddedEntry, type LeaderEntry } from './leadership/index.ts';
+import { Node } from './node.ts';
 
 const VERSION = '0.1.0';
 /** Long enough that a worker's pause for garbage or a slow disk doesn't cost its work, short enough that a dead one doesn't hold a stage up. */
 const LEASE_MS_DEFAULT = 10_000;
 const LEASE_MS_MIN = 200;
-/** Leases are looked at this many times in their length. */
-const TICKS_PER_LEASE = 5;
 
 const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} coordinator ${line}\n`);
 
+interface Engines {
+  readonly journal: Journal;
+  readonly entry: LeaderEntry;
+  readonly store: ObjectStore;
+  readonly storeUrl: string;
+}
+
+/** What is not named by a URL lies in the home folder. */
+async function openEngines(values: { home?: string | undefined; store?: string | undefined; journal?: string | undefined }): Promise<Engines> {
+  const home = values.home === undefined ? undefined : resolve(values.home);
+  if (home === undefined && (values.store === undefined || values.journal === undefined)) {
+    throw new AlumnusError('USAGE', 'say where the journal and the objects lie: --home FOLDER, or --journal and --store with the URLs of NATS and of a bucket', { where: '--home' });
+  }
+  if (home !== undefined) {
+    await mkdir(home, { recursive: true }).catch((thrown: unknown) => {
+      throw toAlumnusError(thrown, home);
+    });
+  }
+  const storeUrl = values.store ?? pathToFileURL(join(home ?? '', 'store')).href;
+  const journal = await openEmbedded(join(home ?? '', 'journal'));
+  return { journal, entry: embeddedEntry(), store: await openStore(storeUrl), storeUrl };
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { listen: { type: 'string', default: '127.0.0.1:7700' }, home: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) } } });
-  if (values.home === undefined) throw new AlumnusError('USAGE', 'say where the journal and the objects lie', { where: '--home' });
-  const leaseMs = Number(values['lease-ms']);
-  if (!Number.isInteger(leaseMs) || leaseMs < LEASE_MS_MIN) throw new AlumnusError('USAGE', `must be a whole number of milliseconds, at least ${LEASE_MS_MIN}`, { where: '--lease-ms' });
-  if (!/^.+:\d+$/.test(values.listen)) throw new AlumnusError('USAGE', 'must be host:port', { where: '--listen' });
-  const home = resolve(values.home);
-  await mkdir(home, { recursive: true }).catch((thrown: unknown) => {
-    throw toAlumnusError(thrown, home);
+  const { values } = parseArgs({
+    options: {
+      listen: { type: 'string', default: '127.0.0.1:7700' }, advertise: { type: 'string' }, home: { type: 'string' },
+      store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' },
+    },
   });
-  const storeUrl = pathToFileURL(join(home, 'store')).href;
-  const journal = await openEmbedded(join(home, 'journal'));
-  const term = await journal.begin();
-  const store = await openStore(storeUrl);
-  // Wall time at the start, then the monotonic clock: a step of the system's clock must not end every lease at once.
-  const originMs = Date.now() - performance.now();
-  const leader = await Leader.start({ journal, term, leaseMs, now: () => Math.round(originMs + performance.now()) });
-  const server = await serve({ leader, store, storeUrl, listen: values.listen, version: VERSION });
+  const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
+  const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
+  for (const flag of ['listen', 'advertise'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
+  const { journal, entry, store, storeUrl } = await openEngines(values);
+
+  const started: { node?: Node } = {};
+  const server = await serve({
+    // Calls that arrive before the node is made are sent away as by any standby.
+    leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, journal },
+    store, storeUrl, listen: values.listen, version: VERSION,
+  });
+  const address = values.advertise ?? server.address;
 
   let stopping = false;
   const stop = async (code: number, why: string): Promise<void> => {
     if (stopping) return;
     stopping = true;
     log(why);
-    clearInterval(ticker);
+    await started.node?.stop();
     await server.close();
     await journal.close();
     process.exit(code);
   };
-  const ticker = setInterval(() => {
-    leader.tick().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));
-  }, leaseMs / TICKS_PER_LEASE);
-  leader.onFailure((error) => void stop(errorTable[error.code].exit, error.sentence));
+  let led: (leader: Leader) => void = () => undefined;
+  const firstLeader = new Promise<Leader>((resolve) => {
+    led = resolve;
+  });
+  const node = new Node({
+    journal, entry, store, leaseMs, log, holder: { id: randomUUID(), address }, clock: systemClock(), random: Math.random,
+    onLead: (leader) => led(leader),
+    // The node has ended by itself: it is not waited for.
+    onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
+    ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
+  });
+  started.node = node;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0, `stops on ${signal}`));
-  log(`leads term ${term} at ${server.address}, journal at ${journal.lastSequence}`);
-  process.stdout.write(`${JSON.stringify({ ready: true, address: server.address, term, storeUrl })}\n`);
+  node.start();
+  // With a journal of its own it leads in a moment, and is ready when it does; among others it is ready as a standby.
+  const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
+  log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}`);
+  process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl })}\n`);
+}
+
+function notYet(): never {
+  throw new AlumnusError('NOT_LEADER', 'this coordinator is starting', { where: '' });
+}
+
+function wholeNumber(where: string, text: string, least: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least) throw new AlumnusError('USAGE', `must be a whole number, at least ${least}`, { where });
+  return value;
 }
 
 main().catch((thrown: unknown) => {

@@ -5,6 +5,7 @@
  *  1. The manifest is written last, so a dataset is there whole or not at all.
  *  2. `digest`, the SHA-256 of the manifest's bytes, covers every byte of the dataset through the digests it lists.
  *  3. Equal contents have equal bytes (canonical JSON), so importing the same source twice gives the same digest.
+ *  4. A name can't hold its content's digest, so the manifest holds its own: one that was edited afterwards is not taken.
  */
 import { z } from 'zod';
 import { AlumnusError } from '../proto/errors.ts';
@@ -41,6 +42,12 @@ export const manifestSchema = z.strictObject({
     .describe('How the parts were drawn. duplicates: extra exact copies within a part; straddling: copies on the training side of an image held out.'),
 });
 
+/**
+ * As stored: beside the manifest the SHA-256 of its canonical JSON. Manifests written before this
+ * field was there have none and are taken as they are.
+ */
+const storedSchema = manifestSchema.extend({ sha256: z.string().optional() });
+
 export type DatasetManifest = z.infer<typeof manifestSchema>;
 export type DatasetPart = z.infer<typeof partSchema>;
 export type DatasetShard = DatasetPart['shards'][number];
@@ -52,7 +59,12 @@ export interface LoadedManifest {
   /** SHA-256 of the manifest's bytes: names the dataset's whole content. */
   readonly digest: string;
   readonly ref: ObjectRef;
+  /** Whether the manifest says its own digest; where it does not, nobody can tell that it was edited. */
+  readonly sealed: boolean;
 }
+
+/** The bytes of a manifest as it is written. */
+const seal = (manifest: DatasetManifest): Buffer => Buffer.from(canonicalJson({ ...manifest, sha256: sha256(canonicalJson(manifest)) }));
 
 /** @throws AlumnusError USAGE */
 export function checkDatasetName(name: string): string {
@@ -60,8 +72,15 @@ export function checkDatasetName(name: string): string {
   return name;
 }
 
-/** @throws AlumnusError DATASET_NOT_FOUND, SHARD_CORRUPT (a manifest that is none) */
+/** @throws AlumnusError DATASET_NOT_FOUND, SHARD_CORRUPT (a manifest that is none), DIGEST_MISMATCH (edited since it was written) */
 export async function loadManifest(store: ObjectStore, name: string): Promise<LoadedManifest> {
+  const { edited, ...loaded } = await readManifest(store, name);
+  if (edited !== undefined) throw edited;
+  return loaded;
+}
+
+/** As `loadManifest`, for who looks for damage: an edited manifest is handed out with its error. */
+export async function readManifest(store: ObjectStore, name: string): Promise<LoadedManifest & { edited: AlumnusError | undefined }> {
   const key = paths.datasetManifest(checkDatasetName(name));
   const found = await store.getNamed(key);
   if (found === undefined) throw new AlumnusError('DATASET_NOT_FOUND', `there is no dataset "${name}"`, { where: name });
@@ -73,10 +92,13 @@ export async function loadManifest(store: ObjectStore, name: string): Promise<Lo
   } catch (thrown) {
     throw corrupt('is not JSON', thrown);
   }
-  const parsed = manifestSchema.safeParse(value);
+  const parsed = storedSchema.safeParse(value);
   if (!parsed.success) throw corrupt(`does not fit its schema: ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`);
-  if (parsed.data.name !== name) throw corrupt(`names the dataset "${parsed.data.name}"`);
-  return { manifest: parsed.data, digest: found.ref.sha256, ref: found.ref };
+  const { sha256: own, ...manifest } = parsed.data;
+  if (manifest.name !== name) throw corrupt(`names the dataset "${manifest.name}"`);
+  // All bytes are compared, not the digest alone: spaces change what runs are told to be the dataset's digest.
+  const edited = own === undefined || seal(manifest).equals(found.content) ? undefined : new AlumnusError('DIGEST_MISMATCH', 'the manifest was changed after it was written: its sha256 of itself does not hold', { where: key });
+  return { manifest, digest: found.ref.sha256, ref: found.ref, sealed: own !== undefined, edited };
 }
 
 /**
@@ -85,10 +107,12 @@ export async function loadManifest(store: ObjectStore, name: string): Promise<Lo
  */
 export async function writeManifest(store: ObjectStore, manifest: DatasetManifest): Promise<LoadedManifest> {
   const checked = manifestSchema.parse(manifest);
-  const content = Buffer.from(canonicalJson(checked));
+  const content = seal(checked);
   const { created, ref } = await store.putNamed(paths.datasetManifest(checkDatasetName(manifest.name)), content);
-  if (!created && ref.sha256 !== sha256(content)) throw datasetExists(manifest.name);
-  return { manifest: checked, digest: ref.sha256, ref };
+  const sealed = created || ref.sha256 === sha256(content);
+  // What was imported before manifests were sealed is the same dataset.
+  if (!sealed && ref.sha256 !== sha256(canonicalJson(checked))) throw datasetExists(manifest.name);
+  return { manifest: checked, digest: ref.sha256, ref, sealed };
 }
 
 export const datasetExists = (name: string): AlumnusError => new AlumnusError('DATASET_EXISTS', `there is already a dataset "${name}" with other contents`, { where: name });

@@ -1,13 +1,13 @@
 /**
  * Verify: reads a whole dataset and lists what is wrong with it, each problem with its file and a remedy, going on after
- * each. An empty list means: every object has its digest, every image decodes to the dataset's shape, counts and tables
+ * each. An empty list means: the manifest is as it was written, every object has its digest, every image decodes to the dataset's shape, counts and tables
  * agree with the shards, and no key or image content is in two places.
  */
 import { AlumnusError, errorTable, type ErrorCode } from '../proto/errors.ts';
 import { sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import { decodeImage } from './images.ts';
 import type { Progress } from './import.ts';
-import { loadManifest, partNames, type DatasetManifest, type DatasetPart } from './manifest.ts';
+import { partNames, readManifest, type DatasetManifest, type DatasetPart } from './manifest.ts';
 import { readShard } from './shards.ts';
 import { readLabels, readOrigins } from './tables.ts';
 
@@ -106,8 +106,9 @@ async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartNam
 
 /** @throws AlumnusError DATASET_NOT_FOUND, and SHARD_CORRUPT where the manifest itself cannot be read. */
 export async function verifyDataset(store: ObjectStore, name: string, progress: Progress = () => undefined, signal?: AbortSignal): Promise<DatasetProblem[]> {
-  const { manifest } = await loadManifest(store, name);
+  const { manifest, edited } = await readManifest(store, name);
   const findings = new Findings();
+  if (edited !== undefined) findings.thrown(edited);
   const seen: Seen = { keys: new Map(), contents: new Map() };
   const total = partNames.reduce((sum, part) => sum + (manifest.parts[part]?.samples ?? 0), 0);
   let done = 0;

@@ -73,6 +73,7 @@ export const errorTable = {
   // Runs
   RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
+  FACT_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Import the set in fewer, larger shards; with NATS, raising max_payload of its servers helps, too.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
@@ -82,6 +83,7 @@ export const errorTable = {
   WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),
   // Work
   ENGINE_CRASHED: row('retryable', 'internal', 'runFailed', 'The attempt is taken again; if every worker crashes on it, look at the shard it names.'),
+  ENGINE_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker ended its engine for another task\'s sake, and this one is granted again.'),
   ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),
   TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.learning_rate or the noise, then submit again.'),
   LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
@@ -99,16 +101,22 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
-/** What a person meets: `what` happened, `where` (file, field, address; may be empty) and, from the table, what to do next. */
+/**
+ * What a person meets: `what` happened, `where` (file, field, address; may be empty) and, from the table, what to do next.
+ * `problems`: where several things are wrong at once, each as a line of its own; `what` names them all too, since it
+ * alone travels on the wire and into logs.
+ */
 export class AlumnusError extends Error {
   readonly code: ErrorCode;
   readonly where: string;
+  readonly problems: readonly string[];
 
-  constructor(code: ErrorCode, what: string, options: { where?: string; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, what: string, options: { where?: string; cause?: unknown; problems?: readonly string[] } = {}) {
     super(what, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AlumnusError';
     this.code = code;
     this.where = options.where ?? '';
+    this.problems = options.problems ?? [];
   }
 
   get retryable(): boolean {
@@ -121,9 +129,19 @@ export class AlumnusError extends Error {
 
   /** One line for a terminal: where, what, what to do next, code. */
   get sentence(): string {
+    return this.#sentenceOf(this.message);
+  }
+
+  /** For a terminal too: the sentence, or, where there are several problems, their number and then each on its line. */
+  get lines(): string[] {
+    const { problems } = this;
+    return problems.length < 2 ? [this.sentence] : [this.#sentenceOf(`${problems.length} problems`), ...problems.map((problem) => `  ${problem}`)];
+  }
+
+  #sentenceOf(what: string): string {
     const where = this.where === '' ? '' : `${this.where}: `;
-    const stop = /[.!?]$/.test(this.message) ? '' : '.';
-    return `${where}${this.message}${stop} ${this.remedy} [${this.code}]`;
+    const stop = /[.!?]$/.test(what) ? '' : '.';
+    return `${where}${what}${stop} ${this.remedy} [${this.code}]`;
   }
 }
 

@@ -64,5 +64,6 @@ export function parseRecipe(text: string, where = 'recipe'): Recipe {
   const { recipe, problems } = checkRecipe(text);
   if (recipe !== undefined) return recipe;
   const shrinks = problems.every((problem) => problem.reason.startsWith('shrinks'));
-  throw new AlumnusError(shrinks ? 'RECIPE_LADDER_SHRINKS' : 'RECIPE_INVALID', problems.map(printProblem).join('; '), { where });
+  const lines = problems.map(printProblem);
+  throw new AlumnusError(shrinks ? 'RECIPE_LADDER_SHRINKS' : 'RECIPE_INVALID', lines.join('; '), { where, problems: lines });
 }

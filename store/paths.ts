@@ -5,7 +5,10 @@
  *   datasets/<name>/<part>/<sha256>.tar            shards of images
  *   datasets/<name>/<part>/<sha256>.parquet        labels (key, class) and origins (key, origin) of the part
  *   datasets/<name>/truth/<sha256>.parquet         true labels and origins of the unlabeled part: for reports, hidden from training
- *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced
+ *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced; `.record`: its result as the worker reports it
+ *   runs/<run>/manifests/<number>/<sha256>.manifest  the run's facts since the manifest before
+ *   journal/snapshots/<sha256>.snapshot            all runs as of one sequence of the journal
+ *   journal/runs/<run>/<sha256>.state              a run's state, as a snapshot names it
  */
 export type PartName = 'labeled' | 'unlabeled' | 'validation' | 'test';
 
@@ -20,6 +23,11 @@ export const paths = {
   datasetTruth: (name: string): string => `${DATASETS}${name}/truth`,
   runs: 'runs/',
   run: (runId: string): string => `runs/${runId}/`,
+  runManifests: (runId: string): string => `runs/${runId}/manifests/`,
+  /** Numbers of one width, so that a listing tells them in order. */
+  runManifest: (runId: string, number: number): string => `runs/${runId}/manifests/${String(number).padStart(8, '0')}`,
+  snapshots: 'journal/snapshots',
+  runSnapshots: (runId: string): string => `journal/runs/${runId}`,
   taskOutput: (runId: string, taskId: string): string => `runs/${runId}/${taskId}`,
 } as const;
 

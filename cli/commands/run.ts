@@ -4,6 +4,7 @@ import { declareGroup } from '../command.ts';
 import type { Context } from '../context.ts';
 import { addRunCommands } from './run/steer.ts';
 import { addRunDescribe } from './run/describe.ts';
+import { addRunExport } from './run/export.ts';
 import { addRunList } from './run/list.ts';
 import { addRunReport } from './run/report.ts';
 import { addRunSubmit } from './run/submit.ts';
@@ -21,5 +22,6 @@ export function addRun(program: Command, context: Context): void {
   addRunWatch(group, context);
   addRunWait(group, context);
   addRunReport(group, context);
+  addRunExport(group, context);
   addRunCommands(group, context);
 }

@@ -6,6 +6,7 @@ import type { IterationView, RunView, TaskView } from '../../proto/gen/alumnus/v
 import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
 import { stageName } from '../output.ts';
+import { remedyOf } from '../remedy.ts';
 
 const accuracy = (score: Score | undefined): string => (score === undefined || score.total === 0 ? '' : percent(score.correct / score.total));
 
@@ -139,7 +140,7 @@ export function progressBlock(view: RunView, columns: number, colors: Paint): st
     `${duration(elapsed(view))} elapsed`,
     timeLeft(view),
   ].filter((part) => part !== '').join(' · ')}`, width));
-  if (state === 'paused' && reason !== '') lines.push(colors.yellow(clip(`  ${plain(reason)}`, width)));
+  if (state === 'paused') for (const line of [plain(reason), remedyOf(view.summary)]) if (line !== '') lines.push(colors.yellow(clip(`  ${line}`, width)));
   const busy = inHand(view);
   for (const { task, next } of busy.slice(0, WORKER_LINES_MAX)) lines.push(colors.dim(clip(`  ${workerLine(task)}${next > 0 ? ` · ${plural(next, 'task')} next` : ''}`, width)));
   if (busy.length > WORKER_LINES_MAX) lines.push(colors.dim(clip(`  and ${plural(busy.length - WORKER_LINES_MAX, 'worker')} more`, width)));
@@ -191,7 +192,11 @@ export function newsBetween(before: RunView | undefined, after: RunView): string
   const seen = new Set(before?.warnings ?? []);
   for (const warning of after.warnings) if (!seen.has(warning)) news.push(`warning: ${plain(warning)}`);
   const [stateBefore, stateAfter] = [before?.summary?.state, after.summary?.state];
-  if (stateAfter === 'paused' && stateBefore !== 'paused') news.push(`paused: ${plain(after.summary?.reason ?? '')}`);
+  if (stateAfter === 'paused' && stateBefore !== 'paused') {
+    news.push(`paused: ${plain(after.summary?.reason ?? '')}`);
+    const remedy = remedyOf(after.summary);
+    if (remedy !== '') news.push(`what to do: ${remedy}`);
+  }
   if (stateBefore === 'paused' && stateAfter === 'running') news.push('resumed');
   return news;
 }

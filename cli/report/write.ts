@@ -1,11 +1,11 @@
 /** From a view to the report's file: reads the audits out of the object store, renders, and writes in one move. */
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { toAlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../store/index.ts';
 import type { Context } from '../context.ts';
 import { version } from '../version.ts';
+import { writeWhole } from '../write-file.ts';
 import { parseAudit } from './audit.ts';
 import { renderReport, type ReportAudit } from './page.ts';
 
@@ -54,15 +54,7 @@ export async function writeReport(context: Context, view: RunView, options: Writ
   }
   // Run ids hold no separators; a coordinator of another release may know other rules.
   const file = resolve(options.out ?? `${(view.summary?.runId ?? 'run').replace(/[^A-Za-z0-9._-]/g, '_')}.html`);
-  const draft = `${file}.${process.pid}.part`;
-  try {
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(draft, page);
-    await rename(draft, file);
-  } catch (thrown) {
-    await rm(draft, { force: true });
-    throw toAlumnusError(thrown, file);
-  }
+  await writeWhole(file, page);
   context.print(file);
   return file;
 }

@@ -1,10 +1,10 @@
-/** The public door of `coordinator/api`: the gRPC server that speaks for a leader. */
+/** The public door of `coordinator/api`: the gRPC server that speaks for a node, whether it leads or stands by. */
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { AlumnusError } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
 import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ObjectStore } from '../../store/index.ts';
-import type { Leader } from '../leader.ts';
+import type { Leading } from '../node.ts';
 import { operatorService } from './operator-service.ts';
 import { workerService } from './worker-service.ts';
 
@@ -18,15 +18,15 @@ export interface ApiServer {
 }
 
 /** @throws AlumnusError PORT_IN_USE naming the address. */
-export async function serve(options: { leader: Leader; store: ObjectStore; storeUrl: string; listen: string; version: string }): Promise<ApiServer> {
-  const { leader, store, storeUrl, listen, version } = options;
+export async function serve(options: { leading: Leading; store: ObjectStore; storeUrl: string; listen: string; version: string }): Promise<ApiServer> {
+  const { leading, store, storeUrl, listen, version } = options;
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     // Linux would let two coordinators share the port, and each worker would find either.
     'grpc.so_reuseport': 0,
   });
-  server.addService(WorkerServiceService, workerService(leader, storeUrl));
-  server.addService(OperatorServiceService, operatorService(leader, store, storeUrl, version));
+  server.addService(WorkerServiceService, workerService(leading, storeUrl));
+  server.addService(OperatorServiceService, operatorService(leading, store, storeUrl, version));
   // A port that can't be had is told once, by our own error; whoever asks the library to speak still hears it.
   const quiet = process.env.GRPC_VERBOSITY === undefined && process.env.GRPC_NODE_VERBOSITY === undefined;
   if (quiet) setLogVerbosity(logVerbosity.NONE);

@@ -4,7 +4,8 @@ import type { handleServerStreamingCall } from '@grpc/grpc-js';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import type { GetRunRequest, OperatorServiceServer, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectStore } from '../../store/index.ts';
-import type { Leader } from '../leader.ts';
+import type { Leading } from '../node.ts';
+import { reconcile } from '../reconcile.ts';
 import { isEnded, type Command } from '../run/index.ts';
 import { statusOf, unary } from './grpc.ts';
 import { prepareSubmission } from './submission.ts';
@@ -15,10 +16,14 @@ const WATCH_MS = 1_000;
 const WATCH_MS_MIN = 100;
 const RUN_ID = /^[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?$/;
 
-export function operatorService(leader: Leader, store: ObjectStore, storeUrl: string, version: string): OperatorServiceServer {
-  const view = (runId: string): RunView => runView(leader, leader.run(runId), storeUrl);
+export function operatorService(leading: Leading, store: ObjectStore, storeUrl: string, version: string): OperatorServiceServer {
+  const view = (runId: string): RunView => {
+    const leader = leading.leader();
+    return runView(leader, leader.run(runId), storeUrl);
+  };
   const commanded = (toCommand: (request: RunCommandRequest) => Command) =>
     unary(async (request: RunCommandRequest): Promise<RunView> => {
+      const leader = leading.leader();
       leader.run(request.runId);
       await leader.command(request.runId, toCommand(request));
       return view(request.runId);
@@ -26,6 +31,7 @@ export function operatorService(leader: Leader, store: ObjectStore, storeUrl: st
 
   const watchRun: handleServerStreamingCall<GetRunRequest, RunView> = (call) => {
     const { runId } = call.request;
+    let stop = (): void => undefined;
     let lastMs = 0;
     let pending: NodeJS.Timeout | undefined;
     const finish = (): void => {
@@ -38,7 +44,8 @@ export function operatorService(leader: Leader, store: ObjectStore, storeUrl: st
       pending = undefined;
       lastMs = Date.now();
       try {
-        const state = leader.run(runId);
+        // A watcher of a leader that is no more is sent to the next one.
+        const state = leading.leader().run(runId);
         call.write(view(runId));
         if (!isEnded(state.phase)) return;
         finish();
@@ -51,30 +58,48 @@ export function operatorService(leader: Leader, store: ObjectStore, storeUrl: st
     const soon = (): void => {
       pending ??= setTimeout(send, Math.max(0, WATCH_MS_MIN - (Date.now() - lastMs)));
     };
-    const stop = leader.onChange(soon);
     const ticker = setInterval(soon, WATCH_MS);
     call.on('cancelled', finish);
     call.on('close', finish);
+    try {
+      stop = leading.leader().onChange(soon);
+    } catch {
+      // The first view says so.
+    }
     send();
   };
 
   return {
-    getStatus: unary(() => ({ version, term: leader.term, storeUrl, journal: leader.journal.description, workers: leader.scheduler.liveWorkers(leader.now()), sequence: leader.journal.lastSequence, role: 'leader', leaderAddress: '' })),
+    getStatus: unary(() => {
+      const { journal, leaderAddress } = leading;
+      const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
+      try {
+        const leader = leading.leader();
+        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()) };
+      } catch (thrown) {
+        if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
+        return { ...common, role: 'standby', term: 0, workers: 0 };
+      }
+    }),
     submitRun: unary(async (request) => {
+      const leader = leading.leader();
       const { recipe, data } = await prepareSubmission(store, request.recipe);
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
       if (!RUN_ID.test(runId)) throw new AlumnusError('USAGE', 'a run id is 1 to 80 of a-z, 0-9, ".", "_" and "-"', { where: runId });
       await leader.command(runId, { kind: 'submit', runId, recipe, data });
       return { runId };
     }),
-    listRuns: unary(() => ({ runs: leader.runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),
+    listRuns: unary(() => ({ runs: leading.leader().runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),
     getRun: unary((request) => view(request.runId)),
     watchRun,
     pauseRun: commanded((request) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),
     resumeRun: commanded(() => ({ kind: 'resume' })),
     cancelRun: commanded((request) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
     changeBudget: unary(() => Promise.reject(new AlumnusError('USAGE', 'budgets come with the next commit'))),
-    reconcile: unary(() => Promise.reject(new AlumnusError('USAGE', 'reconcile comes with the next commit'))),
-    listWorkers: unary(() => ({ workers: leader.scheduler.workers().map((each) => workerView(each, leader.scheduler.isLive(each.worker.workerId, leader.now()))) })),
+    reconcile: unary((request) => reconcile(leading.leader(), request)),
+    listWorkers: unary(() => {
+      const leader = leading.leader();
+      return { workers: leader.scheduler.workers().map((each) => workerView(each, leader.scheduler.isLive(each.worker.workerId, leader.now()))) };
+    }),
   };
 }

@@ -3,20 +3,22 @@ import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts';
 import type { AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse, WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { Leader } from '../leader.ts';
+import type { Leading } from '../node.ts';
 import { unary } from './grpc.ts';
 
 /** Longest that one Acquire is held open; shorter than proxies' usual idle time-outs. */
 const WAIT_MS_MAX = 30_000;
 /** A worker renews this many times within a lease, so that two lost calls cost nothing. */
 const RENEWALS_PER_LEASE = 4;
+/** An open Acquire looks this often whether its worker is still there, and says so; backed-off tasks get free meanwhile. */
+const LOOK_MS_MAX = 500;
 
-export function workerService(leader: Leader, storeUrl: string): WorkerServiceServer {
-  const now = (): number => leader.now();
-
+export function workerService(leading: Leading, storeUrl: string): WorkerServiceServer {
   async function register(request: RegisterRequest): Promise<RegisterResponse> {
     const { workerId, host, processId, device, slots, version } = request;
+    const leader = leading.leader();
     if (workerId === '') throw new AlumnusError('USAGE', 'a worker must name itself', { where: 'worker_id' });
-    const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, now());
+    const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, leader.now());
     await Promise.all(abandoned.map((lease) => leader.failLease(lease, 'WORKER_RESTARTED', `worker ${workerId} came back without it`, true)));
     leader.touch();
     return { term: leader.term, leaseMs: leader.leaseMs, renewEveryMs: Math.floor(leader.leaseMs / RENEWALS_PER_LEASE), lost, storeUrl };
@@ -24,32 +26,38 @@ export function workerService(leader: Leader, storeUrl: string): WorkerServiceSe
 
   async function acquire(request: AcquireRequest, call: ServerUnaryCall<AcquireRequest, AcquireResponse>): Promise<AcquireResponse> {
     const { workerId, max, holds } = request;
+    const leader = leading.leader();
+    const now = (): number => leader.now();
     if (!leader.scheduler.workers().some(({ worker }) => worker.workerId === workerId)) throw new AlumnusError('NOT_LEADER', `worker ${workerId} has not registered with this leader`);
     const untilMs = now() + Math.min(request.waitMs, WAIT_MS_MAX);
     for (;;) {
-      const leases = now() >= leader.grantsFromMs ? leader.scheduler.grant(workerId, max, holds, now()) : [];
+      if (leader.failure !== undefined) throw leader.failure;
+      if (call.cancelled) {
+        // The worker is gone: nobody would do what it is granted.
+        leader.scheduler.leave(workerId);
+        leader.touch();
+        return { term: leader.term, leases: [] };
+      }
+      const leases = leader.mayGrant ? leader.scheduler.grant(workerId, max, holds, now()) : [];
       if (leases.length > 0) {
-        if (call.cancelled) {
-          // The worker is gone: nobody would do these. Not its failure.
-          for (const { leaseId } of leases) if (leaseId !== undefined) leader.scheduler.release(leaseId, now(), false);
-          return { term: leader.term, leases: [] };
-        }
         leader.touch();
         return { term: leader.term, leases };
       }
-      const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : 500);
-      if (waitMs <= 0 || call.cancelled) return { term: leader.term, leases: [] };
+      const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : Math.min(LOOK_MS_MAX, leader.leaseMs / 2));
+      if (waitMs <= 0) return { term: leader.term, leases: [] };
       await changeOr(leader, waitMs);
     }
   }
 
   function renew(request: RenewRequest): RenewResponse {
-    const lost = leader.scheduler.renew(request.workerId, request.held, now());
+    const leader = leading.leader();
+    const lost = leader.scheduler.renew(request.workerId, request.held, leader.now());
     return { term: leader.term, lost };
   }
 
   async function complete(request: CompleteRequest): Promise<CompleteResponse> {
     const { taskId, workerId, result } = request;
+    const leader = leading.leader();
     if (result?.result === undefined) throw new AlumnusError('USAGE', 'a completion carries a result', { where: taskId });
     const task = leader.scheduler.task(taskId);
     if (task === undefined) return { accepted: false, reason: 'the task is closed' };
@@ -65,6 +73,7 @@ export function workerService(leader: Leader, storeUrl: string): WorkerServiceSe
   }
 
   async function fail(request: FailRequest): Promise<FailResponse> {
+    const leader = leading.leader();
     const lease = request.leaseId === undefined ? undefined : leader.scheduler.lease(request.leaseId);
     // A lease that already ended was journalled then; to count it again would be to count one failure twice.
     if (lease?.workerId === request.workerId) {

@@ -23,6 +23,8 @@ export const GROUP_BYTES_MAX = 512 * 1024;
 export interface Journal {
   /** Such as `lmdb:/path`, for people; without secrets. */
   readonly description: string;
+  /** The most that one command's facts may take, in bytes: they go together. */
+  readonly factBytesMax: number;
   /** Sequence of the last event that was read or appended here; 0 when there is none. */
   readonly lastSequence: number;
   /**

@@ -10,10 +10,12 @@ import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.ts';
+import { EVENT_SCHEMA_VERSION, type Journal } from './journal.ts';
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
 const MAP_BYTES = 64 * 1024 ** 3;
+/** LMDB would take more; a coordinator that holds every shard of every run in memory would not. */
+const FACT_BYTES_MAX = 64 * 1024 ** 2;
 /** A commit writes a few pages; with less than this left it is the disk that failed it. */
 const FREE_BYTES_MIN = 64 * 1024;
 
@@ -132,6 +134,7 @@ export async function openEmbedded(folder: string): Promise<Journal> {
 
   const journal: Journal = {
     description: `lmdb:${folder}`,
+    factBytesMax: FACT_BYTES_MAX,
     get lastSequence() {
       return lastSequence;
     },
@@ -141,7 +144,6 @@ export async function openEmbedded(folder: string): Promise<Journal> {
       invariant(events.length > 0, 'a group holds facts');
       const group: EventGroup = { schemaVersion: EVENT_SCHEMA_VERSION, term: appendTerm, firstSequence: expectedSequence + 1, events: [...events] };
       const bytes = Buffer.from(EventGroup.encode(group).finish());
-      invariant(bytes.length <= GROUP_BYTES_MAX || events.length === 1, 'a group is split before it outgrows a message');
       let refused: string | undefined;
       try {
         await root.transaction(() => {

@@ -7,7 +7,7 @@
  *  1. The first accepted completion of a task wins; any later one changes nothing.
  *  2. A student's stage is entered only when each shard of the stage before is accepted or quarantined.
  *  3. Only validation decides. No field of the test split is read here.
- *  4. A run that ended takes no more facts.
+ *  4. A run that ended takes no more facts; the leader adds but the one about the manifest that holds its end.
  *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';

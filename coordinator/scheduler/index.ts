@@ -43,6 +43,8 @@ export interface WorkerState {
   readonly slots: number;
   readonly version: string;
   readonly lastSeenMs: number;
+  /** Its call for work was cut, and it has not been heard of since. */
+  readonly left: boolean;
   readonly holds: ReadonlySet<string>;
 }
 
@@ -138,9 +140,9 @@ export class Scheduler {
   }
 
   /** A worker says who it is and what it still holds. Returns the leases it must drop, and those that its earlier self left behind. */
-  register(worker: Omit<WorkerState, 'lastSeenMs' | 'holds'>, held: readonly HeldLease[], nowMs: number): { lost: LeaseId[]; abandoned: LiveLease[] } {
+  register(worker: Omit<WorkerState, 'lastSeenMs' | 'left' | 'holds'>, held: readonly HeldLease[], nowMs: number): { lost: LeaseId[]; abandoned: LiveLease[] } {
     const before = this.#workers.get(worker.workerId);
-    this.#workers.set(worker.workerId, { ...worker, lastSeenMs: nowMs, holds: before?.holds ?? new Set() });
+    this.#workers.set(worker.workerId, { ...worker, lastSeenMs: nowMs, left: false, holds: before?.holds ?? new Set() });
     const announced = new Set(held.map((each) => (each.leaseId === undefined ? '' : keyOf(each.leaseId))));
     const abandoned = [...(this.#heldBy.get(worker.workerId) ?? [])].filter((key) => !announced.has(key)).map((key) => this.#mustLease(key));
     const lost = this.renew(worker.workerId, held, nowMs);
@@ -181,7 +183,7 @@ export class Scheduler {
   grant(workerId: string, max: number, holds: readonly string[], nowMs: number): Lease[] {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return [];
-    this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs, holds: new Set(holds) });
+    this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs, left: false, holds: new Set(holds) });
     const granted: Lease[] = [];
     while (granted.length < max) {
       const lease = this.#grantOne(workerId, nowMs);
@@ -308,7 +310,12 @@ export class Scheduler {
     return [...this.#workers.values()].map((worker) => ({ worker, leases: this.#leasesOf(worker.workerId) }));
   }
 
-  /** Workers heard of within two leases' time. */
+  /** The connection of a worker that waited for work ended: it died, unless it is heard of again. Its leases run on. */
+  leave(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker !== undefined) this.#workers.set(workerId, { ...worker, left: true });
+  }
+
   liveWorkers(nowMs: number): number {
     return [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs)).length;
   }
@@ -318,13 +325,17 @@ export class Scheduler {
     return worker !== undefined && this.#isLive(worker, nowMs);
   }
 
+  /**
+   * A worker with a free slot is heard of as long as its Acquire is open, one without by its renewals; who is silent for
+   * a lease has lost what it held, and is lost itself.
+   */
   #isLive(worker: WorkerState, nowMs: number): boolean {
-    return nowMs - worker.lastSeenMs <= 2 * this.#leaseMs;
+    return !worker.left && nowMs - worker.lastSeenMs <= this.#leaseMs;
   }
 
   #see(workerId: string, nowMs: number): void {
     const worker = this.#workers.get(workerId);
-    if (worker !== undefined) this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs });
+    if (worker !== undefined) this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs, left: false });
   }
 
   #hold(runId: string, queue: RunQueue, queued: QueuedTask, lease: LiveLease): void {

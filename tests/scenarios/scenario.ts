@@ -93,7 +93,7 @@ function printFact({ fact }: Event): string {
     case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
     case 'runSucceeded': return `run succeeded with the model of i${fact.value.bestIteration}`;
     case 'budgetChanged': return `budget changed to ${fact.value.deviceHours} device hours, ${fact.value.wallHours} wall hours`;
-    case 'manifestWritten': return `manifest ${fact.value.number} of ${fact.value.facts} facts`;
+    case 'manifestWritten': return `manifest ${fact.value.number}`;
   }
 }
 

@@ -67,7 +67,8 @@ export class Checker {
   }
 
   #fact({ runId, fact }: Event, before: RunState | undefined): void {
-    this.#must(!this.#ended.has(runId), `run ${runId} ended and took ${fact?.$case}`);
+    // Its last manifest is told behind the end that it holds.
+    this.#must(!this.#ended.has(runId) || fact?.$case === 'manifestWritten', `run ${runId} ended and took ${fact?.$case}`);
     switch (fact?.$case) {
       case 'taskCompleted': {
         const { place, result, workerId } = fact.value;

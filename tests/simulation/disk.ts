@@ -56,6 +56,10 @@ export function journalOf(world: World, disk: Disk, plan: Plan, hooks: AppendHoo
   };
   return {
     description: 'simulated',
+    factBytesMax: 64 * 1024 * 1024,
+    begin: () => Promise.resolve(disk.term),
+    snapshot: () => Promise.resolve(undefined),
+    truncate: () => Promise.resolve(),
     get lastSequence() {
       return lastSequence;
     },

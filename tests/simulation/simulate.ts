@@ -3,6 +3,8 @@
  * faults of the plan until it heals. Then every run must end, and end as it would have undisturbed.
  */
 import { workerService } from '../../coordinator/api/worker-service.ts';
+import { Fold } from '../../coordinator/fold.ts';
+import type { Journal } from '../../coordinator/journal/index.ts';
 import { Leader } from '../../coordinator/leader.ts';
 import { currentIteration, decide, isEnded, openTasks, type IterationState, type RunState } from '../../coordinator/run/index.ts';
 import { AlumnusError } from '../../proto/errors.ts';
@@ -14,6 +16,7 @@ import { Checker, plain, Violation } from './checker.ts';
 import { Disk, journalOf, type DiskMutant } from './disk.ts';
 import { Network, type Server } from './network.ts';
 import { drawPlan, type Plan, type RunPlan } from './plan.ts';
+import { MemoryStore } from './store.ts';
 import { SimulatedWorker, type Surroundings } from './worker.ts';
 import { Random, World } from './world.ts';
 
@@ -77,6 +80,7 @@ class Simulation {
   readonly #checker: Checker;
   readonly #network: Network;
   readonly #workers: SimulatedWorker[] = [];
+  readonly #store = new MemoryStore();
   readonly #data = new Map<string, RunData>();
   readonly #repaired = new Set<string>();
   readonly #resumes = new Map<string, number>();
@@ -167,13 +171,15 @@ class Simulation {
         if (this.#coordinators.length === 0 && this.#starting === 0) this.#startCoordinator(this.world.random.magnitude(50, 5_000));
       };
       const journal = journalOf(this.world, this.disk, this.#plan, { faulty: () => this.#faulty(), onWritten: this.#guard((group) => this.#checker.written(group)), kill: end, isAlive: () => alive });
-      void Leader.start({ journal, term, leaseMs: this.#plan.leaseMs, now: () => this.world.nowMs }).then((leader) => {
+      const clock = { now: () => this.world.nowMs, sleep: (ms: number) => new Promise<void>((resolve) => this.world.after(ms, resolve)) };
+      void Fold.load(journal, this.#store).then((fold) => {
+        const leader = new Leader({ journal, fold, store: this.#store, term, leaseMs: this.#plan.leaseMs, clock });
         this.#starting -= 1;
         this.#guard(() => {
           // A leader of a term that ended meanwhile may begin with less than is written by now.
           if (term === this.disk.term) this.#checker.leaderBegins(leader);
         })();
-        coordinator = { leader, service: this.#serviceOf(leader), isAlive: () => alive, end };
+        coordinator = { leader, service: this.#serviceOf(leader, journal), isAlive: () => alive, end };
         this.#coordinators.push(coordinator);
         leader.onFailure(() => {
           this.world.count('branch: a leader steps down');
@@ -193,8 +199,8 @@ class Simulation {
     });
   }
 
-  #serviceOf(leader: Leader): Server['service'] {
-    const service = workerService(leader, 'simulated:');
+  #serviceOf(leader: Leader, journal: Journal): Server['service'] {
+    const service = workerService({ leader: () => leader, leaderAddress: '', journal }, 'simulated:');
     return {
       ...service,
       acquire: (call, callback) => service.acquire(call, (error, response) => {

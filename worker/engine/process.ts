@@ -1,6 +1,11 @@
 /**
  * Starts and watches the engine: a child process, so that a crash of native code or of memory fails the attempts in
  * flight and nothing else. The next task starts a fresh one.
+ *
+ * Invariants:
+ *  1. Every task handed in is resolved or rejected, whatever becomes of the process that has it.
+ *  2. A process's end rejects its own tasks alone.
+ *  3. ENGINE_CRASHED is said only where the engine ended by itself: what we end tells nothing about the tasks in flight.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -15,20 +20,28 @@ export interface EngineOptions {
   /** Where decoded shards are kept between tasks. */
   readonly cacheFolder: string;
   readonly log: (line: string) => void;
+  /** The engine's program; default the one beside this file. */
+  readonly entry?: string;
+  /** A cancelled task that hasn't ended after this long is ended with its process; default CANCEL_MS_MAX. */
+  readonly cancelMsMax?: number;
 }
 
 interface Pending {
+  readonly child: ChildProcess;
+  readonly signal: AbortSignal;
   readonly resolve: (result: TaskResult) => void;
   readonly reject: (error: AlumnusError) => void;
   readonly onProgress: (progress: Progress) => void;
 }
 
-/** A cancelled engine task that hasn't ended after this long is ended with its process. */
+/** Between two steps of a training and two batches of labeling an engine looks: this is far above either. */
 const CANCEL_MS_MAX = 5_000;
 
 export class EngineProcess {
   readonly #options: EngineOptions;
   readonly #pending = new Map<number, Pending>();
+  /** Those that we ended, until they are gone. */
+  readonly #ending = new Set<ChildProcess>();
   #child: ChildProcess | undefined;
   #lastId = 0;
 
@@ -41,15 +54,21 @@ export class EngineProcess {
     if (this.#child !== undefined) return this.#child;
     const { threads, cacheFolder, log } = this.#options;
     // Beside this file, in whichever form it runs (built .js).
-    const entry = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
+    const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
     const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
     child.on('message', (message: FromEngine) => this.#receive(message));
     const ended = (how: string): void => {
       if (this.#child === child) this.#child = undefined;
-      if (this.#pending.size > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${this.#pending.size} tasks in flight`);
-      for (const pending of this.#pending.values()) pending.reject(new AlumnusError('ENGINE_CRASHED', `the engine ended by ${how}`));
-      this.#pending.clear();
+      const byUs = this.#ending.delete(child);
+      const mine = [...this.#pending].filter(([, pending]) => pending.child === child);
+      if (mine.length > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${mine.length} tasks in flight`);
+      for (const [id, pending] of mine) {
+        this.#pending.delete(id);
+        pending.reject(pending.signal.aborted ? new AlumnusError('CANCELLED', 'the task was cancelled and its engine ended')
+          : byUs ? new AlumnusError('ENGINE_STOPPED', 'the engine was ended, not by this task')
+          : new AlumnusError('ENGINE_CRASHED', `the engine ended by ${how}`));
+      }
     };
     child.on('exit', (code, signal) => ended(signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`));
     // No process could be made, or it could not be talked to.
@@ -65,13 +84,14 @@ export class EngineProcess {
       let cancelTimer: NodeJS.Timeout | undefined;
       const cancel = (): void => {
         this.#send(child, { kind: 'cancel', id });
-        cancelTimer = setTimeout(() => child.kill('SIGKILL'), CANCEL_MS_MAX);
+        cancelTimer = setTimeout(() => this.#end(child), this.#options.cancelMsMax ?? CANCEL_MS_MAX);
       };
       const settle = (): void => {
         clearTimeout(cancelTimer);
         signal.removeEventListener('abort', cancel);
       };
       this.#pending.set(id, {
+        child, signal,
         resolve: (result) => {
           settle();
           resolve(result);
@@ -84,11 +104,20 @@ export class EngineProcess {
       });
       signal.addEventListener('abort', cancel, { once: true });
       this.#send(child, { kind: 'run', id, task, storeUrl });
+      // An abort that came before is no event any more.
+      if (signal.aborted) cancel();
     });
   }
 
   stop(): void {
-    this.#child?.kill('SIGKILL');
+    if (this.#child !== undefined) this.#end(this.#child);
+  }
+
+  /** The next task starts a fresh one at once. */
+  #end(child: ChildProcess): void {
+    if (this.#child === child) this.#child = undefined;
+    this.#ending.add(child);
+    child.kill('SIGKILL');
   }
 
   #send(child: ChildProcess, message: ToEngine): void {

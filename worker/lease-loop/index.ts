@@ -9,7 +9,7 @@
  */
 import { hostname } from 'node:os';
 import { credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
-import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, isErrorCode, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { WorkerServiceClient, type HeldLease, type Lease, type LeaseId, type Progress, type RegisterResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
@@ -24,6 +24,8 @@ const REGISTER_MS_MAX = 500;
 const HOLDS_MAX = 1_000;
 /** A task in hand and the next one loading. */
 const SLOTS = 2;
+/** Ends of an attempt that say nothing about its task. */
+const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface Engine {
@@ -190,7 +192,7 @@ export class LeaseLoop {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
       log(`${task.taskId} failed: ${error.sentence}`);
-      const counts = error.code !== 'WORKER_STOPPED' && error.code !== 'CANCELLED';
+      const counts = !NOT_THE_TASKS_FAULT.has(error.code);
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
       await this.#report((callback, deadline) => this.#client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
       return;

@@ -8,11 +8,11 @@ import { storeUrl } from '../../home.ts';
 export function addDatasetVerify(group: Command, context: Context): void {
   const command = declare(group, 'verify <name>', {
     summary: 'Check every byte of a dataset against its digests',
-    description: 'Reads all shards and tables, decodes every image, and names each problem with its file and what to do. Ends with 0 when there is none and 7 otherwise.',
+    description: 'Reads the manifest, all shards and tables, decodes every image, and names each problem with its file and what to do. Ends with 0 when there is none and 7 otherwise.',
     examples: ['alumnus dataset verify mnist', 'alumnus dataset verify mnist -o jsonl'],
   }).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(command, context, async (name: string, flags: OutputFlag & { home?: string; store?: string }) => {
-    const [{ verifyDataset }, { openStore }, { outputForm, printListing }, { countedProgress }, { plural }] = await Promise.all([
+    const [{ loadManifest, verifyDataset }, { openStore }, { outputForm, printListing }, { countedProgress }, { plural }] = await Promise.all([
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-import.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -30,6 +30,7 @@ export function addDatasetVerify(group: Command, context: Context): void {
       }
       if (problems.length === 0) {
         if (form === 'table') context.print(`${name}: every byte is as it was imported.`);
+        if (!(await loadManifest(store, name)).sealed) context.note('Its manifest is of an earlier release and does not say its own digest: whether it was edited cannot be told.');
         return exitCode.ok;
       }
       context.note(`${name}: ${plural(problems.length, 'problem')} found.`);

@@ -13,9 +13,13 @@ export async function watchToEnd(context: Context, operator: Operator, runId: st
   ]);
   // One line a view: what a program follows.
   const stream = form === 'jsonl';
+  let paused = false;
   const view = await watchRun(context, {
     operator, runId, signal: context.signal, quiet: stream,
     onView: (seen) => {
+      const { state = '' } = seen.summary ?? {};
+      if (state === 'paused' && !paused && !stream) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}`);
+      paused = state === 'paused';
       if (stream) context.print(JSON.stringify({ apiVersion: API_VERSION, kind: 'Run', ...(machineForm(seen) as object) }));
     },
   });

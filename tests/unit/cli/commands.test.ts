@@ -11,7 +11,7 @@ import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
 import { recorder, run } from './console.ts';
-import { finishedRun, runningRun } from './fixture.ts';
+import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
 const refuse = (code: ErrorCode, message: string, where: string) => {
   const metadata = new Metadata();
@@ -27,7 +27,9 @@ const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) 
   call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
 
 const service: OperatorServiceServer = {
-  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41 }),
+  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41, role: 'leader', leaderAddress: '' }),
+  changeBudget: answerRun,
+  reconcile: (_, callback) => callback(null, { runs: [], objectsSeen: 0 }),
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
@@ -36,6 +38,13 @@ const service: OperatorServiceServer = {
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }] }),
   getRun: answerRun,
   watchRun: (call) => {
+    if (call.request.runId === 'paused-000001') {
+      call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(view);
+      call.end();
+      return;
+    }
     if (call.request.runId !== 'mnist-4f2a91') {
       call.emit('error', refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
       return;
@@ -94,12 +103,25 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   test.each([['describe'], ['watch'], ['wait'], ['report'], ['pause']])('an unknown run, of run %s', async (verb) => {
     expectSentence(await ask('run', verb, 'nobody/€'), 3, /^error: nobody\/€: there is no such run\. List the runs with `alumnus run list`\. \[RUN_NOT_FOUND\]$/m);
   });
-  test('a recipe with wrong fields, each with path, line and reason, before anything is submitted', async () => {
+  test('a recipe with a wrong field, with path, line and reason, before anything is submitted', async () => {
     const before = submitted.length;
-    const file = await recipeFile(mnist.replace('width: 24', 'width: 8').replace('rounds: 3', 'rounds: -3'));
-    expectSentence(await ask('run', 'submit', file), 2, /rounds \(line \d+\): .*\[RECIPE_INVALID\]$/m);
-    expectSentence(await run(['recipe', 'validate', file]), 2, /rounds \(line \d+\)/);
+    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one'));
+    expectSentence(await ask('run', 'submit', file), 2, /: seed \(line \d+\): .*\[RECIPE_INVALID\]$/m);
+    expectSentence(await run(['recipe', 'validate', file]), 2, /: seed \(line \d+\): .*\[RECIPE_INVALID\]$/m);
     expect(submitted).toHaveLength(before);
+  });
+  test('a recipe with several wrong fields, each on a line of its own below the sentence', async () => {
+    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one\nsede: 1').replace('width: 24', 'width: "a\\nb"'));
+    for (const ran of [await run(['recipe', 'validate', file]), await ask('run', 'submit', file)]) {
+      const [sentence, ...problems] = ran.err.trimEnd().split('\n');
+      expect(sentence).toBe(`error: ${file}: 3 problems. Correct the named fields and run \`alumnus recipe validate\` again. [RECIPE_INVALID]`);
+      expect(problems).toEqual([
+        expect.stringMatching(/^ {2}seed \(line \d+\): invalid input/),
+        expect.stringMatching(/^ {2}models\.ladder\[2\]\.width \(line \d+\): /),
+        expect.stringMatching(/^ {2}sede \(line \d+\): is not a field of a recipe$/),
+      ]);
+      expect(ran).toMatchObject({ code: 2, out: '' });
+    }
   });
   test('a ladder that shrinks', async () => {
     expectSentence(await run(['recipe', 'validate', await recipeFile(mnist.replace('width: 24', 'width: 8'))]), 2, /models\.ladder\[2\]\.width \(line \d+\): shrinks from 16 to 8.*\[RECIPE_LADDER_SHRINKS\]$/m);
@@ -170,6 +192,11 @@ describe('following', () => {
     expect(ran.err).toContain('14 of 28 shards labeled');
     expect(ran.err).not.toContain('\u001b');
     expect(ran.out).toContain('The best model (iteration 3) beats the control');
+  });
+  test('watch says once what to do about a pause, and how the run goes on', async () => {
+    const { err } = await ask('run', 'watch', 'paused-000001');
+    expect(err.match(/what to do: Free space/g)).toHaveLength(1);
+    expect(err.match(/alumnus run resume paused-000001/g)).toHaveLength(1);
   });
   test('watch as lines of JSON gives every view and no progress', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91', '-o', 'jsonl');

@@ -71,6 +71,12 @@ export const finishedRun = (): RunView => RunView.fromPartial({
   warnings: [],
 });
 
+/** The same run as it paused by itself. */
+export function pausedRun(reason: string): RunView {
+  const view = runningRun();
+  return { ...view, summary: { ...view.summary!, state: 'paused', reason } };
+}
+
 /** The middle of a run: two shards in work, one quarantined. */
 export function runningRun(): RunView {
   const view = finishedRun();

@@ -1,10 +1,15 @@
 /** The leader's promises to those who call it, against a journal that the test holds back, breaks or lets go. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { DirectoryStore } from '../../../store/index.ts';
 import { AlumnusError } from '../../../proto/errors.ts';
 import type { Event, EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import { EventGroup as EventGroupMessage } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { GROUP_BYTES_MAX, type Journal } from '../../../coordinator/journal/index.ts';
+import { Fold } from '../../../coordinator/fold.ts';
 import { ADOPTION_MS, Leader } from '../../../coordinator/leader.ts';
 import { openTasks } from '../../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe } from './work.ts';
@@ -14,6 +19,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** A journal in memory whose appends wait for the test where it says so. */
 class HeldJournal implements Journal {
   readonly description = 'held';
+  readonly factBytesMax = 64 * 1024 * 1024;
   readonly groups: EventGroup[] = [];
   lastSequence = 0;
   appends = 0;
@@ -24,12 +30,25 @@ class HeldJournal implements Journal {
   async append(expectedSequence: number, term: number, events: readonly Event[]): Promise<number> {
     this.appends += 1;
     const group: EventGroup = { schemaVersion: 1, term, firstSequence: expectedSequence + 1, events: [...events] };
-    expect(events.length === 1 || EventGroupMessage.encode(group).finish().length <= GROUP_BYTES_MAX).toBe(true);
+    // A submission and the fact about its manifest stay together.
+    expect(events.length <= 2 || EventGroupMessage.encode(group).finish().length <= GROUP_BYTES_MAX).toBe(true);
     if (this.holding) await new Promise<void>((resolve) => (this.#release = resolve));
     if (this.failure !== undefined) throw this.failure;
     this.groups.push(group);
     this.lastSequence = expectedSequence + events.length;
     return this.lastSequence;
+  }
+
+  begin(): Promise<number> {
+    return Promise.resolve(1);
+  }
+
+  snapshot(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  truncate(): Promise<void> {
+    return Promise.resolve();
   }
 
   letGo(): void {
@@ -51,8 +70,10 @@ class HeldJournal implements Journal {
 }
 
 const RUN = 'run';
+const store = await DirectoryStore.open(mkdtempSync(join(tmpdir(), 'alumnus-leader-')));
 let nowMs = 0;
-const lead = (journal: Journal, term = 1): Promise<Leader> => Leader.start({ journal, term, leaseMs: 1_000, now: () => nowMs });
+const clock = { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) };
+const lead = async (journal: Journal, term = 1): Promise<Leader> => new Leader({ journal, fold: await Fold.load(journal, store), store, term, leaseMs: 1_000, clock });
 const submit = (leader: Leader, shards = 3, runId = RUN) => leader.command(runId, { kind: 'submit', runId, recipe: makeRecipe(), data: makeData({ shards }) });
 const complete = (leader: Leader, task: Task, workerId = 'w1') => leader.command(RUN, { kind: 'complete', task, workerId, result: answer(task) });
 const register = (leader: Leader, workerId: string, slots = 2): void => void leader.scheduler.register({ workerId, host: 'h', processId: 1, device: 'd', slots, version: 'v' }, [], nowMs);
@@ -94,6 +115,8 @@ describe('the leader', () => {
     await turn();
     expect(answered).toEqual(['first', 'second']);
     expect(leader.run(RUN).iterations[1]?.labels.size).toBe(2);
+    // The second group ends the stage: its manifest is written first.
+    while (journal.appends - before < 2) await turn();
     journal.letGo();
     await Promise.all(promises);
     expect(journal.appends - before).toBe(2);
@@ -120,11 +143,11 @@ describe('the leader', () => {
     await turn();
     const waiting = complete(leader, second);
     journal.letGo();
-    await expect(inAppend).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
-    await expect(waiting).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+    await expect(inAppend).rejects.toMatchObject({ code: 'NOT_LEADER' });
+    await expect(waiting).rejects.toMatchObject({ code: 'NOT_LEADER' });
     expect(failures).toEqual(['JOURNAL_CONFLICT']);
     journal.failure = undefined;
-    await expect(complete(leader, first)).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+    await expect(complete(leader, first)).rejects.toMatchObject({ code: 'NOT_LEADER' });
     expect(leader.run(RUN).iterations[1]?.labels.size).toBe(0);
     expect(fold(journal.events)).toEqual(leader.run(RUN));
   });

@@ -22,7 +22,7 @@ const shardRef = (part: 'labeled' | 'unlabeled' | 'validation' | 'test', index =
   return ref;
 };
 
-/** Another manifest in place of the set's own, as a program with a defect would have written it. */
+/** Another manifest in place of the set's own, as a program with a defect would have written it: without its own digest. */
 async function replaceManifest(change: (manifest: DatasetManifest) => void): Promise<void> {
   const manifest = structuredClone(imported.manifest);
   change(manifest);
@@ -49,6 +49,15 @@ describe('verify', () => {
     const problems = await verifyDataset(store, 'set');
     expect(problems.map(({ code, file }) => [code, file])).toEqual([['DIGEST_MISMATCH', changed.key], ['DIGEST_MISMATCH', labels?.key], ['OBJECT_NOT_FOUND', missing.key]]);
     for (const { remedy } of problems) expect(remedy).toMatch(/\.$/);
+  });
+
+  it('finds a manifest that was edited, and goes on to what it names', async () => {
+    const file = join(root, paths.datasetManifest('set'));
+    const [shard, test] = [shardRef('unlabeled', 1), shardRef('test')];
+    await writeFile(file, (await readFile(file, 'utf8')).replaceAll(shard.sha256, test.sha256));
+    const problems = await found();
+    expect(problems[0]).toEqual(['DIGEST_MISMATCH', paths.datasetManifest('set'), expect.stringContaining('the manifest was changed after it was written')]);
+    expect(problems.slice(1)).toEqual([['OBJECT_NOT_FOUND', expect.stringContaining(test.sha256), expect.any(String)]]);
   });
 
   it('finds an image that cannot be decoded, a key and an image that come twice, and a wrong count', async () => {
@@ -93,6 +102,30 @@ describe('verify', () => {
 });
 
 describe('a manifest', () => {
+  it.each([
+    ['a class renamed', (text: string) => text.replace('"classes":["a"', '"classes":["z"')],
+    ['a count', (text: string) => text.replace('"samples":6', '"samples":7')],
+    ['spaces alone', (text: string) => JSON.stringify(JSON.parse(text), null, 2)],
+    ['its own digest', (text: string) => text.replace(/("schemaVersion":1,"sha256":)"[0-9a-f]{64}"/, `$1"${'0'.repeat(64)}"`)],
+  ])('that was edited (%s) is not taken', async (_, edit) => {
+    const file = join(root, paths.datasetManifest('set'));
+    const text = await readFile(file, 'utf8');
+    const edited = edit(text);
+    expect(edited).not.toBe(text);
+    await writeFile(file, edited);
+    await expect(loadManifest(store, 'set')).rejects.toMatchObject({ code: 'DIGEST_MISMATCH', where: paths.datasetManifest('set') });
+  });
+
+  it('of before manifests said their own digest is taken, and the same import again is the same dataset', async () => {
+    await replaceManifest(() => undefined);
+    const loaded = await loadManifest(store, 'set');
+    expect(loaded).toMatchObject({ sealed: false, manifest: imported.manifest });
+    const again = await importDataset(store, memorySource({ labeled: 30, test: 6 }), { name: 'set', labeledPerClass: 4, validation: 6, shardSamples: 4 });
+    expect(again).toMatchObject({ sealed: false, digest: loaded.digest });
+    expect(await found()).toEqual([]);
+    expect(imported.sealed).toBe(true);
+  });
+
   it.each([['not JSON', '{'], ['another shape', '{"schemaVersion":1}'], ['a newer schema', '{"schemaVersion":2}'], ['bytes that are no text', Buffer.from([0xff, 0xfe])]])('that is %s is named as damaged', async (_, content) => {
     await writeFile(join(root, paths.datasetManifest('set')), content);
     await expect(loadManifest(store, 'set')).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: paths.datasetManifest('set') });

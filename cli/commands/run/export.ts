@@ -1,0 +1,33 @@
+/** `alumnus run export`: a model and its weights as files. */
+import type { Command } from 'commander';
+import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
+import type { Context } from '../../context.ts';
+import { coordinatorAddress } from '../../home.ts';
+
+interface Flags extends AddressFlag, OutputFlag {
+  to: string;
+  iteration?: number;
+  store?: string;
+}
+
+export function addRunExport(group: Command, context: Context): void {
+  const command = declare(group, 'export <run>', {
+    summary: 'Write the best model of a run, or an iteration\'s, to a folder',
+    description: 'Three files: model.json describes the model for other tools, document.json is what the run keeps of it, weights.safetensors holds its weights; the last two byte for byte as stored and checked by their digests. The run\'s object store must be readable from this machine. The files\' paths are printed.',
+    examples: ['alumnus run export mnist-4f2a --to ./model', 'alumnus run export mnist-4f2a --iteration 0 --to ./first-teacher'],
+  }).requiredOption('--to <folder>', 'where the files go; made when it is not there')
+    .option('--iteration <n>', 'the model of this iteration (the best by validation)', wholeNumber(0))
+    .option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption()).addOption(outputOption());
+  action(command, context, async (runId: string, flags: Flags) => {
+    const [{ withOperator }, { exportModel }, { outputForm, printSingle }, { storeUrl }] = await Promise.all([
+      import('../../client.ts'), import('../../export-model.ts'), import('../../output.ts'), import('../../home.ts'),
+    ]);
+    const form = outputForm(flags.output);
+    const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
+    const exported = await exportModel(view, {
+      to: flags.to, storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
+      ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }),
+    });
+    await printSingle(context, form, { kind: 'ModelExport', name: exported.folder, value: exported, text: () => exported.files.join('\n') });
+  });
+}

@@ -1,0 +1,103 @@
+/**
+ * A model of a run taken out of the object store: its document and its weights byte for byte as they are stored, each
+ * checked by its digest, and a description for whoever builds it with other tools.
+ * Not for: other formats. The weights are safetensors (github.com/huggingface/safetensors), which most tools read.
+ */
+import { join, resolve } from 'node:path';
+import { AlumnusError } from '../proto/errors.ts';
+import type { ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
+import { parameterSpecs, type Architecture } from '../recipe/index.ts';
+import { openStore } from '../store/index.ts';
+import { writeWhole } from './write-file.ts';
+
+/** Far above any model document; bounds what a wrong reference can cost. */
+const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface Exported {
+  readonly runId: string;
+  readonly iteration: number;
+  readonly folder: string;
+  /** In the order in which they are best read. */
+  readonly files: readonly string[];
+}
+
+interface Chosen {
+  readonly iteration: number;
+  readonly ref: ObjectRef;
+  readonly model: ModelView | undefined;
+}
+
+const isTrained = (ref: ObjectRef | undefined): ref is ObjectRef => ref !== undefined && ref.sha256 !== '';
+
+/** The run's best model so far, or that of `iteration`: its promoted try where there are several, else its last. */
+export function chooseModel(view: RunView, iteration: number | undefined): Chosen {
+  const runId = view.summary?.runId ?? '';
+  if (iteration === undefined) {
+    if (!isTrained(view.bestModel)) throw new AlumnusError('RUN_CONFLICT', 'it has no best model yet: none was promoted', { where: runId });
+    const { bestModel, bestIteration } = view;
+    return { iteration: bestIteration, ref: bestModel, model: view.iterations.find((each) => each.model?.model?.sha256 === bestModel.sha256)?.model };
+  }
+  const trained = view.iterations.filter((each) => isTrained(each.model?.model));
+  const tries = trained.filter((each) => each.iteration === iteration);
+  const model = (tries.find((each) => each.decision === 'promoted') ?? tries.at(-1))?.model;
+  if (model?.model === undefined) {
+    const there = [...new Set(trained.map((each) => each.iteration))].join(', ');
+    throw new AlumnusError('RUN_CONFLICT', `iteration ${iteration} has no trained model; ${there === '' ? 'none has yet' : `there are those of ${there}`}`, { where: runId });
+  }
+  return { iteration, ref: model.model, model };
+}
+
+interface StoredDocument {
+  readonly schemaVersion: number;
+  readonly architecture: Architecture;
+  readonly classNames: readonly string[];
+  readonly parameters: number;
+  readonly weights: ObjectRef;
+}
+
+function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
+  let value: Partial<StoredDocument> | null;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Partial<StoredDocument> | null;
+  } catch (thrown) {
+    throw new AlumnusError('SHARD_CORRUPT', 'the model document is not JSON', { where, cause: thrown });
+  }
+  if (value?.schemaVersion !== 1 || typeof value.weights?.key !== 'string' || typeof value.weights.sha256 !== 'string' || value.architecture === undefined || value.classNames === undefined) {
+    throw new AlumnusError('SHARD_CORRUPT', 'is no model document that this release reads', { where });
+  }
+  return value as StoredDocument;
+}
+
+/** @throws AlumnusError RUN_CONFLICT, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE */
+export async function exportModel(view: RunView, options: { iteration?: number; to: string; storeUrl: string }): Promise<Exported> {
+  const { iteration, ref, model } = chooseModel(view, options.iteration);
+  if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
+  const store = await openStore(options.storeUrl);
+  const stored = await store.get(ref);
+  const document = parseDocument(stored, ref.key);
+  const weights = await store.get(document.weights);
+  const runId = view.summary?.runId ?? '';
+  const { architecture, classNames, parameters } = document;
+  const description = {
+    apiVersion: 'alumnus/v1', kind: 'ExportedModel', run: runId, iteration, label: model?.label ?? architecture.model.name,
+    document: { file: 'document.json', sha256: ref.sha256, bytes: ref.bytes },
+    weights: {
+      file: 'weights.safetensors', format: 'safetensors', sha256: document.weights.sha256, bytes: document.weights.bytes,
+      tensors: parameterSpecs(architecture).map(({ name, shape, role }) => ({ name, shape, role })),
+    },
+    model: architecture.model, parameters,
+    input: { ...architecture.input, layout: '[batch, height, width, channels]', values: 'float32, pixels divided by 255' },
+    output: { layout: '[batch, classes]', values: 'logits; softmax gives probabilities', classNames },
+    validation: model?.validation === undefined ? undefined : { correct: model.validation.correct, total: model.validation.total },
+    test: model?.test === undefined ? undefined : { correct: model.test.correct, total: model.test.total },
+  };
+  const folder = resolve(options.to);
+  const files = ['model.json', description.document.file, description.weights.file].map((name) => join(folder, name));
+  const [described = '', as = '', of = ''] = files;
+  // The description last: a folder that has it has everything that it names.
+  await writeWhole(of, weights);
+  await writeWhole(as, stored);
+  await writeWhole(described, `${JSON.stringify(description, null, 2)}\n`);
+  return { runId, iteration, folder, files };
+}

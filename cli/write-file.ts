@@ -1,0 +1,17 @@
+/** A file of the user's, written in one move: who reads it sees it whole or not at all. */
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { toAlumnusError } from '../proto/errors.ts';
+
+/** Makes the folder where it is not there, and replaces what lies there. @throws AlumnusError STORE_FULL, STORE_UNWRITABLE */
+export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
+  const draft = `${file}.${process.pid}.part`;
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(draft, content);
+    await rename(draft, file);
+  } catch (thrown) {
+    await rm(draft, { force: true });
+    throw toAlumnusError(thrown, file);
+  }
+}

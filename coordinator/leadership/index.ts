@@ -1,0 +1,4 @@
+/** The public door of `coordinator/leadership`: who may lead, and until when. */
+export type { Holder, LeaderEntry } from './entry.ts';
+export { embeddedEntry } from './embedded.ts';
+export { Tenure } from './tenure.ts';

@@ -1,0 +1,184 @@
+/**
+ * reconcile: holds the object store's testimony (manifests by leaders, records by workers) against the journal, and takes
+ * in what the journal lacks. A run that is missing, or was rewound, is brought to its last manifest; beyond that the run
+ * is decided anew, task by task, wherever a finished task's record and its outputs are there and whole. A task's id covers
+ * the digests of all that goes in, so a record can't answer for a task with other inputs.
+ *
+ * Invariants:
+ *  1. What the journal has stands: facts are only added behind it.
+ *  2. Nothing is taken that was not read whole and of the right digest.
+ *  3. Without `apply` nothing is written, and the answer is what would have been done.
+ */
+import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
+import { Event } from '../proto/gen/alumnus/v1/events.ts';
+import type { ReconciledRun, ReconcileRequest, ReconcileResponse } from '../proto/gen/alumnus/v1/operator.ts';
+import { TaskRecord } from '../proto/gen/alumnus/v1/record.ts';
+import type { ObjectRef, Task, TaskResult } from '../proto/gen/alumnus/v1/task.ts';
+import { canonicalJson, paths, type ObjectStore } from '../store/index.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX } from './journal/index.ts';
+import type { Leader } from './leader.ts';
+import { factsOf, readManifests, type FoundManifest } from './manifests.ts';
+import { decide, evolve, isEnded, openTasks, type RunState } from './run/index.ts';
+
+/** Facts are restored in pieces that leave room in a message. */
+const PIECE_BYTES_MAX = GROUP_BYTES_MAX / 2;
+/** Of what was found and not used, so much is told. */
+const NOTES_MAX = 20;
+const RECORD = /^runs\/[^/]+\/([^/]+)\/[0-9a-f]{64}\.record$/;
+
+export async function reconcile(leader: Leader, { runId, apply }: ReconcileRequest): Promise<ReconcileResponse> {
+  const runIds = runId === '' ? await runsInBucket(leader.store) : [runId];
+  const runs: ReconciledRun[] = [];
+  let objectsSeen = 0;
+  for (const each of runIds) {
+    const survey = await surveyOf(leader.store, each);
+    objectsSeen += survey.objects;
+    runs.push(await reconcileRun(leader, each, survey, apply));
+  }
+  return { runs, objectsSeen };
+}
+
+async function runsInBucket(store: ObjectStore): Promise<string[]> {
+  const found = new Set<string>();
+  for await (const { key } of store.list(paths.runs)) found.add(key.split('/')[1] ?? '');
+  return [...found].sort();
+}
+
+interface Survey {
+  readonly chain: readonly FoundManifest[];
+  /** Keys of records by task id, in the order of their digests. */
+  readonly records: ReadonlyMap<string, string[]>;
+  readonly notes: string[];
+  readonly objects: number;
+}
+
+async function surveyOf(store: ObjectStore, runId: string): Promise<Survey> {
+  const records = new Map<string, string[]>();
+  let objects = 0;
+  for await (const { key } of store.list(paths.run(runId))) {
+    objects += 1;
+    const [, taskId] = RECORD.exec(key) ?? [];
+    if (taskId !== undefined) records.set(taskId, [...(records.get(taskId) ?? []), key]);
+  }
+  const { chain, notes } = await readManifests(store, runId);
+  return { chain, records, notes: [...notes], objects };
+}
+
+async function reconcileRun(leader: Leader, runId: string, survey: Survey, apply: boolean): Promise<ReconciledRun> {
+  const notes = [...survey.notes];
+  const known = leader.runs().find((run) => run.runId === runId);
+  const answer = (verdict: string, state: RunState | undefined, factsRestored: number, resultsTaken: number): ReconciledRun => ({
+    runId, verdict, factsRestored, resultsTaken, notes: notes.slice(0, NOTES_MAX),
+    tasksOpen: state === undefined ? 0 : unfinished(state).length, state: state?.phase ?? '', iteration: state?.iteration ?? 0, stage: state?.stage ?? 0,
+  });
+  if (known === undefined && survey.chain.length === 0) return answer('unreadable', undefined, 0, 0);
+
+  let state = known;
+  const missing = missingFacts(leader, runId, known, survey.chain);
+  if (missing === 'diverged') {
+    notes.push('the journal went on otherwise than the manifests say: the journal stands');
+    return answer('diverged', known, 0, 0);
+  }
+  for (const piece of piecesOf(missing)) {
+    const expected = state?.manifest?.facts ?? 0;
+    if (apply) state = await leader.restore(runId, piece, expected);
+    else for (const fact of piece) state = evolve(state, fact);
+  }
+  const { state: advanced, taken } = await takeResults(leader, runId, state, survey, apply, notes);
+  const verdict = known === undefined ? 'restored' : missing.length > 0 || taken > 0 ? 'advanced' : 'agrees';
+  return answer(verdict, advanced, missing.length, taken);
+}
+
+/** What the manifests tell beyond the journal; facts that only the journal has are no divergence. */
+function missingFacts(leader: Leader, runId: string, known: RunState | undefined, chain: readonly FoundManifest[]): Event[] | 'diverged' {
+  if (known === undefined) return factsOf(chain);
+  const { manifest } = known;
+  const beyond = chain.slice(manifest === undefined ? 0 : manifest.number + 1);
+  if (manifest !== undefined && chain[manifest.number]?.ref.sha256 !== manifest.ref.sha256) return chain.length === 0 || chain.length <= manifest.number ? [] : 'diverged';
+  if (beyond.length === 0) return [];
+  // The journal may hold the beginning of the next manifest's facts: those that it has must be those.
+  const told = factsOf(beyond);
+  const pending = leader.pending(runId);
+  const same = pending.every((event, at) => told[at] !== undefined && canonicalJson(Event.toJSON(event)) === canonicalJson(Event.toJSON(told[at])));
+  return same ? told.slice(pending.length) : 'diverged';
+}
+
+/** A manifest's facts and the one about it stay together where they fit; so do all that fit with them. */
+function piecesOf(facts: readonly Event[]): Event[][] {
+  const pieces: Event[][] = [];
+  let bytes = Infinity;
+  for (const fact of facts) {
+    const more = Event.encode(fact).finish().length;
+    if (bytes + more > PIECE_BYTES_MAX) {
+      pieces.push([]);
+      bytes = 0;
+    }
+    pieces.at(-1)?.push(fact);
+    bytes += more;
+  }
+  return pieces;
+}
+
+/** A paused run takes finished work, too. */
+const unfinished = (state: RunState): Task[] => (isEnded(state.phase) ? [] : openTasks({ ...state, phase: 'running' }));
+
+/** Completes open tasks from their records until none is left that has one. */
+async function takeResults(leader: Leader, runId: string, from: RunState | undefined, survey: Survey, apply: boolean, notes: string[]): Promise<{ state: RunState | undefined; taken: number }> {
+  let state = from;
+  let taken = 0;
+  for (let more = true; more && state !== undefined && !isEnded(state.phase);) {
+    more = false;
+    for (const task of unfinished(state)) {
+      const record = await recordOf(leader.store, task, survey.records.get(task.taskId) ?? [], notes);
+      if (record === undefined) continue;
+      const command = { kind: 'complete', task, workerId: record.workerId, result: record.result } as const;
+      try {
+        state = apply ? await leader.command(runId, command) : decide(state, command, leader.now()).state;
+      } catch (thrown) {
+        const error = toAlumnusError(thrown);
+        if (error.code !== 'LEASE_LOST' && error.code !== 'USAGE') throw error;
+        notes.push(`${task.taskId}: its record was not taken: ${error.message}`);
+        continue;
+      }
+      taken += 1;
+      more = true;
+    }
+  }
+  return { state, taken };
+}
+
+/** The first record of the task that is whole and whose outputs are all there, whole too. */
+async function recordOf(store: ObjectStore, task: Task, keys: readonly string[], notes: string[]): Promise<{ workerId: string; result: TaskResult } | undefined> {
+  for (const key of keys) {
+    try {
+      const read = await store.getNamed(key);
+      if (read === undefined) continue;
+      if (!key.includes(read.ref.sha256)) throw new AlumnusError('DIGEST_MISMATCH', `its sha256 is ${read.ref.sha256}`, { where: key });
+      const { place, workerId, result, schemaVersion } = TaskRecord.decode(read.content);
+      if (schemaVersion > EVENT_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${schemaVersion}`, { where: key });
+      if (place?.taskId !== task.taskId || result?.result === undefined) throw new AlumnusError('SHARD_CORRUPT', 'it is of another task', { where: key });
+      for (const output of outputsOf(result)) for await (const _ of store.stream(output)) void _;
+      return { workerId, result };
+    } catch (thrown) {
+      const error = toAlumnusError(thrown, key);
+      if (error.retryable) throw error;
+      notes.push(`${key} is not used: ${error.where === key || error.where === '' ? '' : `${error.where}: `}${error.message}`);
+    }
+  }
+  return undefined;
+}
+
+/** Every object that a result names. */
+export function outputsOf({ result }: TaskResult): ObjectRef[] {
+  const outputs = ((): (ObjectRef | undefined)[] => {
+    switch (result?.$case) {
+      case 'label': return [result.value.labels, result.value.tally];
+      case 'select': return [result.value.selection];
+      case 'train': return [result.value.model];
+      case 'evaluate': return [result.value.evaluation];
+      case 'audit': return [result.value.audit];
+      case undefined: return [];
+    }
+  })();
+  return outputs.filter((output) => output !== undefined);
+}

@@ -1,0 +1,123 @@
+/** The engine's process seen from its worker: what becomes of tasks when it crashes, is cancelled, or is ended for another's sake. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { EngineProcess } from '../../../worker/engine/index.ts';
+import { Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import type { Progress } from '../../../proto/gen/alumnus/v1/worker.ts';
+
+/**
+ * An engine that does what a task's subject says: `answer` ends with its process id for a device time, `crash` dies,
+ * `gives-up` ends when it is cancelled, `stubborn` never does; each that goes on says so first.
+ */
+const fakeEngine = `
+process.on('message', ({ kind, id, task }) => {
+  if (kind === 'cancel') {
+    if (subjects.get(id) === 'gives-up') process.send({ kind: 'failed', id, code: 'CANCELLED', message: 'stopped', where: '' });
+    return;
+  }
+  subjects.set(id, task.subject);
+  if (task.subject === 'answer') process.send({ kind: 'done', id, result: { deviceMs: process.pid } });
+  else if (task.subject === 'fails') process.send({ kind: 'failed', id, code: 'SHARD_CORRUPT', message: 'is no shard', where: 'a.tar' });
+  else if (task.subject === 'crash') process.kill(process.pid, 'SIGKILL');
+  else if (task.subject === 'exit') process.exit(3);
+  else process.send({ kind: 'progress', id, progress: { done: 1, total: 2, unit: 'steps', rate: 0, loss: 0 } });
+});
+process.on('disconnect', () => process.exit(0));
+const subjects = new Map();
+process.send({ kind: 'ready' });
+`;
+
+const CANCEL_MS = 200;
+
+let folder: string;
+let engine: EngineProcess;
+let log: string[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'alumnus-engine-'));
+  await writeFile(join(folder, 'engine.mjs'), fakeEngine);
+});
+afterAll(() => rm(folder, { recursive: true }));
+beforeEach(() => {
+  // Of this test alone: the engine of the one before may still have something to say.
+  const mine: string[] = [];
+  log = mine;
+  engine = new EngineProcess({ threads: 1, cacheFolder: folder, log: (line) => mine.push(line), entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS });
+});
+afterEach(() => engine.stop());
+
+interface Begun {
+  readonly result: Promise<TaskResult>;
+  /** Resolves at the first progress. */
+  readonly underWay: Promise<Progress>;
+  readonly abort: AbortController;
+}
+
+function begin(subject: string): Begun {
+  const abort = new AbortController();
+  let tell: (progress: Progress) => void = () => undefined;
+  const underWay = new Promise<Progress>((resolve) => (tell = resolve));
+  const result = engine.run(Task.fromPartial({ taskId: subject, subject }), 'file:///store', tell, abort.signal);
+  result.catch(() => undefined);
+  return { result, underWay, abort };
+}
+const answer = async (): Promise<number> => (await begin('answer').result).deviceMs;
+
+describe('the engine', () => {
+  test('does its tasks in one process, and tells progress and failures with their place', async () => {
+    const first = await answer();
+    expect(await answer()).toBe(first);
+    expect(await begin('stubborn').underWay).toMatchObject({ done: 1, total: 2, unit: 'steps' });
+    await expect(begin('fails').result).rejects.toMatchObject({ code: 'SHARD_CORRUPT', message: 'is no shard', where: 'a.tar' });
+    expect(await answer()).toBe(first);
+  });
+
+  test.each([['crash', 'signal SIGKILL'], ['exit', 'exit code 3']])('that dies by itself (%s) fails all in flight with ENGINE_CRASHED, and the next task gets a fresh one', async (subject, how) => {
+    const first = await answer();
+    const others = [begin('stubborn'), begin('gives-up')];
+    await Promise.all(others.map((each) => each.underWay));
+    const last = begin(subject);
+    for (const { result } of [...others, last]) await expect(result).rejects.toMatchObject({ code: 'ENGINE_CRASHED', message: `the engine ended by ${how}` });
+    expect(log).toEqual([`engine ${first} ended by ${how} with 3 tasks in flight`]);
+    expect(await answer()).not.toBe(first);
+  });
+
+  test('keeps its process when a cancelled task ends in time', async () => {
+    const first = await answer();
+    const cancelled = begin('gives-up');
+    await cancelled.underWay;
+    cancelled.abort.abort();
+    await expect(cancelled.result).rejects.toMatchObject({ code: 'CANCELLED' });
+    await new Promise((resolve) => setTimeout(resolve, 2 * CANCEL_MS));
+    expect(await answer()).toBe(first);
+  });
+
+  test('is ended for a cancelled task that does not end; another task in flight is handed back without blame, and the next gets a fresh one', async () => {
+    const first = await answer();
+    const [cancelled, other] = [begin('stubborn'), begin('gives-up')];
+    await Promise.all([cancelled.underWay, other.underWay]);
+    cancelled.abort.abort();
+    await expect(cancelled.result).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(other.result).rejects.toMatchObject({ code: 'ENGINE_STOPPED', retryable: true });
+    expect(await answer()).not.toBe(first);
+  });
+
+  test('cancels a task that was cancelled before it was handed in', async () => {
+    const abort = new AbortController();
+    abort.abort();
+    await expect(engine.run(Task.fromPartial({ subject: 'stubborn' }), '', () => undefined, abort.signal)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
+  test('that was stopped blames no task, and the end of an older one does not touch a newer one\'s tasks', async () => {
+    await answer();
+    const old = begin('stubborn');
+    await old.underWay;
+    engine.stop();
+    const fresh = begin('gives-up');
+    await expect(old.result).rejects.toMatchObject({ code: 'ENGINE_STOPPED' });
+    await fresh.underWay;
+    fresh.abort.abort();
+    await expect(fresh.result).rejects.toMatchObject({ code: 'CANCELLED', message: 'stopped' });
+  });
+});
