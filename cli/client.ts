@@ -60,6 +60,11 @@ export interface WatchOptions {
   readonly onAway?: (away: boolean) => void;
 }
 
+export interface BudgetLimits {
+  readonly deviceHours?: number;
+  readonly wallHours?: number;
+}
+
 export interface Operator {
   readonly address: string;
   status(timeoutMs?: number): Promise<GetStatusResponse>;
@@ -71,6 +76,8 @@ export interface Operator {
   pause(runId: string, reason: string): Promise<RunView>;
   resume(runId: string, reason: string): Promise<RunView>;
   cancel(runId: string, reason: string): Promise<RunView>;
+  /** Limits in hours, 0: none; what is absent stays. */
+  budget(runId: string, limits: BudgetLimits): Promise<RunView>;
   workers(): Promise<ListWorkersResponse>;
   close(): void;
 }
@@ -146,6 +153,7 @@ export function connect(address: string): Operator {
     pause: (runId, reason) => call(client.pauseRun, { runId, reason }),
     resume: (runId, reason) => call(client.resumeRun, { runId, reason }),
     cancel: (runId, reason) => call(client.cancelRun, { runId, reason }),
+    budget: (runId, limits) => call(client.changeBudget, { runId, ...limits }),
     workers: () => call(client.listWorkers, {}),
     close: () => client.close(),
   };
