@@ -6,7 +6,7 @@
 import { credentials, status, type CallOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { AlumnusError, isErrorCode } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { pause } from './pause.ts';
 
@@ -14,6 +14,8 @@ import { pause } from './pause.ts';
 const CALL_MS = 10_000;
 /** Submitting reads manifests from the object store, which may be far away. */
 const SUBMIT_MS = 60_000;
+/** Reads every record and output that the journal lacks. */
+const RECONCILE_MS = 24 * 3600 * 1000;
 /** The view of a run names every task of a stage: far beyond the 4 MiB that gRPC allows by default. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 /** How long a watch waits for a coordinator that is being restarted. */
@@ -78,6 +80,8 @@ export interface Operator {
   cancel(runId: string, reason: string): Promise<RunView>;
   /** Limits in hours, 0: none; what is absent stays. */
   budget(runId: string, limits: BudgetLimits): Promise<RunView>;
+  /** @param runId empty for every run in the bucket. */
+  reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
   workers(): Promise<ListWorkersResponse>;
   close(): void;
 }
@@ -154,6 +158,7 @@ export function connect(address: string): Operator {
     resume: (runId, reason) => call(client.resumeRun, { runId, reason }),
     cancel: (runId, reason) => call(client.cancelRun, { runId, reason }),
     budget: (runId, limits) => call(client.changeBudget, { runId, ...limits }),
+    reconcile: (runId, apply) => call(client.reconcile, { runId, apply }, RECONCILE_MS),
     workers: () => call(client.listWorkers, {}),
     close: () => client.close(),
   };

@@ -39,6 +39,8 @@ export const outputOption = (): Option => new Option('-o, --output <form>', 'tab
 export const homeOption = (): Option => new Option('--home <folder>', 'where everything is kept (ALUMNUS_HOME; ~/.local/share/alumnus)');
 export const storeOption = (): Option => new Option('--store <url>', 'the object store (ALUMNUS_STORE; the one in the home folder)');
 
+export const journalOption = (): Option => new Option('--journal <url>', 'the journal, nats://host:port,host:port/NAME (ALUMNUS_JOURNAL; the one in the home folder)');
+
 export interface AddressFlag {
   address?: string;
 }

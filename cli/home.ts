@@ -24,6 +24,11 @@ export function storeUrl(env: Environment, flags: { store?: string; home?: strin
   return /^[a-z][a-z0-9+.-]*:\/\//.test(named) ? named : pathToFileURL(resolve(named)).href;
 }
 
+/** `--journal`, else ALUMNUS_JOURNAL; undefined for the journal of the home folder. */
+export function journalUrl(env: Environment, flag?: string): string | undefined {
+  return flag ?? (env['ALUMNUS_JOURNAL'] || undefined);
+}
+
 /** @throws AlumnusError USAGE unless it reads host:port. */
 export function coordinatorAddress(env: Environment, flag?: string): string {
   const address = flag ?? (env['ALUMNUS_ADDRESS'] || DEFAULT_ADDRESS);

@@ -6,6 +6,7 @@
  *  1. Children live in process groups of their own: a Ctrl-C in the terminal reaches only us, and we stop them in order.
  *  2. Their stderr goes to a file, so that they outlive us where that is asked for, and a kill of ours costs no log.
  *  3. Only children of ours are signalled here, by their id.
+ *  4. Children of a foreground command stop with it, also when it is killed (guarded.ts); the demo's are found by the next demo.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
@@ -34,6 +35,10 @@ export function programPath(name: ProgramName): string {
   return path;
 }
 
+/** What node is called with, in front of the program's own arguments. */
+const commandOf = (program: ProgramName, guarded: boolean): string[] =>
+  guarded ? [join(dirname(fileURLToPath(import.meta.url)), 'guarded.js'), programPath(program)] : [programPath(program)];
+
 /** A port that is free now; another program may take it before we do, which then shows as PORT_IN_USE. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -55,6 +60,8 @@ export interface ProcessOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Where its stderr goes; undefined: to ours, through us. */
   readonly logFile: string | undefined;
+  /** It stops when we are gone, however we ended. Such a one can't be left running. */
+  readonly guarded: boolean;
   /** Told its id at each start. */
   readonly onStart?: () => void;
   /** Sees each line of its stdout. */
@@ -121,8 +128,8 @@ export class KeptProcess {
     if (logFile !== undefined) mkdirSync(dirname(logFile), { recursive: true });
     const log = logFile === undefined ? undefined : openLog(logFile, this.#startedAt === 0);
     this.#startedAt = performance.now();
-    const child = spawn(process.execPath, [programPath(program), ...this.#options.arguments], {
-      stdio: ['ignore', onLine === undefined ? 'ignore' : 'pipe', log ?? 'pipe'],
+    const child = spawn(process.execPath, [...commandOf(program, this.#options.guarded), ...this.#options.arguments], {
+      stdio: ['ignore', onLine === undefined ? 'ignore' : 'pipe', log ?? 'pipe', ...(this.#options.guarded ? ['ipc' as const] : [])],
       env: env,
       detached: true,
     });
@@ -201,11 +208,11 @@ function openLog(file: string, fresh: boolean): number {
 /** Runs a program in the foreground with our streams; our wish to stop becomes its SIGTERM. @returns its exit code. */
 export function foreground(program: ProgramName, flags: readonly string[], options: { signal: AbortSignal; onLine: (line: string) => void }): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [programPath(program), ...flags], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const child = spawn(process.execPath, [...commandOf(program, true), ...flags], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], detached: true });
     const stop = (): void => void child.kill('SIGTERM');
     if (options.signal.aborted) stop();
     options.signal.addEventListener('abort', stop, { once: true });
-    eachLine(child.stdout, options.onLine);
+    if (child.stdout !== null) eachLine(child.stdout, options.onLine);
     child.once('error', (error) => reject(toAlumnusError(error, program)));
     child.once('close', (code, signal) => {
       options.signal.removeEventListener('abort', stop);

@@ -11,6 +11,7 @@ import { version } from './version.ts';
 import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';
+import { addReconcile } from './commands/reconcile.ts';
 import { addRecipe } from './commands/recipe.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
@@ -42,6 +43,7 @@ export function createProgram(context: Context): Command {
   addRecipe(program, context);
   addCoordinator(program, context);
   addWorker(program, context);
+  addReconcile(program, context);
   addStatus(program, context);
   addVersion(program, context);
   return program;

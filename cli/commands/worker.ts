@@ -42,7 +42,7 @@ export function addWorker(program: Command, context: Context): void {
       const workers = Array.from({ length: flags.count }, (_, index) => {
         const id = flags.count === 1 ? base : `${base}-${index + 1}`;
         return new KeptProcess({
-          title: `worker ${id}`, program: 'worker', env: context.env, logFile: undefined,
+          title: `worker ${id}`, program: 'worker', env: context.env, logFile: undefined, guarded: true,
           arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache],
           onRestart: (sentence) => context.note(sentence),
           onGone: (error) => {

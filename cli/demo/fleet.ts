@@ -55,7 +55,8 @@ export class Fleet {
     }), this.failed]);
     this.ready.catch(() => undefined);
     const onGone = (error: AlumnusError): void => fail(error);
-    const common = { env, onGone, onRestart: note, onStart: () => this.#record() };
+    // A demo may leave them running; what a killed one left is stopped by the next.
+    const common = { env, guarded: false, onGone, onRestart: note, onStart: () => this.#record() };
     this.#coordinator = new KeptProcess({
       ...common, title: 'coordinator', program: 'coordinator', arguments: ['--listen', address, '--home', home], logFile: join(home, 'logs', 'coordinator.log'),
       onLine: (line) => {

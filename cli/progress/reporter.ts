@@ -6,6 +6,7 @@
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { Sink } from '../context.ts';
 import { LabelingRate } from './rate.ts';
+import { TaskRestarts } from './restarts.ts';
 import { movedOn, newsBetween, paint, progressBlock, progressLine } from './view.ts';
 
 /** Without a terminal, the longest silence while there is progress. */
@@ -20,6 +21,7 @@ export class ProgressReporter {
   readonly #sink: Sink;
   readonly #now: () => number;
   readonly #rate = new LabelingRate();
+  readonly #restarts = new TaskRestarts();
   #view: RunView | undefined;
   #drawn = 0;
   #drawnAt = -Infinity;
@@ -32,7 +34,7 @@ export class ProgressReporter {
 
   update(told: RunView): void {
     const view = this.#rate.apply(told);
-    const news = newsBetween(this.#view, view);
+    const news = [...newsBetween(this.#view, view), ...this.#restarts.apply(view)];
     const moved = movedOn(this.#view, view);
     this.#view = view;
     if (this.#sink.isTerminal) {

@@ -257,7 +257,7 @@ async function revive(cluster: Cluster, { target, worker, sequence = 0 }: Hit): 
   if (target === 'coordinator') {
     await cluster.startCoordinator();
     // What was shown once is never taken back.
-    expect(Number([...cluster.log('coordinator').matchAll(/journal at (\d+)\n/g)].at(-1)?.[1])).toBeGreaterThanOrEqual(sequence);
+    expect(Number([...cluster.log('coordinator').matchAll(/leads term \d+ from sequence (\d+)\n/g)].at(-1)?.[1])).toBeGreaterThanOrEqual(sequence);
   }
   if (target === 'worker') cluster.startWorker(worker);
 }

@@ -125,6 +125,18 @@ test('a coordinator answers, refuses a second on its port, and ends on Ctrl-C', 
   expect(left()).toEqual([]);
 });
 
+test('a coordinator and a worker whose command was killed stop by themselves, the engine too', async () => {
+  const coordinator = start('coordinator', '--listen', '127.0.0.1:0', '--home', join(folder, 'killed'));
+  const [, address = ''] = await coordinator.saw(/"address":"([^"]+)"/);
+  const worker = start('worker', '--coordinator', address, '--home', join(folder, 'killed'), '--threads', '1', '--count', '2', '--id', 'orphan');
+  await Promise.all([worker.saw(/orphan-1 registered/), worker.saw(/orphan-2 registered/)]);
+  worker.child.kill('SIGKILL');
+  while (left().some((line) => line.includes('orphan'))) await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(JSON.parse((await alumnus('status', '--address', address, '-o', 'json')).out)).toMatchObject({ workers: 0 });
+  coordinator.child.kill('SIGKILL');
+  await gone();
+});
+
 describe('datasets', () => {
   const imported = ['dataset', 'import', 'folder'];
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ProgressReporter } from '../../../cli/progress/reporter.ts';
 import { LabelingRate } from '../../../cli/progress/rate.ts';
+import { TaskRestarts } from '../../../cli/progress/restarts.ts';
 import { newsBetween, paint, progressBlock, progressLine, stageShare } from '../../../cli/progress/view.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder } from './console.ts';
@@ -57,7 +58,54 @@ describe('news', () => {
   });
 });
 
+describe('a task that begins again', () => {
+  type TaskView = ReturnType<typeof runningRun>['tasks'][number];
+  /** What is told of one training, view by view. */
+  function told(...views: Partial<TaskView>[]): string[][] {
+    const restarts = new TaskRestarts();
+    const [task] = runningRun().tasks;
+    const training = { ...task!, task: { ...task!.task!, stage: Stage.TRAIN, subject: 'student' } };
+    return views.map((each) => restarts.apply({ ...runningRun(), tasks: [{ ...training, ...each }] }));
+  }
+  const at = (done: number) => ({ done, total: 2500, unit: 'steps', rate: 9000, loss: 0.3 });
+  const waiting = { state: 'waiting', workerId: '', progress: undefined };
+  const lost = { failures: 1, lastError: 'LEASE_EXPIRED: worker worker-1 did not renew its lease within 10000 ms' };
+
+  test('names the worker that was lost, once', () => {
+    expect(told({ progress: at(800) }, { ...waiting, ...lost }, { ...lost, workerId: 'worker-2', progress: undefined }, { ...lost, workerId: 'worker-2', progress: at(20) }))
+      .toEqual([[], ['worker worker-1 was lost: train student begins again'], [], []]);
+  });
+  test('names the error of an attempt that failed', () => {
+    expect(told({ progress: at(800) }, { progress: undefined, failures: 1, lastError: 'ENGINE_CRASHED: the engine ended by signal SIGKILL' })[1])
+      .toEqual(['train student begins again: ENGINE_CRASHED: the engine ended by signal SIGKILL']);
+  });
+  test('names who handed it back, also where it waited in between', () => {
+    expect(told({ progress: at(800) }, waiting, { workerId: 'worker-2', progress: at(0) }, { workerId: 'worker-2', progress: at(20) }))
+      .toEqual([[], [], ['train student begins again with worker-2: worker-1 handed it back'], []]);
+  });
+  test('is none where the same worker goes on after the coordinator came back, nor in the first view', () => {
+    expect(told({ ...lost, progress: at(800) }, waiting, { progress: undefined }, { progress: at(820) }).flat()).toEqual([]);
+  });
+  test('is told by number where there are many', () => {
+    const restarts = new TaskRestarts();
+    const [task] = runningRun().tasks;
+    const tasks = (failures: number): TaskView[] => Array.from({ length: 9 }, (_, index) => ({ ...task!, failures, lastError: 'STORE_FULL: full', task: { ...task!.task!, taskId: `t${index}` } }));
+    restarts.apply({ ...runningRun(), tasks: tasks(0) });
+    const lines = restarts.apply({ ...runningRun(), tasks: tasks(1) });
+    expect(lines).toHaveLength(4);
+    expect(lines.at(-1)).toBe('and 6 more tasks begin again');
+  });
+});
+
 describe('the reporter', () => {
+  test('tells of a lost worker as a lasting line', () => {
+    const sink = recorder();
+    const reporter = new ProgressReporter(sink, () => 0);
+    reporter.update({ ...runningRun(), iterations: [] });
+    const [first, second] = runningRun().tasks;
+    reporter.update({ ...runningRun(), iterations: [], tasks: [{ ...first!, workerId: 'worker-2', progress: undefined, failures: 1, lastError: 'LEASE_EXPIRED: gone' }, second!] });
+    expect(sink.text.trim().split('\n').at(-1)).toBe('worker worker-1 was lost: label unlabeled-000010 begins again');
+  });
   test('writes plain lines without a terminal, at changes and every few seconds', () => {
     const sink = recorder();
     let now = 0;
