@@ -186,29 +186,29 @@ interface Sharer {
 
 /**
  * Workers of one slot that ask whenever they are free, for as long as there were `grants`; every run always has work. Tells, after each
- * moment in which the fleet was filled, what each run held, and in the end how long each held its devices.
+ * moment in which the fleet was filled, what each run held, at each grant what it held before, and in the end how long each held its devices.
  */
-function course(workers: number, sharers: readonly Sharer[], grants: number, filled: (held: readonly number[], grantedTo: readonly number[]) => void): { deviceMs: number[]; granted: number[]; elapsedMs: number } {
+function course(workers: number, sharers: readonly Sharer[], grants: number, sees: { filled?: (held: readonly number[]) => void; grantedTo?: (run: number, heldBefore: readonly number[]) => void } = {}): { deviceMs: number[]; granted: number[]; elapsedMs: number } {
   const scheduler = fleet(workers);
-  sharers.forEach(({ weight }, run) => scheduler.setTasks(`r${run}`, weight, labels(`r${run}`, grants)));
+  sharers.forEach(({ weight }, run) => scheduler.setTasks(`r${run}`, weight, labels(`r${run}`, grants + workers)));
   const busy = new Map<string, { run: number; taskId: string; sinceMs: number; untilMs: number }>();
   const deviceMs = sharers.map(() => 0);
   const granted = sharers.map(() => 0);
   let nowMs = 0;
+  const held = (): number[] => sharers.map((_, run) => [...busy.values()].filter((each) => each.run === run).length);
   for (let given = 0; given < grants;) {
-    const grantedTo: number[] = [];
     for (let index = 0; index < workers; index += 1) {
       const workerId = `w${index}`;
       if (busy.has(workerId)) continue;
       const [lease] = scheduler.grant(workerId, 1, [], nowMs);
       const run = Number((lease?.task?.runId ?? '').slice(1));
       const { tasksMs } = sharers[run] as Sharer;
+      sees.grantedTo?.(run, held());
       busy.set(workerId, { run, taskId: lease?.task?.taskId ?? '', sinceMs: nowMs, untilMs: nowMs + (tasksMs[(granted[run] ?? 0) % tasksMs.length] ?? 1) });
       granted[run] = (granted[run] ?? 0) + 1;
-      grantedTo.push(run);
       given += 1;
     }
-    filled(sharers.map((_, run) => [...busy.values()].filter((each) => each.run === run).length), grantedTo);
+    sees.filled?.(held());
     nowMs = Math.min(...[...busy.values()].map((each) => each.untilMs));
     for (const [workerId, { run, taskId, sinceMs, untilMs }] of busy) {
       if (untilMs > nowMs) continue;
@@ -241,13 +241,11 @@ describe('fair share, over a long course in which all runs always have work', ()
     fc.assert(fc.property(courses, ({ workers, sharers }) => {
       const weights = sharers.reduce((sum, each) => sum + each.weight, 0);
       const bounds = sharers.map((each) => [(workers * each.weight) / weights - (sharers.length - 1), (workers * each.weight) / weights + 1] as const);
-      const { deviceMs, elapsedMs } = course(workers, sharers, GRANTS, (held) => {
-        held.forEach((count, run) => {
-          const [least, most] = bounds[run] ?? [0, 0];
-          expect(count).toBeLessThanOrEqual(most);
-          expect(count).toBeGreaterThanOrEqual(least);
-        });
-      });
+      const { deviceMs, elapsedMs } = course(workers, sharers, GRANTS, { filled: (held) => held.forEach((count, run) => {
+        const [least, most] = bounds[run] ?? [0, 0];
+        expect(count).toBeLessThanOrEqual(most);
+        expect(count).toBeGreaterThanOrEqual(least);
+      }) });
       deviceMs.forEach((ms, run) => {
         const [least, most] = bounds[run] ?? [0, 0];
         expect(ms).toBeLessThanOrEqual(most * elapsedMs);
@@ -259,30 +257,23 @@ describe('fair share, over a long course in which all runs always have work', ()
   test('none starves: while a run holds nothing, each other run is granted at most one lease before it', () => {
     fc.assert(fc.property(fc.oneof(equalLengths, unequalLengths), ({ workers, sharers }) => {
       const passedOver = sharers.map(() => 0);
-      let before: readonly number[] = sharers.map(() => 0);
-      const { granted } = course(workers, sharers, GRANTS, (held, grantedTo) => {
-        for (const run of grantedTo) {
-          sharers.forEach((_, other) => {
-            if (other === run || (before[other] ?? 0) > 0) passedOver[other] = 0;
-            else passedOver[other] = (passedOver[other] ?? 0) + 1;
-            expect(passedOver[other]).toBeLessThan(sharers.length);
-          });
-        }
-        before = held;
-      });
+      const { granted } = course(workers, sharers, GRANTS, { grantedTo: (run, heldBefore) => sharers.forEach((_, other) => {
+        passedOver[other] = other === run || (heldBefore[other] ?? 0) > 0 ? 0 : (passedOver[other] ?? 0) + 1;
+        expect(passedOver[other]).toBeLessThan(sharers.length);
+      }) });
       for (const count of granted) expect(count).toBeGreaterThan(0);
     }), { numRuns: 60 });
   });
 
   test('on one device runs take turns, whatever their weights: nobody holds a fraction of it', () => {
     fc.assert(fc.property(fc.oneof(equalLengths, unequalLengths), ({ sharers }) => {
-      const { granted } = course(1, sharers, GRANTS, () => undefined);
+      const { granted } = course(1, sharers, GRANTS);
       expect(Math.max(...granted) - Math.min(...granted)).toBeLessThanOrEqual(1);
     }), { numRuns: 30 });
   });
 
   test('with more devices than weights it goes by weight: a run of three times the weight has three times the device time, within the bound', () => {
-    const { deviceMs, elapsedMs } = course(8, [{ weight: 3, tasksMs: [100] }, { weight: 1, tasksMs: [7, 9, 2] }], 2_000, () => undefined);
+    const { deviceMs, elapsedMs } = course(8, [{ weight: 3, tasksMs: [100] }, { weight: 1, tasksMs: [7, 9, 2] }], 2_000);
     expect(deviceMs.map((ms) => Math.round(ms / elapsedMs))).toEqual([6, 2]);
   });
 });
