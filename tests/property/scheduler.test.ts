@@ -409,4 +409,20 @@ describe('the scheduler', () => {
     scheduler.setTasks('r', 1, labels('r', 2), true);
     expect(scheduler.grant('w0', 1, [], 11)).toMatchObject([{ attempt: 0, task: { subject: 's0' } }]);
   });
+
+  test('attempts in flight have had each device since its last grant: the task before that was still in hand', () => {
+    const scheduler = fleet(2, 2);
+    scheduler.setTasks('r', 1, labels('r', 5));
+    scheduler.setTasks('other', 1, []);
+    expect(scheduler.inFlightMs('r', 50)).toBe(0);
+    const [first] = scheduler.grant('w0', 2, [], 100);
+    scheduler.grant('w1', 1, [], 150);
+    expect(scheduler.inFlightMs('r', 400)).toBe(300 + 250);
+    scheduler.close('r', first?.task?.taskId ?? '', 400);
+    scheduler.grant('w0', 1, [], 400);
+    expect(scheduler.inFlightMs('r', 450)).toBe(50 + 300);
+    // A clock that is behind takes nothing away.
+    expect(scheduler.inFlightMs('r', 0)).toBe(0);
+    expect(scheduler.inFlightMs('other', 450)).toBe(0);
+  });
 });
