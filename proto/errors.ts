@@ -70,6 +70,11 @@ export const errorTable = {
   OBJECT_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Check that the coordinator and the workers use the same object store.'),
   STORE_FULL: row('retryable', 'resourceExhausted', 'environment', 'Free space on the device that holds the store; what is already stored is intact.'),
   STORE_UNWRITABLE: row('terminal', 'permissionDenied', 'environment', 'Make the folder writable, or name another with --home.'),
+  BUCKET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Create the bucket, or correct its name in the store\'s URL.'),
+  STORE_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the object store runs at the endpoint in its URL and can be reached from this machine.'),
+  STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY to keys that docs/storage.md\'s policy allows in.'),
+  STORE_CLOCK_SKEWED: row('terminal', 'failedPrecondition', 'environment', 'Set this machine\'s clock (NTP does), and the store\'s.'),
+  STORE_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the file with the store\'s CA in NODE_EXTRA_CA_CERTS, and use the host name that its certificate has.'),
   // Runs
   RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),

@@ -46,6 +46,7 @@ const inputNoise = z.discriminatedUnion('name', [
     degrees: z.number().min(0).max(180).default(10).describe('Rotation drawn uniformly from -degrees to degrees.'),
     translate_pixels: z.number().min(0).max(64).default(2).describe('Shift along each axis drawn uniformly from minus to plus this, in pixels.'),
     scale: z.number().min(0).max(0.9).default(0.1).describe('Scale drawn uniformly from 1 - scale to 1 + scale.'),
+    flip: z.boolean().default(false).describe('Mirror half of the images left to right; not where left and right tell classes apart, as in digits.'),
   }),
   z.strictObject({
     name: z.literal('randaugment'),

@@ -15,6 +15,7 @@ import { installNative, nativeReady } from './native.mjs';
 import { installPackages, packagesReady } from './packages.mjs';
 import { cacheFolder } from './platform.mjs';
 import { generateProtocol, protocolReady } from './protocol.mjs';
+import { buildServers, serverNames, serverPath, serversReady } from './servers.mjs';
 
 const root = fs.realpathSync(path.join(import.meta.dirname, '../..'));
 
@@ -24,6 +25,9 @@ const parts = {
   native: { ready: (cache) => nativeReady(root, cache), make: (_, cache) => installNative(root, cache, process.env) },
   protocol: { ready: () => protocolReady(root), make: (onChild, cache) => generateProtocol(root, cache, onChild) },
   build: { ready: () => buildReady(root), make: (onChild) => build(root, onChild) },
+  servers: { ready: serversReady, make: (onChild, cache) => buildServers(cache, onChild) },
+  // For tests: a machine without Go leaves out what needs a server, and says so.
+  serversIfPossible: { ready: serversReady, make: (onChild, cache) => buildServers(cache, onChild, { optional: true }) },
 };
 const everything = ['packages', 'native', 'protocol', 'build'];
 /** The CLI's commands that start an engine; the others never touch TensorFlow. */
@@ -69,6 +73,15 @@ const commands = {
     return 0;
   },
 
+  /** The real NATS and S3 servers that tests and trials run against. */
+  async servers() {
+    const cache = cacheFolder(process.env);
+    const worked = await setUp(['servers']);
+    if (!worked) process.stderr.write('Ready: nothing was to be done.\n');
+    for (const name of serverNames) process.stdout.write(`${serverPath(cache, name)}\n`);
+    return 0;
+  },
+
   demo: (args) => commands.alumnus(['demo', ...args]),
 
   /** The CLI itself, in this very process: one start-up instead of two, and signals need nobody to pass them on. */
@@ -99,8 +112,8 @@ const commands = {
       process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
       return code;
     }
-    // Tests that start processes start them from dist/.
-    await setUp(everything);
+    // Tests that start processes start them from dist/, and the servers that these talk to.
+    await setUp([...everything, 'serversIfPossible']);
     return tests(root, { name: 'tests', projects: everydayProjects, args });
   },
 
@@ -114,7 +127,7 @@ const commands = {
   },
 
   async 'test:chaos'(args) {
-    await setUp(everything);
+    await setUp([...everything, 'serversIfPossible']);
     return tests(root, { name: 'chaos', projects: ['chaos'], args, env: { ALUMNUS_CHAOS: '1' } });
   },
 
