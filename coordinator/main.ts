@@ -11,9 +11,10 @@ import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
-import { openEmbedded, type Journal } from './journal/index.ts';
+import { openEmbedded, openJetStream, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
-import { embeddedEntry, type LeaderEntry } from './leadership/index.ts';
+import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
+import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
 
 const VERSION = '0.1.0';
@@ -42,8 +43,10 @@ async function openEngines(values: { home?: string | undefined; store?: string |
     });
   }
   const storeUrl = values.store ?? pathToFileURL(join(home ?? '', 'store')).href;
-  const journal = await openEmbedded(join(home ?? '', 'journal'));
-  return { journal, entry: embeddedEntry(), store: await openStore(storeUrl), storeUrl };
+  const store = await openStore(storeUrl);
+  if (values.journal === undefined) return { journal: await openEmbedded(join(home ?? '', 'journal')), entry: embeddedEntry(), store, storeUrl };
+  const nats = await connectNats(values.journal, { log });
+  return { journal: await openJetStream(nats), entry: await openEntry(nats), store, storeUrl };
 }
 
 async function main(): Promise<void> {

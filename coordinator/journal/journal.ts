@@ -28,7 +28,8 @@ export interface Journal {
   /** Sequence of the last event that was read or appended here; 0 when there is none. */
   readonly lastSequence: number;
   /**
-   * Begins a term, the newest one plus one: from then on appends of every earlier term fail. Resolves to the term.
+   * Begins a term, the newest one plus one, also where the newest was begun here: from then on appends of every earlier
+   * term fail. Resolves to the term. Where several begin at once, one succeeds.
    * @throws AlumnusError JOURNAL_CONFLICT where the journal has gone on since it was last read here: read on, then begin again.
    */
   begin(): Promise<number>;

@@ -8,9 +8,9 @@ import { mkdir, statfs, open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
-import { EVENT_SCHEMA_VERSION, type Journal } from './journal.ts';
+import { decodeGroup, encodeGroup, lastOf as lastOfGroup } from './group.ts';
+import type { Journal } from './journal.ts';
 
 /** Address space, not disk: the file grows with what is written. Enough for a hundred million facts. */
 const MAP_BYTES = 64 * 1024 ** 3;
@@ -103,7 +103,8 @@ export async function openEmbedded(folder: string): Promise<Journal> {
     await root.close();
     throw new AlumnusError('HOME_IN_USE', `the coordinator of process ${taken.busy.pid} leads here`, { where: folder });
   }
-  const { term } = taken;
+  let { term } = taken;
+  let hasBegun = false;
 
   /** Whoever comes next need not wait for this process to end; the term stays. */
   const handBack = async (): Promise<void> => {
@@ -122,7 +123,7 @@ export async function openEmbedded(folder: string): Promise<Journal> {
     const [last] = [...groups.getRange({ reverse: true, limit: 1 })];
     if (last === undefined) return readSnapshot()?.sequence ?? 0;
     const group = decodeGroup(last.value, folder);
-    return group.firstSequence + group.events.length - 1;
+    return lastOfGroup(group);
   };
   let lastSequence: number;
   try {
@@ -138,12 +139,28 @@ export async function openEmbedded(folder: string): Promise<Journal> {
     get lastSequence() {
       return lastSequence;
     },
-    // The folder was taken, and the term raised, when it was opened.
-    begin: () => (readOwner()?.term === term ? Promise.resolve(term) : Promise.reject(new AlumnusError('JOURNAL_CONFLICT', `term ${term} is deposed by term ${readOwner()?.term ?? 0}`, { where: folder }))),
+    async begin() {
+      let deposed: number | undefined;
+      try {
+        await root.transaction(() => {
+          const owner = readOwner();
+          if (owner?.term !== term) deposed = owner?.term ?? 0;
+          // The first term began when the folder was taken.
+          else if (hasBegun) leader.put('owner', { ...owner, term: term + 1 }).catch(() => undefined);
+        });
+        await root.flushed;
+      } catch (failed) {
+        throw await storeError(failed, folder);
+      }
+      if (deposed !== undefined) throw new AlumnusError('JOURNAL_CONFLICT', `term ${term} is deposed by term ${deposed}`, { where: folder });
+      if (hasBegun) term += 1;
+      hasBegun = true;
+      return term;
+    },
     async append(expectedSequence, appendTerm, events) {
       invariant(events.length > 0, 'a group holds facts');
-      const group: EventGroup = { schemaVersion: EVENT_SCHEMA_VERSION, term: appendTerm, firstSequence: expectedSequence + 1, events: [...events] };
-      const bytes = Buffer.from(EventGroup.encode(group).finish());
+      const firstSequence = expectedSequence + 1;
+      const bytes = Buffer.from(encodeGroup({ term: appendTerm, firstSequence, events: [...events] }));
       let refused: string | undefined;
       try {
         await root.transaction(() => {
@@ -153,7 +170,7 @@ export async function openEmbedded(folder: string): Promise<Journal> {
           if (owner?.term !== appendTerm) refused = `term ${appendTerm} is deposed by term ${owner?.term ?? 0}`;
           else if (last !== expectedSequence) refused = `the journal is at ${last}, not at ${expectedSequence}`;
           // A commit that fails rejects this promise beside the transaction's, which is the one that we wait for.
-          else groups.put(group.firstSequence, bytes).catch(() => undefined);
+          else groups.put(firstSequence, bytes).catch(() => undefined);
         });
         await root.flushed;
       } catch (failed) {
@@ -166,10 +183,12 @@ export async function openEmbedded(folder: string): Promise<Journal> {
     async *read(sequence) {
       const covered = readSnapshot()?.sequence ?? 0;
       if (sequence < covered) throw new AlumnusError('JOURNAL_UNREADABLE', `facts up to ${covered} lie in a snapshot, and those after ${sequence} were asked for`, { where: folder });
-      let expected = covered + 1;
-      for (const { key, value } of groups.getRange({ start: expected })) {
+      let expected: number | undefined;
+      for (const { key, value } of groups.getRange({})) {
         const group = decodeGroup(value, folder);
-        if (group.firstSequence !== key || key !== expected) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
+        // The first may begin within what a snapshot covers.
+        const isNext = expected === undefined ? key <= covered + 1 : key === expected;
+        if (group.firstSequence !== key || !isNext) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${key}`, { where: folder });
         expected = key + group.events.length;
         if (expected > sequence + 1) yield group;
       }
@@ -187,7 +206,9 @@ export async function openEmbedded(folder: string): Promise<Journal> {
           if (snapshot.sequence <= (readSnapshot()?.sequence ?? 0)) return;
           // As in append: these promises reject beside the transaction's where the commit fails.
           snapshots.put('newest', Buffer.from(SnapshotRef.encode(snapshot).finish())).catch(() => undefined);
-          for (const key of groups.getKeys({ end: snapshot.sequence + 1 })) groups.remove(key).catch(() => undefined);
+          for (const { key, value } of groups.getRange({ end: snapshot.sequence + 1 })) {
+            if (lastOfGroup(decodeGroup(value, folder)) <= snapshot.sequence) groups.remove(key).catch(() => undefined);
+          }
         });
         await root.flushed;
       } catch (failed) {
@@ -218,15 +239,4 @@ async function storeError(failed: unknown, folder: string): Promise<AlumnusError
   const { bavail, bsize } = await statfs(folder);
   const full = /MDB_MAP_FULL|No space left|ENOSPC/.test(message) || bavail * bsize < FREE_BYTES_MIN;
   return full ? new AlumnusError('STORE_FULL', 'the journal cannot grow', { where: folder, cause }) : toAlumnusError(cause, folder);
-}
-
-function decodeGroup(bytes: Buffer, where: string): EventGroup {
-  let group: EventGroup;
-  try {
-    group = EventGroup.decode(bytes);
-  } catch (thrown) {
-    throw new AlumnusError('JOURNAL_UNREADABLE', 'a group of facts cannot be decoded', { where, cause: thrown });
-  }
-  if (group.schemaVersion > EVENT_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${group.schemaVersion}, this release reads up to ${EVENT_SCHEMA_VERSION}`, { where });
-  return group;
 }

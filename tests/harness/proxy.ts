@@ -1,4 +1,4 @@
-/** A TCP relay on loopback between two parties of a test. It can keep the answers to itself, and disturb what passes as a network does. */
+/** A TCP relay on loopback between two parties of a test. It can keep answers or everything to itself, and disturb what passes as a network does. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /** What becomes of some bytes: they (or others) go on, the connection is reset on both sides, stands still for good, or the client is answered in the server's place. */
@@ -32,6 +32,7 @@ export class Proxy {
   #muted = false;
   #disturbance: Disturbance = {};
   #seen = 0;
+  #refusing = false;
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -43,6 +44,10 @@ export class Proxy {
     return new Promise((resolve, reject) => {
       const server = createServer((client) => {
         const [host, port] = target().split(':');
+        if (proxy.#refusing) {
+          client.destroy();
+          return;
+        }
         proxy.#relay(client, connect(Number(port), host));
       });
       let proxy: Proxy;
@@ -80,12 +85,28 @@ export class Proxy {
     return this.#seen;
   }
 
-  stop(): void {
-    this.#server.close();
+  /** Ends all connections; new ones are made as before, and see answers again. */
+  cut(): void {
+    this.#muted = false;
     for (const { client, upstream } of this.#connections) {
       client.destroy();
       upstream.destroy();
     }
+  }
+
+  /** From now on nothing passes, until `admit`. */
+  refuse(): void {
+    this.#refusing = true;
+    this.cut();
+  }
+
+  admit(): void {
+    this.#refusing = false;
+  }
+
+  stop(): void {
+    this.#server.close();
+    this.cut();
   }
 
   #relay(client: Socket, upstream: Socket): void {

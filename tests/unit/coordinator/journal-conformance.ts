@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { decide, openTasks } from '../../../coordinator/run/index.ts';
 import type { Journal } from '../../../coordinator/journal/index.ts';
 import type { Event, EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
+import type { SnapshotRef } from '../../../proto/gen/alumnus/v1/record.ts';
 import { answer, fold, makeData, makeRecipe } from './work.ts';
 
 export interface OpenJournal {
@@ -13,10 +14,14 @@ export interface OpenJournal {
   readonly term: number;
 }
 
-/** Opens the journal of one place; each call on the same place takes over: it has a higher term, and deposes the one before. */
-export type Open = (place: string) => Promise<OpenJournal>;
+/**
+ * Opens the journal of one place and reads it, from `after` on; each call on the same place takes over: it has a higher term,
+ * and deposes the one before.
+ */
+export type Open = (place: string, after?: number) => Promise<OpenJournal>;
 
 export const paused = (index: number): Event => ({ runId: `run-${index}`, atMs: index, fact: { $case: 'runPaused', value: { reason: `pause ${index}`, by: 'operator', rule: '' } } });
+export const refAt = (sequence: number, term: number): SnapshotRef => ({ sequence, term, snapshot: { key: `snapshots/${sequence}`, sha256: 'a'.repeat(64), bytes: 10 } });
 export const pausedMany = (from: number, count: number): Event[] => Array.from({ length: count }, (_, index) => paused(from + index));
 
 export async function readAll(journal: Journal, after = 0): Promise<EventGroup[]> {
@@ -95,6 +100,102 @@ export function journalConformance(name: string, open: Open, freshPlace: () => s
       await expect(journal.append(0, term + 1, pausedMany(1, 1))).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
       expect(journal.lastSequence).toBe(0);
       await journal.close();
+    });
+
+    test('a term that begins again is a newer one, and deposes the one before', async () => {
+      const { journal, term } = await open(freshPlace());
+      await journal.append(0, term, pausedMany(1, 1));
+      const next = await journal.begin();
+      expect(next).toBe(term + 1);
+      await expect(journal.append(1, term, pausedMany(2, 1))).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+      expect(await journal.append(1, next, pausedMany(7, 1))).toBe(2);
+      expect((await readAll(journal)).map((group) => group.term)).toEqual([term, next]);
+      await journal.close();
+    });
+
+    test('a deposed leader begins no term before it has read what it missed', async () => {
+      const place = freshPlace();
+      const old = await open(place);
+      const next = await open(place);
+      await next.journal.append(0, next.term, pausedMany(1, 2));
+      await expect(old.journal.begin()).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+      expect(await next.journal.append(2, next.term, pausedMany(3, 1))).toBe(3);
+      await next.journal.close();
+    });
+
+    test('without a snapshot there is none', async () => {
+      const { journal } = await open(freshPlace());
+      expect(await journal.snapshot()).toBeUndefined();
+      await journal.close();
+    });
+
+    test('a truncation drops what its snapshot covers and nothing else; both outlive a new opening', async () => {
+      const place = freshPlace();
+      const { journal, term } = await open(place);
+      await journal.append(0, term, pausedMany(1, 3));
+      await journal.append(3, term, pausedMany(4, 2));
+      await journal.append(5, term, pausedMany(6, 1));
+      await journal.truncate(refAt(5, term));
+      expect(await journal.snapshot()).toEqual(refAt(5, term));
+      expect(eventsOf(await readAll(journal, 5))).toEqual(pausedMany(6, 1));
+      await expect(readAll(journal, 4)).rejects.toMatchObject({ code: 'JOURNAL_UNREADABLE', message: expect.stringContaining('snapshot') as string });
+      expect(await journal.append(6, term, pausedMany(7, 1))).toBe(7);
+      await journal.close();
+      const again = await open(place, 5);
+      expect(again.journal.lastSequence).toBe(7);
+      expect(await again.journal.snapshot()).toEqual(refAt(5, term));
+      expect(eventsOf(await readAll(again.journal, 5))).toEqual(pausedMany(6, 2));
+      await again.journal.close();
+    });
+
+    test('a snapshot that ends within a group leaves that group whole', async () => {
+      const place = freshPlace();
+      const { journal, term } = await open(place);
+      await journal.append(0, term, pausedMany(1, 2));
+      await journal.append(2, term, pausedMany(3, 3));
+      await journal.append(5, term, pausedMany(6, 1));
+      await journal.truncate(refAt(4, term));
+      expect((await readAll(journal, 4)).map((group) => group.firstSequence)).toEqual([3, 6]);
+      await journal.close();
+    });
+
+    test('sequences and terms go on after a truncation of everything', async () => {
+      const place = freshPlace();
+      const { journal, term } = await open(place);
+      await journal.append(0, term, pausedMany(1, 3));
+      await journal.truncate(refAt(3, term));
+      expect(await readAll(journal, 3)).toEqual([]);
+      await journal.close();
+      const again = await open(place, 3);
+      expect(again.term).toBeGreaterThan(term);
+      expect(again.journal.lastSequence).toBe(3);
+      expect(await again.journal.append(3, again.term, pausedMany(4, 1))).toBe(4);
+      expect(eventsOf(await readAll(again.journal, 3))).toEqual([paused(4)]);
+      await again.journal.close();
+    });
+
+    test('an older snapshot than the kept one changes nothing', async () => {
+      const { journal, term } = await open(freshPlace());
+      await journal.append(0, term, pausedMany(1, 1));
+      await journal.append(1, term, pausedMany(2, 1));
+      await journal.truncate(refAt(2, term));
+      await journal.truncate(refAt(1, term));
+      expect(await journal.snapshot()).toEqual(refAt(2, term));
+      await journal.close();
+    });
+
+    test('a deposed leader truncates nothing', async () => {
+      const place = freshPlace();
+      const old = await open(place);
+      await old.journal.append(0, old.term, pausedMany(1, 1));
+      await old.journal.append(1, old.term, pausedMany(2, 1));
+      const next = await open(place);
+      await expect(old.journal.truncate(refAt(1, old.term))).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+      expect(await next.journal.snapshot()).toBeUndefined();
+      await next.journal.truncate(refAt(2, next.term));
+      await expect(old.journal.truncate(refAt(2, old.term))).rejects.toMatchObject({ code: 'JOURNAL_CONFLICT' });
+      expect(await next.journal.snapshot()).toEqual(refAt(2, next.term));
+      await next.journal.close();
     });
 
     test('a single fact may be larger than a message', async () => {
