@@ -13,26 +13,34 @@ import { Places } from './places.ts';
 const conflict = { code: 'JOURNAL_CONFLICT' };
 const facts = async (journal: Journal): Promise<Event[]> => (await readAll(journal)).flatMap((group) => group.events);
 
-/** Appends one fact after another until told to stop; resolves to how many were acknowledged. */
-function appendOn(journal: Journal, term: number): { acknowledged: () => number; reaches: (count: number) => Promise<void>; stop: () => Promise<number> } {
-  let stopping = false;
-  let count = 0;
-  const running = (async () => {
-    while (!stopping) count = await journal.append(count, term, [paused(count + 1)]);
-  })();
-  // Awaited by `stop`.
-  running.catch(() => undefined);
-  return {
-    acknowledged: () => count,
-    reaches: async (wanted) => {
-      while (count < wanted) await Promise.race([running, sleep(5)]);
-    },
-    stop: async () => {
-      stopping = true;
-      await running;
-      return count;
-    },
-  };
+/** Appends one fact after another in the background. */
+class Writer {
+  acknowledged = 0;
+  #stopping = false;
+  readonly #running: Promise<void>;
+
+  constructor(journal: Journal, term: number) {
+    this.#running = this.#run(journal, term);
+    // Awaited by `stop`.
+    this.#running.catch(() => undefined);
+  }
+
+  async #run(journal: Journal, term: number): Promise<void> {
+    while (!this.#stopping) this.acknowledged = await journal.append(this.acknowledged, term, [paused(this.acknowledged + 1)]);
+  }
+
+  /** Resolves when so many more are acknowledged. */
+  async writes(more: number): Promise<void> {
+    const wanted = this.acknowledged + more;
+    while (this.acknowledged < wanted) await Promise.race([this.#running, sleep(5)]);
+  }
+
+  /** Resolves to how many were acknowledged. */
+  async stop(): Promise<number> {
+    this.#stopping = true;
+    await this.#running;
+    return this.acknowledged;
+  }
 }
 
 for (const replicas of [1, 3] as const) {
@@ -201,12 +209,12 @@ describeOnServers(['nats-server'], 'the journal on NATS, when answers get lost',
   test('through kills of the server every acknowledged group is kept, whole and once', async () => {
     const place = places.fresh();
     const { journal, term } = await places.lead(place);
-    const writer = appendOn(journal, term);
+    const writer = new Writer(journal, term);
     for (let kills = 1; kills <= 3; kills += 1) {
-      await writer.reaches(writer.acknowledged() + 50);
+      await writer.writes(50);
       await places.servers.restart();
     }
-    await writer.reaches(writer.acknowledged() + 50);
+    await writer.writes(50);
     const count = await writer.stop();
     expect(await facts((await places.lead(place)).journal)).toEqual(pausedMany(1, count));
   });
@@ -222,15 +230,15 @@ describeOnServers(['nats-server'], 'the journal on three NATS servers', () => {
   test('appends go on when the server that leads the stream is killed, and nothing is lost or doubled', async () => {
     const place = places.fresh();
     const { journal, term } = await places.lead(place);
-    const writer = appendOn(journal, term);
-    await writer.reaches(100);
+    const writer = new Writer(journal, term);
+    await writer.writes(100);
     const manager = await jetstreamManager((await places.connect(place)).connection);
     const { cluster } = await manager.streams.info(`${place}-journal`);
     const leading = places.servers.servers.find((server) => server.name === cluster?.leader);
     await leading!.kill();
-    await writer.reaches(writer.acknowledged() + 100);
+    await writer.writes(100);
     await leading!.restart();
-    await writer.reaches(writer.acknowledged() + 100);
+    await writer.writes(100);
     const count = await writer.stop();
     expect(await facts((await places.lead(place)).journal)).toEqual(pausedMany(1, count));
   });
