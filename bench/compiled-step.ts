@@ -23,7 +23,7 @@ const settings: TrainingSettings = {
   steps: 1, batchLabeled: 32, batchUnlabeled: 96,
   optimizer: { name: 'adamw', learningRate: 1e-3, weightDecay: 1e-4, momentum: 0.9 },
   schedule: { name: 'cosine', warmupSteps: 0 }, emaDecay: 0.995, labelSmoothing: 0,
-  noise: { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1 }, seed: 1,
+  noise: { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: false }, seed: 1,
 };
 const batch = settings.batchLabeled + settings.batchUnlabeled;
 

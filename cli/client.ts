@@ -62,6 +62,11 @@ export interface WatchOptions {
   readonly onAway?: (away: boolean) => void;
 }
 
+export interface BudgetLimits {
+  readonly deviceHours?: number;
+  readonly wallHours?: number;
+}
+
 export interface Operator {
   readonly address: string;
   status(timeoutMs?: number): Promise<GetStatusResponse>;
@@ -73,6 +78,8 @@ export interface Operator {
   pause(runId: string, reason: string): Promise<RunView>;
   resume(runId: string, reason: string): Promise<RunView>;
   cancel(runId: string, reason: string): Promise<RunView>;
+  /** Limits in hours, 0: none; what is absent stays. */
+  budget(runId: string, limits: BudgetLimits): Promise<RunView>;
   /** @param runId empty for every run in the bucket. */
   reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
   workers(): Promise<ListWorkersResponse>;
@@ -150,6 +157,7 @@ export function connect(address: string): Operator {
     pause: (runId, reason) => call(client.pauseRun, { runId, reason }),
     resume: (runId, reason) => call(client.resumeRun, { runId, reason }),
     cancel: (runId, reason) => call(client.cancelRun, { runId, reason }),
+    budget: (runId, limits) => call(client.changeBudget, { runId, ...limits }),
     reconcile: (runId, apply) => call(client.reconcile, { runId, apply }, RECONCILE_MS),
     workers: () => call(client.listWorkers, {}),
     close: () => client.close(),

@@ -56,3 +56,9 @@ export const wholeNumber = (min: number, max = Number.MAX_SAFE_INTEGER) => (text
   }
   return value;
 };
+
+/** Hours, broken ones too, as an argument's parser; the coordinator knows how many are too many. */
+export const hours = (text: string): number => {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Hours are expected, such as 40 or 1.5; 0 is no limit.');
+  return Number(text);
+};

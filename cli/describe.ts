@@ -1,13 +1,24 @@
 /** One run in words, for `run describe`. */
-import type { RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
-import { duration, instant, integer, none, shortDigest } from './format.ts';
+import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
 import { facts, stageName, table } from './output.ts';
 import { nextStep } from './remedy.ts';
 import { summaryText } from './summary.ts';
 
 const part = (ref: PartRef | undefined): string =>
   ref === undefined || ref.samples === 0 ? none : `${integer(ref.samples)} images, ${ref.dataset}, manifest ${shortDigest(ref.manifestSha256)}`;
+
+const MS_PER_HOUR = 3_600_000;
+
+/** Of a limit of hours and what is spent of it: the time spent, and the limit where there is one. */
+const spentText = (spentHours: number, limitHours: number): string =>
+  `${duration(spentHours * MS_PER_HOUR)} ${limitHours === 0 ? 'spent, no limit' : `of ${limitHours} h spent (${percent(spentHours / limitHours)})`}`;
+
+export const budgetFacts = (budget: Budget | undefined): [string, string][] => (budget === undefined ? [] : [
+  ['Device time', spentText(budget.deviceHoursSpent, budget.deviceHoursLimit)],
+  ['Wall time', spentText(budget.wallHoursSpent, budget.wallHoursLimit)],
+]);
 
 export function describeRun(view: RunView, columns: number): string {
   const { summary, data } = view;
@@ -22,6 +33,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['Ended', instant(summary?.endedAtMs ?? 0)],
       ['Took', duration(((summary?.endedAtMs || view.nowMs) ?? 0) - (summary?.submittedAtMs ?? 0))],
       ['Time left', running && view.secondsLeft >= 0 ? `about ${duration(view.secondsLeft * 1000)}` : ''],
+      ...budgetFacts(view.budget),
       ['Labeled', part(data?.labeled)],
       ['Unlabeled', part(data?.unlabeled)],
       ['Validation', part(data?.validation)],

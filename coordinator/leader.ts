@@ -17,7 +17,7 @@ import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal/index.ts';
 import { wantsManifest, writeManifest } from './manifests.ts';
-import { decide, evolve, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
@@ -328,9 +328,23 @@ export class Leader {
     this.touch();
   }
 
-  /** To be called a few times in each lease's time: ends leases that were not renewed. */
+  /** To be called a few times in each lease's time: ends leases that were not renewed, and pauses runs whose budget is spent. */
   async tick(): Promise<void> {
-    const late = this.scheduler.expired(this.now());
-    await Promise.all(late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true)));
+    const nowMs = this.now();
+    const overspent = this.runs().flatMap((run) => {
+      const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
+      return isBudgetDue(run, nowMs, inFlightMs) ? [this.#pauseForBudget(run.runId, inFlightMs)] : [];
+    });
+    const late = this.scheduler.expired(nowMs);
+    await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
+  }
+
+  async #pauseForBudget(runId: string, inFlightMs: number): Promise<void> {
+    try {
+      await this.command(runId, { kind: 'clock', inFlightMs });
+    } catch (thrown) {
+      // Raised, paused or ended since the tick looked.
+      if (!(thrown instanceof AlumnusError && thrown.code === 'RUN_CONFLICT')) throw thrown;
+    }
   }
 }

@@ -8,12 +8,13 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
-import { openStore, type ObjectStore } from '../store/index.ts';
+import { openStore, paths, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
-import { openEmbedded, type Journal } from './journal/index.ts';
+import { openEmbedded, openJetStream, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
-import { embeddedEntry, type LeaderEntry } from './leadership/index.ts';
+import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
+import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
 
 const VERSION = '0.1.0';
@@ -42,8 +43,10 @@ async function openEngines(values: { home?: string | undefined; store?: string |
     });
   }
   const storeUrl = values.store ?? pathToFileURL(join(home ?? '', 'store')).href;
-  const journal = await openEmbedded(join(home ?? '', 'journal'));
-  return { journal, entry: embeddedEntry(), store: await openStore(storeUrl), storeUrl };
+  const store = await openStore(storeUrl);
+  if (values.journal === undefined) return { journal: await openEmbedded(join(home ?? '', 'journal')), entry: embeddedEntry(), store, storeUrl };
+  const nats = await connectNats(values.journal, { log });
+  return { journal: await openJetStream(nats), entry: await openEntry(nats), store, storeUrl };
 }
 
 async function main(): Promise<void> {
@@ -82,7 +85,10 @@ async function main(): Promise<void> {
   });
   const node = new Node({
     journal, entry, store, leaseMs, log, holder: { id: randomUUID(), address }, clock: systemClock(), random: Math.random,
-    onLead: (leader) => led(leader),
+    onLead: (leader) => {
+      led(leader);
+      void sayUnknownRuns(leader);
+    },
     // The node has ended by itself: it is not waited for.
     onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
     ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
@@ -94,6 +100,19 @@ async function main(): Promise<void> {
   const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
   log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}`);
   process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl })}\n`);
+}
+
+/** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
+async function sayUnknownRuns(leader: Leader): Promise<void> {
+  if (leader.runs().length > 0) return;
+  try {
+    for await (const { key } of leader.store.list(paths.runs)) {
+      log(`the object store holds runs (${key} is of one), and this journal knows none: \`alumnus reconcile --dry-run\` says what can be restored`);
+      return;
+    }
+  } catch (thrown) {
+    log(toAlumnusError(thrown).sentence);
+  }
 }
 
 function notYet(): never {

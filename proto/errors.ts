@@ -70,10 +70,16 @@ export const errorTable = {
   OBJECT_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Check that the coordinator and the workers use the same object store.'),
   STORE_FULL: row('retryable', 'resourceExhausted', 'environment', 'Free space on the device that holds the store; what is already stored is intact.'),
   STORE_UNWRITABLE: row('terminal', 'permissionDenied', 'environment', 'Make the folder writable, or name another with --home.'),
+  BUCKET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Create the bucket, or correct its name in the store\'s URL.'),
+  STORE_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the object store runs at the endpoint in its URL and can be reached from this machine.'),
+  STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY to keys that docs/storage.md\'s policy allows in.'),
+  STORE_CLOCK_SKEWED: row('terminal', 'failedPrecondition', 'environment', 'Set this machine\'s clock (NTP does), and the store\'s.'),
+  STORE_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the file with the store\'s CA in NODE_EXTRA_CA_CERTS, and use the host name that its certificate has.'),
   // Runs
   RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
   FACT_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Import the set in fewer, larger shards; with NATS, raising max_payload of its servers helps, too.'),
+  BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
   NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Register with the coordinator that leads now, then call again.'),
@@ -95,7 +101,7 @@ export const errorTable = {
   JOURNAL_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the NATS servers run and that --journal names them; what was acknowledged is there.'),
   JOURNAL_UNSUITABLE: row('terminal', 'failedPrecondition', 'environment', 'Set the NATS servers up as docs/journal.md describes, then start again.'),
   JOURNAL_FORBIDDEN: row('terminal', 'permissionDenied', 'environment', 'Give the coordinator\'s NATS user the permissions that docs/journal.md lists.'),
-  JOURNAL_UNREADABLE: row('terminal', 'dataLoss', 'environment', 'The journal is damaged or of a newer release: restore it from a copy, or upgrade.'),
+  JOURNAL_UNREADABLE: row('terminal', 'dataLoss', 'environment', 'Where facts are missing, start the coordinator again and run `alumnus reconcile`, or restore the journal from a copy; where it is of a newer release, upgrade.'),
   TIMED_OUT: row('retryable', 'deadlineExceeded', 'timedOut', 'Try again, or allow more time with --timeout.'),
   INTERNAL: row('terminal', 'internal', 'runFailed', 'This is a defect: report it with the message and the log.'),
 } as const satisfies Record<string, ErrorRow>;

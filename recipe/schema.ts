@@ -16,6 +16,9 @@ const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(#(labeled|unlabele
 const STEPS_MAX = 10_000_000;
 const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
+/** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
+export const DEVICE_HOURS_MAX = 100_000_000;
+export const WALL_HOURS_MAX = 87_600;
 
 const modelChoice = z
   .object({ model: z.string().describe(`The model's name: ${modelNames.join(', ')}.`) })
@@ -43,6 +46,7 @@ const inputNoise = z.discriminatedUnion('name', [
     degrees: z.number().min(0).max(180).default(10).describe('Rotation drawn uniformly from -degrees to degrees.'),
     translate_pixels: z.number().min(0).max(64).default(2).describe('Shift along each axis drawn uniformly from minus to plus this, in pixels.'),
     scale: z.number().min(0).max(0.9).default(0.1).describe('Scale drawn uniformly from 1 - scale to 1 + scale.'),
+    flip: z.boolean().default(false).describe('Mirror half of the images left to right; not where left and right tell classes apart, as in digits.'),
   }),
   z.strictObject({
     name: z.literal('randaugment'),
@@ -127,8 +131,16 @@ export const recipeSchema = z
       .strictObject({
         quarantined_share: share.default(0.05).describe('Share of a stage\'s shards that may be quarantined before the run pauses.'),
         attempts: z.int().min(1).max(20).default(3).describe('Different workers a task fails on (or times, on a smaller fleet) before it is quarantined.'),
+        class_coverage: share.default(0.1).describe('Where shards were quarantined: the share of its budget (labels.budget_per_class, or eligible / classes) that each class must still have in eligible labels, or the run pauses. Share from 0 (never asked) to 1, default 0.1. Asked only where labels.balance is classes.'),
       })
       .prefault({}),
+    budget: z
+      .strictObject({
+        device_hours: z.number().min(0).max(DEVICE_HOURS_MAX).default(0).describe('Hours of device time that the run may take, failed attempts included, before it pauses. Default 0: no limit.'),
+        wall_hours: z.number().min(0).max(WALL_HOURS_MAX).default(0).describe('Hours from submission, time paused left out, before the run pauses. Default 0: no limit.'),
+      })
+      .prefault({})
+      .describe('When one of these is spent the run pauses: what is under way may finish, nothing more is begun. `alumnus run budget` changes them later.'),
     control: z.boolean().default(false).describe('Also train the final student\'s architecture on the labeled images alone, same noise, same steps.'),
   })
   .superRefine((recipe, context) => {
@@ -161,6 +173,17 @@ export type RecipeInput = z.input<typeof recipeSchema>;
 export type ModelChoice = Recipe['models']['ladder'][number];
 export type Training = Recipe['training'];
 export type Noise = Recipe['noise'];
+
+/**
+ * A recipe as a journal holds it, with the defaults of the release that took it. A field that this release did not know
+ * means what its absence meant then, which is not always today's default.
+ * @param recipeJson canonical JSON of a recipe that was valid when it was journalled.
+ */
+export function journalledRecipe(recipeJson: string): Recipe {
+  const written = JSON.parse(recipeJson) as { readonly tolerance?: object };
+  // Before it could be asked, a run went on with whatever classes it had.
+  return recipeSchema.parse({ ...written, tolerance: { class_coverage: 0, ...written.tolerance } });
+}
 
 /** The recipe's schema as JSON Schema (draft 2020-12), for editors. */
 export const recipeJsonSchema = (): unknown => ({

@@ -16,6 +16,8 @@ import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import { canonicalJson } from '../proto/canonical.ts';
 import { sha256, sha256Stream } from './digest.ts';
 import { checkKey, checkPrefix } from './keys.ts';
+import { encodeMetadata } from './metadata.ts';
+import { digestMismatch, lengthMismatch } from './mismatch.ts';
 import type { ObjectRef, ObjectStore, PutOptions } from './object-store.ts';
 
 /** No single put takes this long, so an older temporary file has lost its writer. */
@@ -61,6 +63,7 @@ export class DirectoryStore implements ObjectStore {
 
   async putAddressed(prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<ObjectRef> {
     checkKey(prefix);
+    encodeMetadata(options.metadata ?? {}, prefix);
     const temporary = this.#temporaryPath();
     try {
       const { digest, bytes } = await this.#writeTemporary(temporary, content);
@@ -331,9 +334,3 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 }
-
-const lengthMismatch = (ref: ObjectRef, bytes: number): AlumnusError =>
-  new AlumnusError('DIGEST_MISMATCH', `the object has ${bytes} bytes where ${ref.bytes} are expected`, { where: ref.key });
-
-const digestMismatch = (ref: ObjectRef, found: string): AlumnusError =>
-  new AlumnusError('DIGEST_MISMATCH', `the object's sha256 is ${found} where ${ref.sha256} is expected`, { where: ref.key });

@@ -11,10 +11,18 @@ export { checkKey } from './keys.ts';
 export type { ObjectRef, ObjectStore, PutOptions } from './object-store.ts';
 export { datasetOfManifest, paths, type PartName } from './paths.ts';
 
-/** @param url `file:///absolute/folder`. @throws AlumnusError USAGE for any other, STORE_UNWRITABLE, STORE_FULL */
+/**
+ * @param url `file:///absolute/folder`, or `s3://bucket/prefix?endpoint=https://host:port&region=us-east-1&addressing=path` (docs/storage.md);
+ *   the keys of the latter are in the environment
+ * @throws AlumnusError USAGE for any other; STORE_UNWRITABLE, STORE_FULL; BUCKET_NOT_FOUND, STORE_DENIED, STORE_UNREACHABLE, STORE_CLOCK_SKEWED, STORE_UNTRUSTED
+ */
 export async function openStore(url: string): Promise<ObjectStore> {
-  if (url.startsWith('s3://')) throw new AlumnusError('USAGE', 'this release keeps objects in a folder; stores of the S3 kind come with a later one: write file:///path', { where: url });
-  if (!url.startsWith('file:///')) throw new AlumnusError('USAGE', 'a store is named by a URL: write file:///path', { where: url });
+  if (url.startsWith('s3://')) {
+    // The client and what it needs are loaded by those who use it.
+    const { openS3Store } = await import('./s3/index.ts');
+    return openS3Store(url, process.env);
+  }
+  if (!url.startsWith('file:///')) throw new AlumnusError('USAGE', 'a store is named by a URL: write file:///path or s3://bucket/prefix?endpoint=https://host:port', { where: url });
   let root: string;
   try {
     root = fileURLToPath(url);

@@ -1,6 +1,6 @@
 /**
  * ObjectStore: immutable bytes under keys, read only by digest. The interface that every engine implements alike; the
- * directory is one, S3 will be another, and tests/unit/store/conformance.ts holds all of them to what is said here.
+ * directory is one, S3 another, and tests/unit/store/conformance.ts holds all of them to what is said here.
  * Not for: deciding what is kept (paths.ts names it, the journal says what counts), or caching.
  *
  * Invariants:
@@ -21,14 +21,17 @@ export interface ObjectRef {
 export interface PutOptions {
   /** Follows the digest in the key: `.tar`, `.parquet`. Default none. */
   readonly extension?: string;
-  /** Says what the object is, for whoever finds it without a journal. The first put's metadata stays. */
+  /**
+   * Says what the object is, for whoever finds it without a journal. The first put's metadata stays.
+   * Names of lower-case letters, digits, "." and "-"; names and escaped values together at most 2 KB (metadata.ts).
+   */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
 export interface ObjectStore {
   /**
    * Writes `<prefix>/<sha256><extension>`; durable and verified before it resolves. The same bytes twice are one object.
-   * @throws AlumnusError STORE_FULL, STORE_UNWRITABLE
+   * @throws AlumnusError STORE_FULL, STORE_UNWRITABLE, USAGE; and, as every method, STORE_UNREACHABLE, STORE_DENIED
    */
   putAddressed(prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<ObjectRef>;
   /**

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { declareGroup } from '../command.ts';
 import type { Context } from '../context.ts';
 import { addRunCommands } from './run/steer.ts';
+import { addRunBudget } from './run/budget.ts';
 import { addRunDescribe } from './run/describe.ts';
 import { addRunExport } from './run/export.ts';
 import { addRunList } from './run/list.ts';
@@ -24,4 +25,5 @@ export function addRun(program: Command, context: Context): void {
   addRunReport(group, context);
   addRunExport(group, context);
   addRunCommands(group, context);
+  addRunBudget(group, context);
 }

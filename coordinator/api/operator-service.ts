@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall } from '@grpc/grpc-js';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
-import type { GetRunRequest, OperatorServiceServer, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
 import { reconcile } from '../reconcile.ts';
@@ -21,11 +21,11 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     const leader = leading.leader();
     return runView(leader, leader.run(runId), storeUrl);
   };
-  const commanded = (toCommand: (request: RunCommandRequest) => Command) =>
-    unary(async (request: RunCommandRequest): Promise<RunView> => {
+  const commanded = <Request extends { readonly runId: string }>(toCommand: (request: Request, inFlightMs: number) => Command) =>
+    unary(async (request: Request): Promise<RunView> => {
       const leader = leading.leader();
       leader.run(request.runId);
-      await leader.command(request.runId, toCommand(request));
+      await leader.command(request.runId, toCommand(request, leader.scheduler.inFlightMs(request.runId, leader.now())));
       return view(request.runId);
     });
 
@@ -92,10 +92,10 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     listRuns: unary(() => ({ runs: leading.leader().runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),
     getRun: unary((request) => view(request.runId)),
     watchRun,
-    pauseRun: commanded((request) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),
-    resumeRun: commanded(() => ({ kind: 'resume' })),
-    cancelRun: commanded((request) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
-    changeBudget: unary(() => Promise.reject(new AlumnusError('USAGE', 'budgets come with the next commit'))),
+    pauseRun: commanded((request: RunCommandRequest) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),
+    resumeRun: commanded((_: RunCommandRequest, inFlightMs) => ({ kind: 'resume', inFlightMs })),
+    cancelRun: commanded((request: RunCommandRequest) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
+    changeBudget: commanded(({ deviceHours, wallHours }: ChangeBudgetRequest, inFlightMs) => ({ kind: 'budget', deviceHours, wallHours, inFlightMs })),
     reconcile: unary((request) => reconcile(leading.leader(), request)),
     listWorkers: unary(() => {
       const leader = leading.leader();

@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate } from '../../proto/gen/alumnus/v1/events.ts';
-import type { GateWith, IterationView, ModelView, RunSummary, RunView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { currentIteration, decideGate, isControl, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { currentIteration, decideGate, isControl, MS_PER_HOUR, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(run: RunState): RunSummary {
@@ -73,9 +73,16 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,
     bestModel: run.best?.model, bestIteration: run.best?.iteration ?? 0, storeUrl, nowMs: now,
-    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings, budget: undefined,
+    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings,
+    budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)),
   };
 }
+
+/** As the pause sees it: attempts under way count. */
+const budgetView = (run: RunState, nowMs: number, inFlightMs: number): Budget => ({
+  deviceHoursLimit: run.budget.deviceHours, deviceHoursSpent: (run.budget.deviceMsSpent + inFlightMs) / MS_PER_HOUR,
+  wallHoursLimit: run.budget.wallHours, wallHoursSpent: wallMsSpent(run, nowMs) / MS_PER_HOUR,
+});
 
 /** Specifications name every shard; a view needs the task's place only. */
 const slim = (task: Task): Task => ({ ...task, spec: undefined });

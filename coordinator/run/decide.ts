@@ -8,14 +8,17 @@
  *  2. A student's stage is entered only when each shard of the stage before is accepted or quarantined.
  *  3. Only validation decides. No field of the test split is read here.
  *  4. A run that ended takes no more facts; the leader adds but the one about the manifest that holds its end.
+ *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
-import { canonicalJson, type Recipe } from '../../recipe/index.ts';
+import { canonicalJson, DEVICE_HOURS_MAX, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
+import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
+import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
 import { decideGate } from './gate.ts';
-import { currentIteration, isAudit, isControl, isEnded, type Phase, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, controlWanted, openTasks } from './tasks.ts';
 
 export type Command =
@@ -23,32 +26,50 @@ export type Command =
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
   | { readonly kind: 'pause'; readonly reason: string }
-  | { readonly kind: 'resume' }
+  | { readonly kind: 'resume'; readonly inFlightMs?: number }
+  /** Limits from now on, in hours, 0: none; what is absent stays. */
+  | { readonly kind: 'budget'; readonly deviceHours?: number | undefined; readonly wallHours?: number | undefined; readonly inFlightMs?: number }
+  /** Time went on: for a run of which `isBudgetDue`. `inFlightMs` is the device time of its attempts under way. */
+  | { readonly kind: 'clock'; readonly inFlightMs: number }
   | { readonly kind: 'cancel'; readonly reason: string };
 
 type Fact = NonNullable<Event['fact']>;
 
 /** Of a failure's message in the journal: enough to know it by; a native crash can print megabytes. */
 const MESSAGE_CHARS_MAX = 2_000;
+/** Classes named in a reason: a line that can be read; the report names all. */
+const CLASSES_TOLD_MAX = 5;
 /** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
 const ATTEMPTS_FACTOR_MAX = 3;
 
 export const placeOf = (task: Task): TaskPlace => ({ taskId: task.taskId, iteration: task.iteration, stage: task.stage, subject: task.subject, try: task.try });
 
-/** The facts of one command and all that follows from them, in order. @throws AlumnusError RUN_CONFLICT, LEASE_LOST. */
+/** The facts of one command and all that follows from them, in order. @throws AlumnusError RUN_CONFLICT, BUDGET_SPENT, LEASE_LOST, USAGE. */
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {
   const runId = command.kind === 'submit' ? command.runId : state?.runId;
   if (runId === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
+  const moment: Moment = { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0 };
+  const decided = follow(runId, state, respond(state, command, moment), moment);
+  if (decided.state.pauseRule !== pauseRules.budget) return decided;
+  if (command.kind === 'resume') throw stillSpent(decided.state, moment);
+  if (command.kind !== 'complete') return decided;
+  // The last result came after the budget was spent: what ends without a device needs no larger one.
+  const goneOn = follow(runId, decided.state, [{ $case: 'runResumed', value: {} }], moment);
+  return isEnded(goneOn.state.phase) ? { events: [...decided.events, ...goneOn.events], state: goneOn.state } : decided;
+}
+
+/** These facts, and those that follow from the state that they leave. */
+function follow(runId: string, state: RunState | undefined, facts: readonly Fact[], moment: Moment): { events: Event[]; state: RunState } {
   const events: Event[] = [];
   let next = state;
   const apply = (fact: Fact): void => {
-    const event: Event = { runId, atMs: nowMs, fact };
+    const event: Event = { runId, atMs: moment.nowMs, fact };
     next = evolve(next, event);
     events.push(event);
   };
-  respond(state, command).forEach(apply);
+  facts.forEach(apply);
   for (;;) {
-    const fact = next === undefined ? undefined : consequence(next);
+    const fact = next === undefined ? undefined : consequence(next) ?? budgetConsequence(next, moment);
     if (fact === undefined) break;
     apply(fact);
   }
@@ -56,7 +77,14 @@ export function decide(state: RunState | undefined, command: Command, nowMs: num
   return { events, state: next };
 }
 
-function respond(state: RunState | undefined, command: Command): Fact[] {
+/** What a decision may know besides the state. */
+interface Moment {
+  readonly nowMs: number;
+  /** Device time of attempts under way; 0 where the command does not tell. */
+  readonly inFlightMs: number;
+}
+
+function respond(state: RunState | undefined, command: Command, moment: Moment): Fact[] {
   if (command.kind === 'submit') {
     if (state !== undefined) throw new AlumnusError('RUN_CONFLICT', 'a run of this id is there already', { where: command.runId });
     return [{ $case: 'runSubmitted', value: { name: command.recipe.name, recipeJson: canonicalJson(command.recipe), data: command.data } }];
@@ -91,10 +119,49 @@ function respond(state: RunState | undefined, command: Command): Fact[] {
     case 'resume':
       only(['paused'], 'resumed');
       return [{ $case: 'runResumed', value: {} }];
+    case 'budget':
+      only(['running', 'paused'], 'given another budget');
+      return budgetChanged(state, command, moment);
+    case 'clock':
+      // What a tick saw may be over when its turn comes: raised, paused, ended.
+      if (!isBudgetDue(state, moment.nowMs, moment.inFlightMs)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and its budget gives no reason to pause it`, { where: state.runId });
+      return [];
     case 'cancel':
       only(['running', 'paused'], 'cancelled');
       return [{ $case: 'runCancelled', value: { reason: command.reason } }];
   }
+}
+
+/** New limits; a run that the old ones paused goes on where nothing is spent any more, and is told afresh why not where it is. */
+function budgetChanged(state: RunState, wish: { readonly deviceHours?: number | undefined; readonly wallHours?: number | undefined }, moment: Moment): Fact[] {
+  const { deviceHours = state.budget.deviceHours, wallHours = state.budget.wallHours } = wish;
+  if (wish.deviceHours === undefined && wish.wallHours === undefined) throw new AlumnusError('USAGE', 'a budget is changed by device hours, wall hours or both', { where: state.runId });
+  for (const [name, hours, max] of [['device', deviceHours, DEVICE_HOURS_MAX], ['wall', wallHours, WALL_HOURS_MAX]] as const) {
+    if (!(hours >= 0 && hours <= max)) throw new AlumnusError('USAGE', `${name} hours are a number from 0 (no limit) to ${max}`, { where: state.runId });
+  }
+  const changed: Fact = { $case: 'budgetChanged', value: { deviceHours, wallHours } };
+  if (state.pauseRule !== pauseRules.budget) return [changed];
+  const spent = spentBudget({ ...state, budget: { ...state.budget, deviceHours, wallHours } }, moment.nowMs, moment.inFlightMs);
+  return [changed, spent === undefined ? { $case: 'runResumed', value: {} } : pausedByBudget(spent)];
+}
+
+const pausedByBudget = ({ what, raise }: SpentBudget): Fact =>
+  ({ $case: 'runPaused', value: { by: 'alumnus', rule: pauseRules.budget, reason: `${what}; \`${raise}\` raises it, and the run goes on` } });
+
+function stillSpent(state: RunState, { nowMs, inFlightMs }: Moment): AlumnusError {
+  const spent = spentBudget(state, nowMs, inFlightMs);
+  invariant(spent !== undefined, 'a run is paused for its budget only where that is spent');
+  return new AlumnusError('BUDGET_SPENT', `it cannot be resumed: ${spent.what}; raise it with \`${spent.raise}\``, { where: state.runId });
+}
+
+/**
+ * A run that waits for work and has nothing left to spend is paused. It comes after every other rule: what follows
+ * without a device (a promotion, the end) still follows, so that no finished work waits for money.
+ */
+function budgetConsequence(state: RunState, { nowMs, inFlightMs }: Moment): Fact | undefined {
+  if (state.phase !== 'running') return undefined;
+  const spent = spentBudget(state, nowMs, inFlightMs);
+  return spent === undefined ? undefined : pausedByBudget(spent);
 }
 
 /** A paused run still takes the results of tasks under way, so that no finished work is thrown away. */
@@ -172,7 +239,7 @@ function consequence(state: RunState): Fact | undefined {
       if (empty.length > 0 && (recipe.labels.balance === 'classes' || empty.length === selection.classes.length)) {
         return { $case: 'runFailed', value: { code: 'LABELS_COLLAPSED', reason: `iteration ${iteration}: no pseudo-label of at least ${recipe.labels.threshold} confidence names ${empty.join(', ')}` } };
       }
-      return enter(Stage.TRAIN);
+      return lowCoverage(state) ?? enter(Stage.TRAIN);
     }
     case Stage.TRAIN: {
       const student = current.student;
@@ -197,6 +264,21 @@ function consequence(state: RunState): Fact | undefined {
     default:
       return undefined;
   }
+}
+
+/**
+ * Labels of lost shards may be missed by some classes more than by others: then a person decides. Whoever resumes goes on
+ * with what there is. The shards had all their attempts already, and another go would throw the selection away.
+ */
+function lowCoverage(state: RunState): Fact | undefined {
+  const { quarantined, selection, coverageAcknowledged } = currentIteration(state);
+  if (quarantined.size === 0 || selection === undefined || coverageAcknowledged === true) return undefined;
+  const { thin, need } = thinClasses(selection.classes, state.recipe);
+  if (thin.length === 0) return undefined;
+  const told = thin.slice(0, CLASSES_TOLD_MAX).map((each) => `${state.data.classNames[each.class] ?? each.class} ${each.eligible}`);
+  const more = thin.length > told.length ? ` and ${thin.length - told.length} more` : '';
+  const reason = `iteration ${state.iteration}: ${quarantined.size === 1 ? 'a shard is' : `${quarantined.size} shards are`} quarantined, and ${thin.length === 1 ? 'a class has' : `${thin.length} classes have`} fewer than the ${need} labels that tolerance.class_coverage asks for: ${told.join(', ')}${more}; resume to go on with these, or cancel`;
+  return { $case: 'runPaused', value: { by: 'alumnus', rule: pauseRules.coverage, reason } };
 }
 
 function afterDecision(state: RunState, enter: (stage: Stage, attempt?: number, iteration?: number) => Fact): Fact | undefined {

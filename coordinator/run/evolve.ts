@@ -6,8 +6,9 @@ import { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { recipeSchema } from '../../recipe/index.ts';
-import { currentIteration, isAudit, isControl, type IterationState, type RunState, type Teacher } from './state.ts';
+import { journalledRecipe } from '../../recipe/index.ts';
+import { wallMsSpent } from './budget.ts';
+import { currentIteration, isAudit, isControl, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -19,19 +20,28 @@ function withIteration(state: RunState, change: Partial<IterationState>): RunSta
   return { ...state, iterations };
 }
 
+/** Device time once spent stays so, whatever a worker's clock says. */
+const withDeviceMs = (state: RunState, ms: number): RunState => ({ ...state, budget: { ...state.budget, deviceMsSpent: state.budget.deviceMsSpent + Math.max(0, ms) } });
+
+/** The wall budget's clock stands from here on. */
+const stopped = (state: RunState, atMs: number): Budget => ({ ...state.budget, wallMsSpent: wallMsSpent(state, atMs), runningSinceMs: undefined });
+const ended = (state: RunState, atMs: number): Pick<RunState, 'endedAtMs' | 'pauseRule' | 'budget'> => ({ endedAtMs: atMs, pauseRule: '', budget: stopped(state, atMs) });
+
 export function evolve(state: RunState | undefined, event: Event): RunState {
   const { fact, atMs, runId } = event;
   invariant(fact !== undefined, `an event of run ${runId} carries a fact`);
   if (fact.$case === 'runSubmitted') {
     invariant(state === undefined, `run ${runId} is submitted once`);
     invariant(fact.value.data !== undefined, `run ${runId} is submitted with its data`);
+    const recipe = journalledRecipe(fact.value.recipeJson);
     return {
       runId,
       name: fact.value.name,
-      recipe: recipeSchema.parse(JSON.parse(fact.value.recipeJson)),
+      recipe,
       recipeJson: fact.value.recipeJson,
       data: fact.value.data,
-      phase: 'running', reason: '',
+      phase: 'running', reason: '', pauseRule: '',
+      budget: { deviceHours: recipe.budget.device_hours, wallHours: recipe.budget.wall_hours, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: atMs },
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
@@ -43,14 +53,15 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'taskCompleted': {
       const { place, result } = fact.value;
       invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
-      return completed({ ...state, failures: state.failures.delete(place.taskId) }, place, result.result, result.deviceMs);
+      return completed(withDeviceMs({ ...state, failures: state.failures.delete(place.taskId) }, result.deviceMs), place, result.result, result.deviceMs);
     }
     case 'taskFailed': {
-      const { place, workerId, code, message, counts } = fact.value;
+      const { place, workerId, code, message, counts, heldMs } = fact.value;
       invariant(place !== undefined, 'a failure names its task');
-      if (!counts) return state;
+      const spent = withDeviceMs(state, heldMs);
+      if (!counts) return spent;
       const before = state.failures.get(place.taskId) ?? [];
-      return { ...state, failures: state.failures.set(place.taskId, [...before, { workerId, code, message, atMs }]) };
+      return { ...spent, failures: state.failures.set(place.taskId, [...before, { workerId, code, message, atMs }]) };
     }
     case 'taskQuarantined': {
       const { place, reason } = fact.value;
@@ -74,11 +85,15 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       return { ...decided, teacher, promoted: [...decided.promoted, teacher] };
     }
     case 'runPaused':
-      return { ...state, phase: 'paused', reason: fact.value.reason };
+      return { ...state, phase: 'paused', reason: fact.value.reason, pauseRule: fact.value.rule, budget: stopped(state, atMs) };
     case 'runResumed': {
+      const goesOn: RunState = { ...state, phase: 'running', reason: '', pauseRule: '', budget: { ...state.budget, runningSinceMs: atMs } };
+      // A larger budget says nothing about what was given up: that stands.
+      if (state.pauseRule === pauseRules.budget) return goesOn;
       // Whoever resumes asks for another go at what was given up in this stage, and at the control.
       const { givenUp: _givenUp, ...control } = state.control;
-      const resumed: RunState = { ...state, phase: 'running', reason: '', failures: ImmutableMap(), control };
+      const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control };
+      if (state.pauseRule === pauseRules.coverage) return withIteration(resumed, { coverageAcknowledged: true });
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }
@@ -88,15 +103,15 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       return { ...state, manifest: { ref: manifest, number, facts } };
     }
     case 'budgetChanged':
-      return state;
+      return { ...state, budget: { ...state.budget, deviceHours: fact.value.deviceHours, wallHours: fact.value.wallHours } };
     case 'runCancelled':
-      return { ...state, phase: 'cancelled', reason: fact.value.reason, endedAtMs: atMs };
+      return { ...state, phase: 'cancelled', reason: fact.value.reason, ...ended(state, atMs) };
     case 'runFailed':
-      return { ...state, phase: 'failed', reason: `${fact.value.reason} [${fact.value.code}]`, endedAtMs: atMs };
+      return { ...state, phase: 'failed', reason: `${fact.value.reason} [${fact.value.code}]`, ...ended(state, atMs) };
     case 'runSucceeded': {
       const model = fact.value.bestModel;
       invariant(model !== undefined, 'a run that succeeded has a best model');
-      return { ...state, phase: 'succeeded', reason: '', endedAtMs: atMs, best: { model, iteration: fact.value.bestIteration } };
+      return { ...state, phase: 'succeeded', reason: '', ...ended(state, atMs), best: { model, iteration: fact.value.bestIteration } };
     }
   }
 }

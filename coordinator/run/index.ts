@@ -1,7 +1,9 @@
 /** The public door of `coordinator/run`: a run as pure functions. Facts in, state out; state and command in, facts out. */
+export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
+export { thinClasses, type ThinClass } from './coverage.ts';
 export { bestOf, decide, isOpen, placeOf, type Command } from './decide.ts';
 export { evolve } from './evolve.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
-export { currentIteration, isAudit, isControl, isEnded, subjects, type Failure, type IterationState, type Phase, type RunState, type Teacher, type Trained } from './state.ts';
+export { currentIteration, isAudit, isControl, isEnded, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type RunState, type Teacher, type Trained } from './state.ts';
 export { controlWanted, deriveSeed, openTasks, PAIRED_SUBSETS, stageName } from './tasks.ts';

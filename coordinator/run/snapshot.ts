@@ -1,11 +1,11 @@
 /**
  * A run's state as text and back, for snapshots. Maps and numbers that JSON has no words for are written under keys of
  * their own, so that reading needs no list of which fields they are; the recipe is read again from its own text, so that
- * fields which a later release adds have their defaults. Invariant: stateFromJson(stateToJson(state)) equals state.
+ * fields which a later release adds mean what their absence meant, and so with the fields of the state. Invariant: stateFromJson(stateToJson(state)) equals state.
  */
 import { isMap, Map as ImmutableMap } from 'immutable';
-import { recipeSchema } from '../../recipe/index.ts';
-import type { RunState } from './state.ts';
+import { journalledRecipe, type Recipe } from '../../recipe/index.ts';
+import type { Budget, RunState } from './state.ts';
 
 /** No field of ours begins with `$`. */
 const MAP_KEY = '$map';
@@ -30,6 +30,18 @@ export function stateFromJson(text: string): RunState {
     if (typeof value !== 'object' || value === null) return value;
     if (MAP_KEY in value) return ImmutableMap(value[MAP_KEY] as [string, unknown][]);
     return NUMBER_KEY in value ? Number(value[NUMBER_KEY]) : value;
-  }) as Omit<RunState, 'recipe'>;
-  return { ...rest, recipe: recipeSchema.parse(JSON.parse(rest.recipeJson)) };
+  }) as Earlier;
+  const recipe = journalledRecipe(rest.recipeJson);
+  return { ...rest, recipe, pauseRule: rest.pauseRule ?? '', budget: budgetOf(rest, recipe) };
+}
+
+type Later = 'pauseRule' | 'budget';
+/** As a release before budgets wrote it. */
+type Earlier = Omit<RunState, 'recipe' | Later> & Partial<Pick<RunState, Later>>;
+
+/** Nobody counted what a run spent before there were budgets; from the snapshot on it is. */
+function budgetOf(rest: Earlier, recipe: Recipe): Budget {
+  // JSON leaves out what is undefined.
+  if (rest.budget !== undefined) return { ...rest.budget, runningSinceMs: rest.budget.runningSinceMs };
+  return { deviceHours: recipe.budget.device_hours, wallHours: recipe.budget.wall_hours, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: rest.phase === 'running' ? rest.submittedAtMs : undefined };
 }

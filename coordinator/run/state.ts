@@ -38,7 +38,25 @@ export interface IterationState {
   readonly gate?: Gate;
   /** A person has seen the refusal and resumed the run. */
   readonly acknowledged?: boolean;
+  /** A person has seen that classes have few labels and resumed the run. */
+  readonly coverageAcknowledged?: boolean;
 }
+
+/** What a run may spend, and what it has spent. Nothing here ever decreases but the limits. */
+export interface Budget {
+  /** Limits in hours; 0: none. */
+  readonly deviceHours: number;
+  readonly wallHours: number;
+  /** Of accepted results and of failed attempts, handed back or not: the device was held. */
+  readonly deviceMsSpent: number;
+  /** From submission to `runningSinceMs`, time paused left out. */
+  readonly wallMsSpent: number;
+  /** When the run last began or went on; undefined while it is paused and once it has ended. */
+  readonly runningSinceMs: number | undefined;
+}
+
+/** Rules of our own that pause a run and that need to know later that it was they. */
+export const pauseRules = { budget: 'budget', coverage: 'coverage' } as const;
 
 export interface Teacher {
   readonly model: ObjectRef;
@@ -55,6 +73,9 @@ export interface RunState {
   readonly data: RunData;
   readonly phase: Phase;
   readonly reason: string;
+  /** Which of `pauseRules` paused it; empty where it is not paused, or where a person or another cause paused it. */
+  readonly pauseRule: string;
+  readonly budget: Budget;
   readonly submittedAtMs: number;
   readonly endedAtMs: number;
   readonly iteration: number;

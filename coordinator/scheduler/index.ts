@@ -306,6 +306,18 @@ export class Scheduler {
     }));
   }
 
+  /**
+   * How long this run's attempts under way have had their devices, in milliseconds. A device works on one task at a time
+   * while the next one loads: of a worker's leases of the run the one granted last tells when the task in hand began.
+   */
+  inFlightMs(runId: string, nowMs: number): number {
+    const began = new Map<string, number>();
+    for (const lease of this.#leases.values()) {
+      if (lease.runId === runId) began.set(lease.workerId, Math.max(began.get(lease.workerId) ?? 0, lease.grantedAtMs));
+    }
+    return [...began.values()].reduce((sum, atMs) => sum + Math.max(0, nowMs - atMs), 0);
+  }
+
   workers(): { worker: WorkerState; leases: LiveLease[] }[] {
     return [...this.#workers.values()].map((worker) => ({ worker, leases: this.#leasesOf(worker.workerId) }));
   }

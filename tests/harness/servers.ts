@@ -189,7 +189,7 @@ export class Server {
   }
 }
 
-const answersOk = async (url: string): Promise<boolean> => (await fetch(url, { signal: AbortSignal.timeout(1_000) })).ok;
+export const answersOk = async (url: string): Promise<boolean> => (await fetch(url, { signal: AbortSignal.timeout(1_000) })).ok;
 
 /** NATS with JetStream that flushes every write before it acknowledges it; one server, or a cluster of three. */
 export class Nats {

@@ -4,14 +4,15 @@ import { describe, expect, test } from 'vitest';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { currentIteration, decide, evolve, isEnded, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { currentIteration, decide, evolve, isBudgetDue, isEnded, openTasks, pauseRules, spentBudget, wallMsSpent, type Command, type RunState } from '../../coordinator/run/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 const RUNS = 60;
+const MINUTE_MS = 60_000;
 
 interface Step {
-  readonly kind: 'complete' | 'late' | 'fail' | 'pause' | 'resume' | 'cancel';
+  readonly kind: 'complete' | 'late' | 'fail' | 'pause' | 'resume' | 'cancel' | 'clock' | 'budget';
   /** Which of the open (or once open) tasks. */
   readonly which: number;
   readonly worker: number;
@@ -20,26 +21,46 @@ interface Step {
   readonly worse: number;
   readonly right: number;
   readonly testRight: number;
+  /** Of the first class; the others have hundreds. */
+  readonly eligible: number;
+  /** Since the step before. */
+  readonly minutes: number;
+  /** Device time of a result, of a failed attempt, or of attempts in flight, whichever the step has. */
+  readonly deviceMinutes: number;
+  readonly deviceHours: number | undefined;
+  readonly wallHours: number | undefined;
 }
 
-const step = fc.record<Step>({
-  // Progress outweighs disturbance, or few runs would come to their decisions.
-  kind: fc.oneof({ weight: 200, arbitrary: fc.constant('complete' as const) }, { weight: 30, arbitrary: fc.constant('late' as const) }, { weight: 30, arbitrary: fc.constant('fail' as const) }, { weight: 10, arbitrary: fc.constant('pause' as const) }, { weight: 25, arbitrary: fc.constant('resume' as const) }, { weight: 1, arbitrary: fc.constant('cancel' as const) }),
+/** How often each kind of step is drawn. Progress outweighs disturbance, or few runs would come to their decisions. */
+const usual: Readonly<Record<Step['kind'], number>> = { complete: 200, late: 30, fail: 30, pause: 10, resume: 25, cancel: 1, clock: 20, budget: 12 };
+
+const stepOf = (weights: Readonly<Record<Step['kind'], number>>): fc.Arbitrary<Step> => fc.record<Step>({
+  kind: fc.oneof(...Object.entries(weights).map(([kind, weight]) => ({ weight, arbitrary: fc.constant(kind as Step['kind']) }))),
   which: fc.nat(50), worker: fc.nat(4), counts: fc.boolean(), better: fc.nat(40), worse: fc.nat(40), right: fc.integer({ min: 700, max: 900 }), testRight: fc.integer({ min: 0, max: 1000 }),
+  eligible: fc.integer({ min: 1, max: 60 }), minutes: fc.nat(40), deviceMinutes: fc.nat(60), deviceHours: fc.option(fc.nat(12), { nil: undefined }), wallHours: fc.option(fc.nat(20), { nil: undefined }),
 });
 
 const recipe: fc.Arbitrary<Recipe> = fc.record({
   rounds: fc.nat(3), control: fc.boolean(), share: fc.constantFrom(0, 0.3, 1), attempts: fc.integer({ min: 1, max: 3 }),
   wish: fc.constantFrom('keep-teacher' as const, 'retry' as const, 'stop' as const, 'wait' as const), require: fc.constantFrom('not-worse' as const, 'better' as const), tries: fc.integer({ min: 1, max: 3 }),
-}).map((drawn) => makeRecipe({ rounds: drawn.rounds, control: drawn.control, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts } }));
+  coverage: fc.constantFrom(0, 0.1, 0.5), deviceHours: fc.constantFrom(0, 0, 2, 6), wallHours: fc.constantFrom(0, 0, 3, 10),
+}).map((drawn) => makeRecipe({ rounds: drawn.rounds, control: drawn.control, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts, class_coverage: drawn.coverage }, budget: { device_hours: drawn.deviceHours, wall_hours: drawn.wallHours } }));
 
-const scenario = fc.record({ recipe, shards: fc.integer({ min: 1, max: 6 }), truth: fc.boolean(), steps: fc.array(step, { minLength: 1, maxLength: 80 }) });
+const scenarioOf = (recipes: fc.Arbitrary<Recipe>, weights: Readonly<Record<Step['kind'], number>>, stepsMin = 1) =>
+  fc.record({ recipe: recipes, shards: fc.integer({ min: 1, max: 6 }), truth: fc.boolean(), steps: fc.array(stepOf(weights), { minLength: stepsMin, maxLength: 80 }) });
+const scenario = scenarioOf(recipe, usual);
+/** What is rare in a run comes about only in long ones. */
+const LONG_STEPS_MIN = 60;
+/** Budgets that are soon spent and often changed, of runs that lose shards. */
+const scarce = scenarioOf(recipe.map((each) => ({ ...each, budget: { device_hours: 2, wall_hours: 5 }, tolerance: { quarantined_share: 1, attempts: 1, class_coverage: 0.1 } })), { ...usual, fail: 60, late: 5, cancel: 0, budget: 80, clock: 40 }, LONG_STEPS_MIN);
+/** Shards that are soon lost, and no budget that would stop the run before its selections. */
+const lossy = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, tolerance: { quarantined_share: 1, attempts: 1, class_coverage: 0.5 } })), { ...usual, fail: 60, late: 5, cancel: 0, budget: 0 }, LONG_STEPS_MIN);
 
 interface Played {
   readonly events: Event[];
   readonly state: RunState;
   /** Each command that was taken, with the state before and after it. */
-  readonly taken: { command: Command; before: RunState; after: RunState; events: Event[] }[];
+  readonly taken: { command: Command; before: RunState; after: RunState; events: Event[]; nowMs: number }[];
   readonly refusedAfterEnd: number;
 }
 
@@ -48,19 +69,23 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
   const taken: Played['taken'] = [];
   const known: Task[] = [];
   let refusedAfterEnd = 0;
+  let nowMs = 0;
   for (const [index, each] of steps.entries()) {
     const open = openTasks({ ...state, phase: 'running' });
     for (const task of open) if (!known.some((before) => before.taskId === task.taskId)) known.push(task);
     const among = each.kind === 'late' || open.length === 0 ? known : open;
     const task = among[each.which % among.length] as Task;
-    const wishes: AnswerWishes = { studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
+    nowMs += each.minutes * MINUTE_MS;
+    const deviceMs = each.deviceMinutes * MINUTE_MS;
+    const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
     const workerId = `w${each.worker}`;
     const command: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
-      : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: 0 }
-        : each.kind === 'resume' ? { kind: 'resume' } : { kind: each.kind, reason: 'asked for' };
+      : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: deviceMs }
+        : each.kind === 'resume' ? { kind: 'resume', inFlightMs: deviceMs } : each.kind === 'clock' ? { kind: 'clock', inFlightMs: deviceMs }
+          : each.kind === 'budget' ? { kind: 'budget', deviceHours: each.deviceHours, wallHours: each.wallHours, inFlightMs: deviceMs } : { kind: each.kind, reason: 'asked for' };
     try {
-      const decided = decide(state, command, index + 1);
-      taken.push({ command, before: state, after: decided.state, events: decided.events });
+      const decided = decide(state, command, nowMs);
+      taken.push({ command, before: state, after: decided.state, events: decided.events, nowMs });
       events = [...events, ...decided.events];
       state = decided.state;
     } catch (thrown) {
@@ -160,5 +185,70 @@ describe('a run, whatever comes', () => {
       expect(state.gates).toBe(gates.length);
       for (const [index, gate] of gates.entries()) expect(gate.alpha).toBeCloseTo(drawn.recipe.promotion.alpha / (index + 1), 12);
     }), { numRuns: RUNS });
+  });
+
+  test('what is spent never decreases, adds up from the facts, and stands while the run is paused', () => {
+    fc.assert(fc.property(scenario, (drawn) => {
+      const { events, taken } = play(drawn);
+      for (const { before, after, nowMs } of taken) {
+        expect(after.budget.deviceMsSpent).toBeGreaterThanOrEqual(before.budget.deviceMsSpent);
+        expect(wallMsSpent(after, nowMs)).toBe(wallMsSpent(before, nowMs));
+        if (after.phase !== 'running') expect(wallMsSpent(after, nowMs + 999 * MINUTE_MS)).toBe(wallMsSpent(after, nowMs));
+      }
+      const device = events.reduce((sum, { fact }) => sum + (fact?.$case === 'taskCompleted' ? fact.value.result?.deviceMs ?? 0 : fact?.$case === 'taskFailed' ? fact.value.heldMs : 0), 0);
+      expect(fold(events)?.budget.deviceMsSpent).toBe(device);
+    }), { numRuns: RUNS });
+  });
+
+  test('whose budget is spent waits for no task: it has ended or is paused; paused for it, it grants nothing and takes results', () => {
+    let [pauses, results] = [0, 0];
+    fc.assert(fc.property(scarce, (drawn) => {
+      for (const { command, before, after, nowMs } of play(drawn).taken) {
+        const inFlightMs = 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0;
+        expect(isBudgetDue(after, nowMs, inFlightMs)).toBe(false);
+        if (before.pauseRule === pauseRules.budget && command.kind === 'complete') results += 1;
+        if (after.pauseRule !== pauseRules.budget) continue;
+        pauses += 1;
+        expect([after.phase, openTasks(after)]).toEqual(['paused', []]);
+      }
+    }), { numRuns: RUNS });
+    expect(pauses).toBeGreaterThan(0);
+    expect(results).toBeGreaterThan(0);
+  });
+
+  test('a run paused for its budget goes on by a change of the budget or by its last result, and keeps what it had given up; a person\'s pause stays', () => {
+    let [resumed, kept] = [0, 0];
+    fc.assert(fc.property(scarce, (drawn) => {
+      for (const { command, before, after, events, nowMs } of play(drawn).taken) {
+        const goesOn = before.phase === 'paused' && events.some(({ fact }) => fact?.$case === 'runResumed');
+        if (command.kind === 'budget' && before.phase === 'paused' && before.pauseRule !== pauseRules.budget) expect([after.phase, after.reason]).toEqual([before.phase, before.reason]);
+        if (before.pauseRule !== pauseRules.budget) continue;
+        if (command.kind === 'budget') expect(goesOn).toBe(spentBudget({ ...before, budget: after.budget }, nowMs, command.inFlightMs ?? 0) === undefined);
+        if (command.kind === 'complete' && goesOn) expect(isEnded(after.phase)).toBe(true);
+        if (!goesOn || command.kind !== 'budget') continue;
+        resumed += 1;
+        if (before.stage === Stage.LABEL && currentIteration(before).quarantined.size > 0) kept += 1;
+        expect(after.iterations[before.iteration]?.quarantined).toBe(currentIteration(before).quarantined);
+      }
+    }), { numRuns: 3 * RUNS });
+    expect(resumed).toBeGreaterThan(0);
+    expect(kept).toBeGreaterThan(0);
+  });
+
+  test('training begins on a class of few labels only where no shard was lost, or a person saw it', () => {
+    let asked = 0;
+    fc.assert(fc.property(lossy, (drawn) => {
+      let seen = false;
+      for (const { command, before, after } of play(drawn).taken) {
+        if (after.pauseRule === pauseRules.coverage && before.pauseRule !== pauseRules.coverage) asked += 1;
+        if (command.kind === 'resume' && before.pauseRule === pauseRules.coverage) seen = true;
+        if (after.iteration !== before.iteration) seen = false;
+        const { quarantined, selection } = currentIteration(after);
+        if (after.stage !== Stage.TRAIN || selection === undefined || quarantined.size === 0 || seen) continue;
+        const budget = selection.classes.reduce((sum, each) => sum + each.eligible, 0) / selection.classes.length;
+        for (const each of selection.classes) expect(each.eligible / budget).toBeGreaterThanOrEqual(drawn.recipe.tolerance.class_coverage);
+      }
+    }), { numRuns: RUNS });
+    expect(asked).toBeGreaterThan(0);
   });
 });

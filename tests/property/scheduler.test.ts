@@ -178,6 +178,106 @@ describe('the scheduler, whatever is called', () => {
   });
 });
 
+/** One run of a course: its weight, and how long its tasks take, in milliseconds. */
+interface Sharer {
+  readonly weight: number;
+  readonly tasksMs: readonly number[];
+}
+
+/**
+ * Workers of one slot that ask whenever they are free, for as long as there were `grants`; every run always has work. Tells, after each
+ * moment in which the fleet was filled, what each run held, at each grant what it held before, and in the end how long each held its devices.
+ */
+function course(workers: number, sharers: readonly Sharer[], grants: number, sees: { filled?: (held: readonly number[]) => void; grantedTo?: (run: number, heldBefore: readonly number[]) => void } = {}): { deviceMs: number[]; granted: number[]; elapsedMs: number } {
+  const scheduler = fleet(workers);
+  sharers.forEach(({ weight }, run) => scheduler.setTasks(`r${run}`, weight, labels(`r${run}`, grants + workers)));
+  const busy = new Map<string, { run: number; taskId: string; sinceMs: number; untilMs: number }>();
+  const deviceMs = sharers.map(() => 0);
+  const granted = sharers.map(() => 0);
+  let nowMs = 0;
+  const held = (): number[] => sharers.map((_, run) => [...busy.values()].filter((each) => each.run === run).length);
+  for (let given = 0; given < grants;) {
+    for (let index = 0; index < workers; index += 1) {
+      const workerId = `w${index}`;
+      if (busy.has(workerId)) continue;
+      const [lease] = scheduler.grant(workerId, 1, [], nowMs);
+      const run = Number((lease?.task?.runId ?? '').slice(1));
+      const { tasksMs } = sharers[run] as Sharer;
+      sees.grantedTo?.(run, held());
+      busy.set(workerId, { run, taskId: lease?.task?.taskId ?? '', sinceMs: nowMs, untilMs: nowMs + (tasksMs[(granted[run] ?? 0) % tasksMs.length] ?? 1) });
+      granted[run] = (granted[run] ?? 0) + 1;
+      given += 1;
+    }
+    sees.filled?.(held());
+    nowMs = Math.min(...[...busy.values()].map((each) => each.untilMs));
+    for (const [workerId, { run, taskId, sinceMs, untilMs }] of busy) {
+      if (untilMs > nowMs) continue;
+      scheduler.close(`r${run}`, taskId, nowMs);
+      deviceMs[run] = (deviceMs[run] ?? 0) + untilMs - sinceMs;
+      busy.delete(workerId);
+    }
+  }
+  for (const { run, sinceMs } of busy.values()) deviceMs[run] = (deviceMs[run] ?? 0) + nowMs - sinceMs;
+  return { deviceMs, granted, elapsedMs: nowMs };
+}
+
+const weight = fc.integer({ min: 1, max: 6 });
+const equalLengths = fc.record({ workers: fc.integer({ min: 1, max: 9 }), lengthMs: fc.integer({ min: 1, max: 500 }), weights: fc.array(weight, { minLength: 2, maxLength: 4 }) })
+  .map(({ workers, lengthMs, weights }) => ({ workers, sharers: weights.map((each): Sharer => ({ weight: each, tasksMs: [lengthMs] })) }));
+/** Trainings beside labelings: lengths of a run are alike, those of runs differ by up to two thousand times. */
+const unequalLengths = fc.record({
+  workers: fc.integer({ min: 1, max: 9 }),
+  sharers: fc.array(fc.record({ weight, tasksMs: fc.tuple(fc.constantFrom(1, 30, 2_000), fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 })).map(([scale, factors]) => factors.map((factor) => factor * scale)) }), { minLength: 2, maxLength: 4 }),
+});
+
+describe('fair share, over a long course in which all runs always have work', () => {
+  const GRANTS = 300;
+
+  /**
+   * Who is granted a lease has the fewest for its weight, so at most its share of those that are out before: it never
+   * holds more than one above its share of all. What the others have too much it has too little: one each at most.
+   */
+  test.each([['tasks of equal length', equalLengths], ['tasks of very unequal lengths', unequalLengths]] as const)('%s: a run holds at most one lease more than its weight\'s share, and so with device time', (_, courses) => {
+    fc.assert(fc.property(courses, ({ workers, sharers }) => {
+      const weights = sharers.reduce((sum, each) => sum + each.weight, 0);
+      const bounds = sharers.map((each) => [(workers * each.weight) / weights - (sharers.length - 1), (workers * each.weight) / weights + 1] as const);
+      const { deviceMs, elapsedMs } = course(workers, sharers, GRANTS, { filled: (held) => held.forEach((count, run) => {
+        const [least, most] = bounds[run] ?? [0, 0];
+        expect(count).toBeLessThanOrEqual(most);
+        expect(count).toBeGreaterThanOrEqual(least);
+      }) });
+      deviceMs.forEach((ms, run) => {
+        const [least, most] = bounds[run] ?? [0, 0];
+        expect(ms).toBeLessThanOrEqual(most * elapsedMs);
+        expect(ms).toBeGreaterThanOrEqual(least * elapsedMs);
+      });
+    }), { numRuns: 60 });
+  });
+
+  test('none starves: while a run holds nothing, each other run is granted at most one lease before it', () => {
+    fc.assert(fc.property(fc.oneof(equalLengths, unequalLengths), ({ workers, sharers }) => {
+      const passedOver = sharers.map(() => 0);
+      const { granted } = course(workers, sharers, GRANTS, { grantedTo: (run, heldBefore) => sharers.forEach((_, other) => {
+        passedOver[other] = other === run || (heldBefore[other] ?? 0) > 0 ? 0 : (passedOver[other] ?? 0) + 1;
+        expect(passedOver[other]).toBeLessThan(sharers.length);
+      }) });
+      for (const count of granted) expect(count).toBeGreaterThan(0);
+    }), { numRuns: 60 });
+  });
+
+  test('on one device runs take turns, whatever their weights: nobody holds a fraction of it', () => {
+    fc.assert(fc.property(fc.oneof(equalLengths, unequalLengths), ({ sharers }) => {
+      const { granted } = course(1, sharers, GRANTS);
+      expect(Math.max(...granted) - Math.min(...granted)).toBeLessThanOrEqual(1);
+    }), { numRuns: 30 });
+  });
+
+  test('with more devices than weights it goes by weight: a run of three times the weight has three times the device time, within the bound', () => {
+    const { deviceMs, elapsedMs } = course(8, [{ weight: 3, tasksMs: [100] }, { weight: 1, tasksMs: [7, 9, 2] }], 2_000);
+    expect(deviceMs.map((ms) => Math.round(ms / elapsedMs))).toEqual([6, 2]);
+  });
+});
+
 describe('the scheduler', () => {
   test('a lease that is not renewed comes back, and its task goes to another worker after a wait', () => {
     const scheduler = fleet(2);
@@ -308,5 +408,21 @@ describe('the scheduler', () => {
     expect(scheduler.grant('w1', 1, [], 900)).toEqual([]);
     scheduler.setTasks('r', 1, labels('r', 2), true);
     expect(scheduler.grant('w0', 1, [], 11)).toMatchObject([{ attempt: 0, task: { subject: 's0' } }]);
+  });
+
+  test('attempts in flight have had each device since its last grant: the task before that was still in hand', () => {
+    const scheduler = fleet(2, 2);
+    scheduler.setTasks('r', 1, labels('r', 5));
+    scheduler.setTasks('other', 1, []);
+    expect(scheduler.inFlightMs('r', 50)).toBe(0);
+    const [first] = scheduler.grant('w0', 2, [], 100);
+    scheduler.grant('w1', 1, [], 150);
+    expect(scheduler.inFlightMs('r', 400)).toBe(300 + 250);
+    scheduler.close('r', first?.task?.taskId ?? '', 400);
+    scheduler.grant('w0', 1, [], 400);
+    expect(scheduler.inFlightMs('r', 450)).toBe(50 + 300);
+    // A clock that is behind takes nothing away.
+    expect(scheduler.inFlightMs('r', 0)).toBe(0);
+    expect(scheduler.inFlightMs('other', 450)).toBe(0);
   });
 });

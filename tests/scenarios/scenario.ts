@@ -3,12 +3,15 @@
  * run stands and its open tasks. A block is commands, a line of dashes, and the trace expected of them; the form is that of
  * the testdata of etcd's raft. `UPDATE_SCENARIOS=1 npx vitest run tests/scenarios` writes the traces anew.
  *
- *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24
- *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, student=+A/-B, iteration, try
+ *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class
+ *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try
  *   complete all [by WORKER]                 every open task of the stage
- *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, iteration, try
+ *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, held=HOURS, iteration, try
  *   evaluate student=+A/-B [right=N]         completes the student's evaluation
- *   pause | resume | cancel
+ *   pause | resume | cancel                  resume in_flight=HOURS
+ *   wait HOURS                               nothing but time
+ *   clock [in_flight=HOURS]                  the leader's tick: wall time, and device time of attempts under way
+ *   budget [device_hours=N] [wall_hours=N]   in_flight=HOURS
  *
  * A task that is no longer open is found among those that once were, so that late and repeated answers can be given.
  * A completion names in brackets what it puts in: the digests' first characters tell a kept label from a new one.
@@ -18,7 +21,7 @@ import { AlumnusError } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
-import { decide, openTasks, stageName, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { decide, MS_PER_HOUR, openTasks, stageName, type Command, type RunState } from '../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {
@@ -84,13 +87,13 @@ function printFact({ fact }: Event): string {
       const told = gate === undefined ? 'without a gate' : `+${gate.studentOnlyRight}/-${gate.teacherOnlyRight} p=${gate.pValue.toPrecision(3)} alpha=${gate.alpha.toPrecision(3)} ${gate.reason}${gate.warning === '' ? '' : ` (${gate.warning})`}`;
       return `${fact.$case === 'studentPromoted' ? 'promoted' : 'refused'} i${iteration}: ${told}`;
     }
-    case 'runPaused': return `paused by ${fact.value.by}: ${fact.value.reason}`;
-    case 'manifestWritten': return `manifest ${fact.value.number}`;
-    case 'budgetChanged': return `budget ${fact.value.deviceHours} device hours, ${fact.value.wallHours} hours`;
+    case 'runPaused': return `paused by ${fact.value.by}${fact.value.rule === '' ? '' : ` (${fact.value.rule})`}: ${fact.value.reason}`;
     case 'runResumed': return 'resumed';
     case 'runCancelled': return `cancelled: ${fact.value.reason}`;
     case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
     case 'runSucceeded': return `run succeeded with the model of i${fact.value.bestIteration}`;
+    case 'budgetChanged': return `budget changed to ${fact.value.deviceHours} device hours, ${fact.value.wallHours} wall hours`;
+    case 'manifestWritten': return `manifest ${fact.value.number}`;
   }
 }
 
@@ -117,6 +120,10 @@ export class Scenario {
     this.#nowMs += 1000;
     const by = rest.indexOf('by');
     const workerId = by < 0 ? 'w1' : (rest.splice(by, 2)[1] ?? 'w1');
+    if (verb === 'wait') {
+      this.#nowMs += hoursMs(rest[0]);
+      return [];
+    }
     if (verb === 'complete' && rest[0] === 'all') {
       const stage = this.#state?.stage;
       return this.#open().filter((task) => task.stage === stage && task.subject !== 'control').flatMap((task) => this.#try({ kind: 'complete', task, workerId, result: answer(task) }));
@@ -137,9 +144,11 @@ export class Scenario {
         return { kind: 'complete', task, workerId, result: answer(task, answerWishes(named)) };
       }
       case 'fail':
-        return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3), heldMs: Number(named.held ?? 0) };
+        return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3), heldMs: hoursMs(named.held) };
       case 'pause': return { kind: 'pause', reason: 'lunch' };
-      case 'resume': return { kind: 'resume' };
+      case 'resume': return { kind: 'resume', inFlightMs: hoursMs(named.in_flight) };
+      case 'clock': return { kind: 'clock', inFlightMs: hoursMs(named.in_flight) };
+      case 'budget': return { kind: 'budget', deviceHours: hoursOf(named.device_hours), wallHours: hoursOf(named.wall_hours), inFlightMs: hoursMs(named.in_flight) };
       case 'cancel': return { kind: 'cancel', reason: 'no longer needed' };
       default: throw new Error(`a scenario has no command "${verb}"`);
     }
@@ -187,18 +196,22 @@ export class Scenario {
   }
 }
 
+const hoursMs = (hours = '0'): number => Number(hours) * MS_PER_HOUR;
+const hoursOf = (hours: string | undefined): number | undefined => (hours === undefined ? undefined : Number(hours));
+
 function recipeWishes(named: Words['named']): Partial<RecipeInput> {
   return {
     rounds: Number(named.rounds ?? 1),
     models: { ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
-    labels: { balance: named.balance === 'none' ? 'none' : 'classes' },
+    labels: { balance: named.balance === 'none' ? 'none' : 'classes', budget_per_class: Number(named.budget_per_class ?? 0) },
     promotion: {
       require: named.require === 'better' ? 'better' : 'not-worse',
       alpha: Number(named.alpha ?? 0.05),
       on_refusal: (named.on_refusal ?? 'keep-teacher') as 'keep-teacher' | 'retry' | 'stop' | 'wait',
       tries_max: Number(named.tries_max ?? 2),
     },
-    tolerance: { quarantined_share: Number(named.share ?? 0.05), attempts: Number(named.attempts ?? 3) },
+    tolerance: { quarantined_share: Number(named.share ?? 0.05), attempts: Number(named.attempts ?? 3), class_coverage: Number(named.coverage ?? 0.1) },
+    budget: { device_hours: Number(named.device_hours ?? 0), wall_hours: Number(named.wall_hours ?? 0) },
     control: named.control === 'yes',
   };
 }
@@ -210,6 +223,8 @@ function answerWishes(named: Words['named']): AnswerWishes {
     ...(named.right === undefined ? {} : { validationRight: Number(named.right) }),
     ...(named.test_right === undefined ? {} : { testRight: Number(named.test_right) }),
     ...(named.empty === undefined ? {} : { emptyClasses: named.empty.split(',').map(Number) }),
+    ...(named.eligible === undefined ? {} : { eligible: named.eligible.split(',').map(Number) }),
+    ...(named.device === undefined ? {} : { deviceMs: hoursMs(named.device) }),
     ...(better === undefined || worse === undefined ? {} : { studentOnlyRight: Number(better), teacherOnlyRight: Number(worse) }),
   };
 }

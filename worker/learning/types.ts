@@ -8,12 +8,12 @@ export interface TensorData { name: string; shape: number[]; values: Float32Arra
 /**
  * Noise on the input.
  * `affine`: rotation by up to `degrees` either way, translation by up to `translatePixels` in x and y, scaling by a
- * factor in [1 - scale, 1 + scale]; all uniform.
+ * factor in [1 - scale, 1 + scale]; all uniform; with `flip`, half of the images mirrored left to right.
  * `randaugment`: `layers` operations in a row, each drawn uniformly from the list, at one magnitude (0 to 30).
  */
 export type InputNoise =
   | { name: 'none' }
-  | { name: 'affine'; degrees: number; translatePixels: number; scale: number }
+  | { name: 'affine'; degrees: number; translatePixels: number; scale: number; flip: boolean }
   | { name: 'randaugment'; operations: 'paper14' | 'tf16'; layers: number; magnitude: number };
 
 export interface OptimizerSettings { name: 'adamw' | 'sgd'; learningRate: number; weightDecay: number; momentum: number }

@@ -59,4 +59,4 @@ function settingsOf(training: TrainingJson, seed: number): TrainingSettings {
 }
 
 const noiseOf = (noise: Recipe['noise']['input']): InputNoise =>
-  noise.name === 'affine' ? { name: 'affine', degrees: noise.degrees, translatePixels: noise.translate_pixels, scale: noise.scale } : noise;
+  noise.name === 'affine' ? { name: 'affine', degrees: noise.degrees, translatePixels: noise.translate_pixels, scale: noise.scale, flip: noise.flip } : noise;

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
-import { OperatorServiceService, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -21,6 +21,7 @@ const refuse = (code: ErrorCode, message: string, where: string) => {
 };
 
 const submitted: string[] = [];
+const budgets: ChangeBudgetRequest[] = [];
 const view = finishedRun();
 
 const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) =>
@@ -28,7 +29,10 @@ const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) 
 
 const service: OperatorServiceServer = {
   getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41, role: 'leader', leaderAddress: '' }),
-  changeBudget: answerRun,
+  changeBudget: (call, callback) => {
+    budgets.push(call.request);
+    callback(null, { ...runningRun(), budget: { deviceHoursLimit: call.request.deviceHours ?? 0, deviceHoursSpent: 1.5, wallHoursLimit: call.request.wallHours ?? 0, wallHoursSpent: 0.25 } });
+  },
   reconcile: (_, callback) => callback(null, { runs: [], objectsSeen: 0 }),
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
@@ -174,6 +178,28 @@ describe('reading', () => {
   });
   test('takes the address from the environment', async () => {
     expect((await run(['status', '-o', 'name'], { ALUMNUS_ADDRESS: address })).out).toBe(`${address}\n`);
+  });
+});
+
+describe('a budget', () => {
+  test('is shown without a flag, and changed by flags; what is not named stays', async () => {
+    const shown = await ask('run', 'budget', 'mnist-4f2a91');
+    expect(shown.out).toMatch(/^Run +mnist-4f2a91\nState +succeeded\nDevice time +2 m 40 s spent, no limit\nWall time +4 m 42 s of 0\.5 h spent \(15\.7 %\)\n$/);
+    expect(budgets).toEqual([]);
+    const changed = await ask('run', 'budget', 'mnist-4f2a91', '--device-hours', '40.5');
+    expect(changed.out).toMatch(/State +running\nDevice time +1 h 30 m of 40\.5 h spent \(3\.7 %\)\nWall time +15 m 0 s spent, no limit\n$/);
+    expect(budgets).toEqual([{ runId: 'mnist-4f2a91', deviceHours: 40.5, wallHours: undefined }]);
+    await ask('run', 'budget', 'mnist-4f2a91', '--wall-hours', '0');
+    expect(budgets.at(-1)).toEqual({ runId: 'mnist-4f2a91', deviceHours: undefined, wallHours: 0 });
+  });
+  test('is told programs in hours', async () => {
+    expect(JSON.parse((await ask('run', 'budget', 'mnist-4f2a91', '-o', 'json')).out)).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunBudget', runId: 'mnist-4f2a91', wallHoursLimit: 0.5, wallHoursSpent: 282 / 3600 });
+  });
+  test('is described with its run', async () => expect((await ask('run', 'describe', 'mnist-4f2a91')).out).toMatch(/\nWall time +4 m 42 s of 0\.5 h spent/));
+  test('takes no hours that are none', async () => {
+    const ran = await ask('run', 'budget', 'mnist-4f2a91', '--device-hours', 'many');
+    expect([ran.code, ran.out]).toEqual([2, '']);
+    expect(ran.err).toMatch(/--device-hours.*Hours are expected, such as 40 or 1\.5; 0 is no limit/);
   });
 });
 

@@ -68,7 +68,7 @@ export const finishedRun = (): RunView => RunView.fromPartial({
   ],
   control: model(32, 425_802, 4666, 9380, 2500, 'c'),
   bestModel: ref('3'), bestIteration: 3, storeUrl: 'file:///nowhere/store', nowMs: Date.UTC(2025, 0, 2, 3, 8, 47), secondsLeft: -1,
-  warnings: [],
+  warnings: [], budget: { deviceHoursLimit: 0, deviceHoursSpent: 160 / 3600, wallHoursLimit: 0.5, wallHoursSpent: 282 / 3600 },
 });
 
 /** The same run as it paused by itself. */

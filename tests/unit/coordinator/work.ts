@@ -52,6 +52,9 @@ export interface AnswerWishes {
   readonly testRight?: number;
   /** Classes that no pseudo-label names. */
   readonly emptyClasses?: readonly number[];
+  /** Eligible pseudo-labels of each class, from the first on. */
+  readonly eligible?: readonly number[];
+  readonly deviceMs?: number;
   /** Stands for a device that doesn't repeat itself to the bit. */
   readonly salt?: string;
 }
@@ -66,13 +69,13 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
     const sum = sha256(`${name} ${digest}`);
     return { key: `${task.outputPrefix}/${sum}`, sha256: sum, bytes: 1 + drawn(0, 1000) };
   };
-  const deviceMs = 1000;
+  const deviceMs = wishes.deviceMs ?? 1000;
   switch (task.spec?.$case) {
     case 'label':
       return { deviceMs, result: { $case: 'label', value: { labels: output('labels'), tally: output('tally'), samples: task.spec.value.shard?.samples ?? 0 } } };
     case 'select': {
       const classes = Array.from({ length: task.spec.value.classes }, (_, index) => {
-        const eligible = wishes.emptyClasses?.includes(index) === true ? 0 : 10 + drawn(1 + index, 10);
+        const eligible = wishes.emptyClasses?.includes(index) === true ? 0 : wishes.eligible?.[index] ?? 10 + drawn(1 + index, 10);
         return { class: index, eligible, kept: eligible, rows: eligible, labeled: eligible };
       });
       const rows = classes.reduce((sum, each) => sum + each.rows, 0);

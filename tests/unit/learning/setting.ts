@@ -11,7 +11,7 @@ export const settings = (over: Partial<TrainingSettings> = {}): TrainingSettings
   steps: 20, batchLabeled: 5, batchUnlabeled: 7,
   optimizer: { name: 'adamw', learningRate: 0.003, weightDecay: 0.01, momentum: 0.9 },
   schedule: { name: 'cosine', warmupSteps: 2 },
-  emaDecay: 0.9, labelSmoothing: 0.1, noise: { name: 'affine', degrees: 10, translatePixels: 1, scale: 0.1 }, seed: 1,
+  emaDecay: 0.9, labelSmoothing: 0.1, noise: { name: 'affine', degrees: 10, translatePixels: 1, scale: 0.1, flip: false }, seed: 1,
   ...over,
 });
 

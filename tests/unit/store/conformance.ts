@@ -74,6 +74,16 @@ export function describeObjectStore(engine: string, open: () => Promise<Conforma
       expect(await store.metadata('p/none')).toEqual({});
     });
 
+    it('takes no metadata that some engine could not keep', async () => {
+      for (const metadata of [{ Run: 'upper case' }, { 'a b': 'x' }, { a_b: 'x' }, { '': 'x' }, { run: 'half of \ud83d' }, { run: 'x'.repeat(2100) }, { run: 'é'.repeat(400) }]) {
+        await expect(store.putAddressed('p', bytes('x'), { metadata }), JSON.stringify(metadata)).rejects.toMatchObject({ code: 'USAGE', where: 'p' });
+      }
+      expect(await collect(store.list(''))).toEqual([]);
+      const metadata = { 'alumnus.note': ' 100 % of  "it"\n', 'alumnus.empty': '', 'alumnus.long': 'y'.repeat(1800) };
+      const ref = await store.putAddressed('p', bytes('x'), { metadata });
+      expect(await store.metadata(ref.key)).toEqual(metadata);
+    });
+
     it('creates a name once', async () => {
       const first = await store.putNamed('datasets/a/manifest.json', bytes('one'));
       expect(first).toEqual({ created: true, ref: { key: 'datasets/a/manifest.json', sha256: sha256(bytes('one')), bytes: 3 } });

@@ -133,7 +133,7 @@ describe('a store\'s URL', () => {
     expect(await fileSystem.readFile(join(folder, 'objects', 'key'), 'utf8')).toBe('some bytes');
   });
 
-  it.each(['s3://bucket/prefix', 'file:relative', 'file://host/path', '/plain/path', 'https://example.org', ''])('is refused with a sentence when it is %j', async (url) => {
+  it.each(['s3:bucket', 'file:relative', 'file://host/path', '/plain/path', 'https://example.org', ''])('is refused with a sentence when it is %j', async (url) => {
     await expect(openStore(url)).rejects.toMatchObject({ code: 'USAGE', where: url });
   });
 });
