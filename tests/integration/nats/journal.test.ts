@@ -1,8 +1,10 @@
 /** The journal on NATS against the suite that all journals pass, and what is its own: lost answers, servers that die, leaders that contend. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openJetStream, type Journal } from '../../../coordinator/journal/index.ts';
+import { openFacts, openJetStream, type Journal } from '../../../coordinator/journal/index.ts';
+import { openEntry } from '../../../coordinator/leadership/index.ts';
 import { connectNats } from '../../../coordinator/nats.ts';
 import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import { Proxy } from '../../harness/proxy.ts';
@@ -251,11 +253,13 @@ describeOnServers(['nats-server'], 'the journal on servers that cannot keep it',
   const failure = async (call: Promise<unknown>): Promise<unknown> => call.then(() => undefined, (thrown: unknown) => thrown);
 
   beforeAll(async () => {
+    const permissions = /^permissions: \{$[^]*?^\}$/m.exec(readFileSync(new URL('../../../docs/journal.md', import.meta.url), 'utf8'))![0];
     places = await Places.start(1, `
 max_payload: 1MB
 accounts {
   KEEPS: { jetstream: enabled, users: [
     { user: full, password: secret },
+    { user: documented, password: secret, ${permissions} },
     { user: reads, password: secret, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: ["_INBOX.>"] } }
   ] }
   NONE: { users: [{ user: none, password: secret }] }
@@ -284,6 +288,28 @@ accounts {
   test('a user who may not make the stream: it names the subject', async () => {
     const nats = await connect('x', 'reads');
     expect(await failure(openJetStream(nats))).toMatchObject({ code: 'JOURNAL_FORBIDDEN', message: expect.stringContaining('$JS.API.STREAM.CREATE.x-journal') as string });
+    await nats.close();
+  });
+
+  test('the permissions that docs/journal.md lists are enough', async () => {
+    const nats = await connect('alumnus', 'documented');
+    const journal = await openJetStream(nats);
+    const term = await journal.begin();
+    const facts = await openFacts(nats);
+    const events = [{ ...paused(1), atMs: Date.now() }, { ...paused(2), atMs: Date.now() }];
+    for (const [index, event] of events.entries()) await journal.append(index, term, [event]);
+    await journal.truncate(refAt(1, term));
+    const standby = await openJetStream(nats);
+    expect((await readAll(standby, 1)).map((group) => group.firstSequence)).toEqual([2]);
+    facts.publish({ schemaVersion: 1, term, firstSequence: 3, events: [] });
+    const manager = await jetstreamManager((await connect('alumnus', 'full')).connection);
+    while ((await manager.streams.info('alumnus-facts')).state.messages === 0) await sleep(20);
+    const entry = await openEntry(nats);
+    const revision = (await entry.create({ id: 'ann', address: 'ann:1' }))!;
+    expect(await entry.create({ id: 'bob', address: 'bob:2' })).toBeUndefined();
+    await entry.delete((await entry.update({ id: 'ann', address: 'ann:1' }, revision))!);
+    expect(await entry.read()).toBeUndefined();
+    await facts.close();
     await nats.close();
   });
 
