@@ -15,7 +15,7 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal/index.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
 import { wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
@@ -66,6 +66,8 @@ export interface LeaderOptions {
   /** Until when nobody else can lead, by the clock. Default: for ever. */
   readonly untilMs?: () => number;
   readonly log?: (line: string) => void;
+  /** Told of each group after the journal has it. */
+  readonly facts?: FactSink;
   /** Default SNAPSHOT_EVENTS. */
   readonly snapshotEvents?: number;
 }
@@ -201,6 +203,7 @@ export class Leader {
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
       fold.take(group);
+      this.#options.facts?.publish(group);
       for (const [runId, { taken }] of shares) {
         for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
         this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));

@@ -11,7 +11,7 @@ import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { openStore, paths, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
-import { openEmbedded, openJetStream, type Journal } from './journal/index.ts';
+import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
 import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
 import { connectNats } from './nats.ts';
@@ -27,6 +27,7 @@ const log = (line: string): void => void process.stderr.write(`${new Date().toIS
 interface Engines {
   readonly journal: Journal;
   readonly entry: LeaderEntry;
+  readonly facts?: FactSink;
   readonly store: ObjectStore;
   readonly storeUrl: string;
 }
@@ -46,7 +47,7 @@ async function openEngines(values: { home?: string | undefined; store?: string |
   const store = await openStore(storeUrl);
   if (values.journal === undefined) return { journal: await openEmbedded(join(home ?? '', 'journal')), entry: embeddedEntry(), store, storeUrl };
   const nats = await connectNats(values.journal, { log });
-  return { journal: await openJetStream(nats), entry: await openEntry(nats), store, storeUrl };
+  return { journal: await openJetStream(nats), entry: await openEntry(nats), facts: await openFacts(nats, { log }), store, storeUrl };
 }
 
 async function main(): Promise<void> {
@@ -59,7 +60,7 @@ async function main(): Promise<void> {
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
   for (const flag of ['listen', 'advertise'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
-  const { journal, entry, store, storeUrl } = await openEngines(values);
+  const { journal, entry, facts, store, storeUrl } = await openEngines(values);
 
   const started: { node?: Node } = {};
   const server = await serve({
@@ -76,6 +77,7 @@ async function main(): Promise<void> {
     log(why);
     await started.node?.stop();
     await server.close();
+    await facts?.close();
     await journal.close();
     process.exit(code);
   };
@@ -91,7 +93,7 @@ async function main(): Promise<void> {
     },
     // The node has ended by itself: it is not waited for.
     onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
-    ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
+    ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
   });
   started.node = node;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0, `stops on ${signal}`));

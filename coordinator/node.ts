@@ -11,7 +11,7 @@ import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import { Fold } from './fold.ts';
-import type { Journal } from './journal/index.ts';
+import { EVENT_SCHEMA_VERSION, type FactSink, type Journal } from './journal/index.ts';
 import { Leader } from './leader.ts';
 import { Tenure, type Holder, type LeaderEntry } from './leadership/index.ts';
 
@@ -34,6 +34,8 @@ export interface NodeOptions {
   readonly log: (line: string) => void;
   readonly onLead?: (leader: Leader) => void;
   readonly onFatal: (error: AlumnusError) => void;
+  /** Told of each group that is journalled here, and of each term that begins. */
+  readonly facts?: FactSink;
   /** Facts between two snapshots. */
   readonly snapshotEvents?: number;
 }
@@ -143,10 +145,10 @@ export class Node implements Leading {
 
   /** Leads until the tenure is over, an append fails or the node stops. */
   async #lead(tenure: Tenure): Promise<void> {
-    const { journal, store, leaseMs, clock, log, onLead, holder, snapshotEvents } = this.#options;
+    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents } = this.#options;
     const begun = await this.#begin(tenure);
     if (begun === undefined) return;
-    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(snapshotEvents === undefined ? {} : { snapshotEvents }) });
+    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }) });
     const over = new AbortController();
     const failure = new Promise<AlumnusError>((resolve) => {
       leader.onFailure((error) => {
@@ -160,6 +162,7 @@ export class Node implements Leading {
     this.#leader = leader;
     this.#leaderAddress = holder.address;
     log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
+    facts?.publish({ schemaVersion: EVENT_SCHEMA_VERSION, term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
     onLead?.(leader);
     if (this.#stopping.signal.aborted) leader.stop(new AlumnusError('NOT_LEADER', 'this coordinator stops'));
     while (leader.failure === undefined) {
