@@ -108,10 +108,8 @@ async function main(): Promise<void> {
 async function sayUnknownRuns(leader: Leader): Promise<void> {
   if (leader.runs().length > 0) return;
   try {
-    for await (const { key } of leader.store.list(paths.runs)) {
-      log(`the object store holds runs (${key} is of one), and this journal knows none: \`alumnus reconcile --dry-run\` says what can be restored`);
-      return;
-    }
+    const { done } = await leader.store.list(paths.runs)[Symbol.asyncIterator]().next();
+    if (done !== true) log('the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored');
   } catch (thrown) {
     log(toAlumnusError(thrown).sentence);
   }
