@@ -18,6 +18,7 @@ import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
 import { wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
@@ -82,6 +83,7 @@ export class Leader {
   #queue: Queued[] = [];
   #committing = false;
   #failed: AlumnusError | undefined;
+  #granted = false;
   #snapshotAt: number;
   #snapshotting = false;
 
@@ -148,6 +150,18 @@ export class Leader {
 
   onFailure(listener: (error: AlumnusError) => void): void {
     this.#changes.on('failure', listener);
+  }
+
+  /** Leases for this worker now, as many as it may have; none where it isn't this leader's to grant. */
+  grant(workerId: string, max: number, holds: readonly string[]): Lease[] {
+    if (!this.mayGrant) return [];
+    const leases = this.scheduler.grant(workerId, max, holds, this.now());
+    if (leases.length > 0 && !this.#granted) {
+      // How long nobody granted is what an operator wants to know of a failover.
+      this.#granted = true;
+      this.#options.log?.(`grants the first lease of term ${this.term}`);
+    }
+    return leases;
   }
 
   /** Leases or progress changed. */

@@ -16,7 +16,7 @@ function refusal(code: ErrorCode, where = ''): { code: status; details: string; 
   const metadata = new Metadata();
   metadata.set('alumnus-code', code);
   metadata.set('alumnus-where', encodeURIComponent(where));
-  return { code: errorTable[code].grpc as status, details: code, metadata };
+  return { code: errorTable[code].grpc, details: code, metadata };
 }
 
 type Script = Partial<Pick<OperatorServiceServer, 'listRuns' | 'submitRun'>>;

@@ -55,7 +55,7 @@ class Coordinator {
     const metadata = new Metadata();
     metadata.set('alumnus-code', 'NOT_LEADER');
     metadata.set('alumnus-where', encodeURIComponent(this.leaderAddress));
-    return { code: errorTable.NOT_LEADER.grpc as status, details: 'this coordinator stands by', metadata };
+    return { code: errorTable.NOT_LEADER.grpc, details: 'this coordinator stands by', metadata };
   }
 
   #serve(): void {
@@ -141,7 +141,7 @@ function worker(address: string): { engine: HeldEngine; loop: LeaseLoop } {
   return { engine, loop };
 }
 
-const until = (what: () => boolean): Promise<void> => expect.poll(what, { timeout: 20_000, interval: 10 }).toBe(true) as unknown as Promise<void>;
+const until = (what: () => boolean): Promise<void> => expect.poll(what, { timeout: 20_000, interval: 10 }).toBe(true);
 
 test('is sent by a standby to the leader it names, though that one was not given', async () => {
   const leader = await coordinator(3);
