@@ -4,12 +4,13 @@
  *
  * Invariants:
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
- *  2. A finished result is reported until the coordinator answers, across its restarts; it is never thrown away.
+ *  2. A finished result is reported until whoever leads answers, across restarts and failovers; it is never thrown away.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
  */
 import { hostname } from 'node:os';
 import { credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
-import { AlumnusError, isErrorCode, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
+import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
+import { Addresses, fromStatus } from '../../proto/call.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { WorkerServiceClient, type HeldLease, type Lease, type LeaseId, type Progress, type RegisterResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
@@ -18,8 +19,12 @@ import { Backoff, sleep } from './backoff.ts';
 const ACQUIRE_WAIT_MS = 20_000;
 /** Beyond the wait asked for: the coordinator is gone, not slow. */
 const CALL_MS_MAX = 10_000;
-/** Workers and coordinator are often started together: one that waits for the other should not sleep past its start. */
-const REGISTER_MS_MAX = 500;
+/** Between two looks for who leads: a new leader waits a second for workers to announce what they hold. */
+const LOOK_MS_MAX = 500;
+/** One look; a coordinator that stands still must not cost a new leader's second. */
+const LOOK_CALL_MS = 1_000;
+/** A connection on which nothing came for so long is asked for a sign, and is given up after as long again: a coordinator that stands still closes nothing. */
+const SILENT_MS_MAX = 2_000;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
 /** A task in hand and the next one loading. */
@@ -34,6 +39,7 @@ export interface Engine {
 }
 
 export interface LeaseLoopOptions {
+  /** `host:port` of each coordinator, with commas between them. */
   readonly address: string;
   readonly workerId: string;
   readonly device: string;
@@ -53,23 +59,31 @@ interface Held {
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 
+/** What the loops know of the coordinator that took them in. */
+interface Registered {
+  readonly address: string;
+  readonly response: RegisterResponse;
+}
+
+type Call<Response> = (client: WorkerServiceClient, callback: Callback<Response>, deadline: Deadline) => ClientUnaryCall;
+
 export class LeaseLoop {
   readonly #options: LeaseLoopOptions;
-  readonly #client: WorkerServiceClient;
+  readonly #addresses: Addresses;
+  /** One for each address that was asked; there are few. */
+  readonly #clients = new Map<string, WorkerServiceClient>();
   readonly #held = new Map<string, Held>();
   readonly #holds = new Set<string>();
   readonly #stopping = new AbortController();
-  #registration: RegisterResponse | undefined;
+  #registered: Registered | undefined;
+  #registering: Promise<void> | undefined;
   #freed: () => void = () => undefined;
   #acquiring: ClientUnaryCall | undefined;
 
+  /** @throws AlumnusError USAGE for addresses that are none. */
   constructor(options: LeaseLoopOptions) {
     this.#options = options;
-    this.#client = new WorkerServiceClient(options.address, credentials.createInsecure(), {
-      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-      // A coordinator that restarts should find its workers again within a second or two.
-      'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000,
-    });
+    this.#addresses = new Addresses(options.address);
   }
 
   /** Works until `stop`. @throws AlumnusError only where trying again can't help. */
@@ -79,9 +93,10 @@ export class LeaseLoop {
     try {
       await this.#acquireLoop();
     } finally {
-      this.#stopping.abort();
+      // What is handed back needs its connection until then.
+      await this.stop();
       await renewing;
-      this.#client.close();
+      for (const client of this.#clients.values()) client.close();
     }
   }
 
@@ -97,21 +112,29 @@ export class LeaseLoop {
     await Promise.all(handedBack);
   }
 
-  async #register(): Promise<void> {
+  /** Finds who leads and announces what is held. Whoever notices a new leader first does it for all loops. */
+  #register(): Promise<void> {
+    this.#registering ??= this.#registerOnce().finally(() => {
+      this.#registering = undefined;
+    });
+    return this.#registering;
+  }
+
+  async #registerOnce(): Promise<void> {
     const { workerId, device, version, log } = this.#options;
-    const backoff = new Backoff(REGISTER_MS_MAX);
+    const backoff = new Backoff(LOOK_MS_MAX);
     for (;;) {
       try {
-        const response = await this.#call<RegisterResponse>((callback, deadline) => this.#client.register({ workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version }, new Metadata(), deadline, callback));
-        this.#registration = response;
+        const { address, response } = await this.#ask<RegisterResponse>((client, callback, deadline) => client.register({ workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version }, new Metadata(), deadline, callback), LOOK_CALL_MS);
+        this.#registered = { address, response };
         this.#drop(response.lost, 'the new leader does not know it');
-        log(`registered with term ${response.term} at ${this.#options.address}`);
+        log(`registered with term ${response.term} at ${address}`);
         return;
       } catch (thrown) {
         const error = toAlumnusError(thrown);
         if (!error.retryable) throw error;
         if (this.#stopping.signal.aborted) return;
-        if (backoff.attempts === 0) log(`waits for a coordinator at ${this.#options.address}`);
+        if (backoff.attempts === 0) log(`waits for a coordinator at ${this.#addresses.text}: ${error.message}`);
         await sleep(backoff.next(), this.#stopping.signal);
       }
     }
@@ -127,8 +150,8 @@ export class LeaseLoop {
         continue;
       }
       try {
-        const response = await this.#call<{ term: number; leases: Lease[] }>(
-          (callback, deadline) => (this.#acquiring = this.#client.acquire({ workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] }, new Metadata(), deadline, callback)),
+        const { response } = await this.#ask<{ term: number; leases: Lease[] }>(
+          (client, callback, deadline) => (this.#acquiring = client.acquire({ workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] }, new Metadata(), deadline, callback)),
           ACQUIRE_WAIT_MS + CALL_MS_MAX,
         );
         backoff.reset();
@@ -136,32 +159,29 @@ export class LeaseLoop {
       } catch (thrown) {
         const error = toAlumnusError(thrown);
         if (this.#stopping.signal.aborted) return;
-        if (error.code === 'NOT_LEADER') {
-          await this.#register();
-          continue;
-        }
         if (!error.retryable) throw error;
-        if (backoff.attempts === 0) log(`lost the coordinator: ${error.message}`);
-        await sleep(backoff.next(), this.#stopping.signal);
-        if (backoff.attempts === 1) continue;
-        await this.#register();
+        if (isElsewhere(error)) {
+          if (error.code !== 'NOT_LEADER') log(`lost the coordinator: ${error.message}`);
+          await this.#register();
+        } else await sleep(backoff.next(), this.#stopping.signal);
       }
     }
   }
 
   async #renewLoop(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      await sleep(this.#registration?.renewEveryMs ?? 1_000, this.#stopping.signal);
+      await sleep(this.#registered?.response.renewEveryMs ?? 1_000, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
       if (this.#held.size === 0) continue;
       try {
-        const response = await this.#call<{ term: number; lost: LeaseId[] }>((callback, deadline) => this.#client.renew({ workerId: this.#options.workerId, held: this.#announce() }, new Metadata(), deadline, callback), this.#registration?.renewEveryMs);
+        const { response } = await this.#ask<{ term: number; lost: LeaseId[] }>((client, callback, deadline) => client.renew({ workerId: this.#options.workerId, held: this.#announce() }, new Metadata(), deadline, callback), this.#registered?.response.renewEveryMs);
         this.#drop(response.lost, 'the coordinator gave it up');
-        if (response.term !== this.#registration?.term) await this.#register();
+        if (response.term !== this.#registered?.response.term) await this.#register();
       } catch (thrown) {
-        // The next renewal tries again; whether the lease lives is the coordinator's to say.
+        // Whether the lease lives is the coordinator's to say: whoever leads now is to hear of it at once.
         const error = toAlumnusError(thrown);
         if (!error.retryable) this.#options.log(error.sentence);
+        else if (isElsewhere(error)) await this.#register().catch((failed: unknown) => this.#options.log(toAlumnusError(failed).sentence));
       }
     }
   }
@@ -187,14 +207,14 @@ export class LeaseLoop {
     };
     let result: TaskResult;
     try {
-      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal);
+      result = await engine.run(task, this.#registered?.response.storeUrl ?? '', onProgress, signal);
     } catch (thrown) {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
       log(`${task.taskId} failed: ${error.sentence}`);
       const counts = !NOT_THE_TASKS_FAULT.has(error.code);
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report((callback, deadline) => this.#client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
+      await this.#report((client, callback, deadline) => client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
       return;
     }
     for (const digest of task.affinity) {
@@ -206,16 +226,16 @@ export class LeaseLoop {
       this.#holds.delete(oldest);
     }
     // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
-    const answer = await this.#report<{ accepted: boolean; reason: string }>((callback, deadline) => this.#client.complete({ workerId, leaseId, taskId: task.taskId, result }, new Metadata(), deadline, callback));
+    const answer = await this.#report<{ accepted: boolean; reason: string }>((client, callback, deadline) => client.complete({ workerId, leaseId, taskId: task.taskId, result }, new Metadata(), deadline, callback));
     if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
   }
 
-  /** Says it until it is answered. Undefined where the worker stops first. */
-  async #report<Response>(call: (callback: Callback<Response>, deadline: Deadline) => unknown): Promise<Response | undefined> {
-    const backoff = new Backoff();
+  /** Says it until whoever leads has answered. Undefined where the worker stops first. */
+  async #report<Response>(call: Call<Response>): Promise<Response | undefined> {
+    const backoff = new Backoff(LOOK_MS_MAX);
     for (;;) {
       try {
-        return await this.#call(call);
+        return (await this.#ask(call)).response;
       } catch (thrown) {
         const error = toAlumnusError(thrown);
         if (!error.retryable) throw error;
@@ -239,22 +259,39 @@ export class LeaseLoop {
     }
   }
 
-  #call<Response>(call: (callback: Callback<Response>, deadline: Deadline) => unknown, withinMs = CALL_MS_MAX): Promise<Response> {
+  /** Asks the coordinator of the moment; where that isn't the leader, the next call goes to another. */
+  #ask<Response>(call: Call<Response>, withinMs = CALL_MS_MAX): Promise<{ address: string; response: Response }> {
+    const address = this.#addresses.current;
     return new Promise((resolve, reject) => {
-      call((error, response) => {
-        if (error === null) resolve(response);
-        else reject(fromStatus(error, this.#options.address));
+      call(this.#clientOf(address), (error, response) => {
+        if (error === null) return resolve({ address, response });
+        const failure = toAlumnusError(fromStatus(error, address));
+        // Several calls may fail with one leader: the first that tells moves on.
+        if (isElsewhere(failure) && this.#addresses.current === address) {
+          if (failure.code === 'NOT_LEADER') this.#addresses.redirect(failure.where);
+          else this.#addresses.next();
+        }
+        reject(failure);
       }, { deadline: new Date(Date.now() + withinMs) });
     });
+  }
+
+  #clientOf(address: string): WorkerServiceClient {
+    const known = this.#clients.get(address);
+    if (known !== undefined) return known;
+    const client = new WorkerServiceClient(address, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+      // A coordinator that restarts should find its workers again within a second or two.
+      'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500,
+      'grpc.keepalive_time_ms': SILENT_MS_MAX, 'grpc.keepalive_timeout_ms': SILENT_MS_MAX,
+    });
+    this.#clients.set(address, client);
+    return client;
   }
 }
 
 type Callback<Response> = (error: ServiceError | null, response: Response) => void;
 type Deadline = Pick<CallOptions, 'deadline'>;
 
-/** The error of our table that a status carries; a status without one is the network's. */
-function fromStatus(error: ServiceError, address: string): AlumnusError {
-  const [code] = error.metadata.get('alumnus-code');
-  if (typeof code === 'string' && isErrorCode(code)) return new AlumnusError(code, error.details, { where: decodeURIComponent(String(error.metadata.get('alumnus-where')[0] ?? '')), cause: error });
-  return new AlumnusError('UNREACHABLE', error.details, { where: address, cause: error });
-}
+/** Whether another coordinator may answer where this one doesn't. */
+const isElsewhere = ({ code }: AlumnusError): boolean => code === 'NOT_LEADER' || code === 'UNREACHABLE' || code === 'TIMED_OUT' || code === 'JOURNAL_UNREACHABLE';
