@@ -107,6 +107,11 @@ export class Leader {
     return this.#options.journal;
   }
 
+  /** Sequence of the last fact that is seen here. */
+  get sequence(): number {
+    return this.#options.fold.sequence;
+  }
+
   get store(): ObjectStore {
     return this.#options.store;
   }
