@@ -1,12 +1,17 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
 
+/** Of what a task's outputs and its record say about themselves; raised when a field changes its meaning. */
+export const RECORD_SCHEMA_VERSION = 1;
+
 export interface TaskContext {
   readonly task: Task;
+  /** Of the teacher whose labels or student this is; empty where there is none. */
+  readonly teacherSha256: string;
   readonly store: ObjectStore;
   readonly cacheFolder: string;
   readonly signal: AbortSignal;
@@ -15,9 +20,18 @@ export interface TaskContext {
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
-/** What every output says about itself, so that a bucket without a journal can still be read. */
-export const aboutOf = ({ task }: TaskContext): Record<string, string> => ({
-  'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.task': task.taskId,
+const stageWords: Readonly<Record<Stage, string>> = {
+  [Stage.UNSPECIFIED]: '', [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train',
+  [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote', [Stage.UNRECOGNIZED]: '',
+};
+
+/**
+ * What every output says about itself, so that a bucket without a journal can still be read. A function of the task alone:
+ * some of it lies in the bytes of label tables, and two attempts at a task must give the same.
+ */
+export const aboutOf = ({ task, teacherSha256 }: Pick<TaskContext, 'task' | 'teacherSha256'>): Record<string, string> => ({
+  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageWords[task.stage],
+  'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), 'alumnus.teacher': teacherSha256 || 'none',
 });
 
 export function required<Value>(value: Value | undefined, name: string): Value {
