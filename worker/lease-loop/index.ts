@@ -1,32 +1,37 @@
 /**
- * The public door of `worker/lease-loop`: acquires leases, has the engine do their tasks, renews, and reports. It never
- * computes, so it never blocks: an engine that is busy for minutes costs no renewal.
+ * The public door of `worker/lease-loop`: acquires leases, has the engine do their tasks, renews, and reports, to whichever
+ * coordinator leads. It never computes, so it never blocks: an engine that is busy for minutes costs no renewal.
  *
  * Invariants:
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
- *  2. A finished result is reported until the coordinator answers, across its restarts; it is never thrown away.
+ *  2. A finished result is reported until a coordinator answers, across restarts and changes of the leader; it is never thrown away.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
+ *  4. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
 import { hostname } from 'node:os';
-import { credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
-import { AlumnusError, isErrorCode, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
+import { Addresses, isAway } from '../../proto/call.ts';
+import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
-import { WorkerServiceClient, type HeldLease, type Lease, type LeaseId, type Progress, type RegisterResponse } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
+import { Line, type Method } from './line.ts';
 
 /** How long one Acquire is held open by the coordinator. */
 const ACQUIRE_WAIT_MS = 20_000;
 /** Beyond the wait asked for: the coordinator is gone, not slow. */
 const CALL_MS_MAX = 10_000;
-/** Workers and coordinator are often started together: one that waits for the other should not sleep past its start. */
-const REGISTER_MS_MAX = 500;
+/** Half of the second that a new leader waits for us; and a worker that was started before its coordinator should not sleep past its start. */
+const RETRY_MS_MAX = 500;
+/** Renewals in a row without an answer after which the coordinator is taken to hang. After one it may be we who stood still. */
+const LATE_RENEWALS_MAX = 2;
+/** A worker that stops follows a redirect or two and asks the rest of a usual fleet, and then lets leases run out. */
+const STOP_TRIES_MAX = 4;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
 /** A task in hand and the next one loading. */
 const SLOTS = 2;
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
-const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
@@ -34,6 +39,7 @@ export interface Engine {
 }
 
 export interface LeaseLoopOptions {
+  /** `host:port` of the coordinators, with commas between them. */
   readonly address: string;
   readonly workerId: string;
   readonly device: string;
@@ -53,42 +59,48 @@ interface Held {
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 
+const isLost = ({ abort }: Held): boolean => abort.signal.reason instanceof AlumnusError && abort.signal.reason.code === 'LEASE_LOST';
+
 export class LeaseLoop {
   readonly #options: LeaseLoopOptions;
-  readonly #client: WorkerServiceClient;
+  readonly #addresses: Addresses;
+  readonly #line: Line;
   readonly #held = new Map<string, Held>();
   readonly #holds = new Set<string>();
   readonly #stopping = new AbortController();
   #registration: RegisterResponse | undefined;
+  /** Registrations so far: says whether a call failed before or after the last. */
+  #joined = 0;
+  #joining: Promise<void> | undefined;
   #freed: () => void = () => undefined;
-  #acquiring: ClientUnaryCall | undefined;
 
+  /** @throws AlumnusError USAGE where `address` is none. */
   constructor(options: LeaseLoopOptions) {
     this.#options = options;
-    this.#client = new WorkerServiceClient(options.address, credentials.createInsecure(), {
-      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-      // A coordinator that restarts should find its workers again within a second or two.
-      'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000,
+    this.#addresses = new Addresses(options.address);
+    this.#line = new Line(this.#addresses, (error) => {
+      // Whoever calls next meets what went wrong.
+      if (!this.#stopping.signal.aborted) this.#rejoin(error, this.#joined, this.#line.moves).catch(() => undefined);
     });
   }
 
   /** Works until `stop`. @throws AlumnusError only where trying again can't help. */
   async run(): Promise<void> {
-    await this.#register();
+    await this.#rejoin(undefined, 0, 0);
     const renewing = this.#renewLoop();
     try {
       await this.#acquireLoop();
+      await Promise.allSettled([...this.#held.values()].map(({ done }) => done));
     } finally {
       this.#stopping.abort();
       await renewing;
-      this.#client.close();
+      this.#line.close();
     }
   }
 
   /** Takes no more work, hands back what is held (that is nobody's failure), and lets `run` return. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#acquiring?.cancel();
     this.#freed();
     const handedBack = [...this.#held.values()].map(async (held) => {
       held.abort.abort(new AlumnusError('WORKER_STOPPED', 'the worker was asked to stop', { where: held.task.taskId }));
@@ -97,71 +109,111 @@ export class LeaseLoop {
     await Promise.all(handedBack);
   }
 
-  async #register(): Promise<void> {
+  /** Registers with whoever leads, unless that was done since the call that failed with `error`. */
+  #rejoin(error: AlumnusError | undefined, joined: number, moves: number): Promise<void> {
+    if (joined !== this.#joined) return Promise.resolve();
+    // One that knows no other leader may have begun to lead itself: it is asked again before it is left.
+    const reason = error?.code === 'NOT_LEADER' && error.where === '' && !this.#stopping.signal.aborted ? undefined : error;
+    this.#joining ??= this.#join(reason, moves).finally(() => {
+      this.#joining = undefined;
+    });
+    return this.#joining;
+  }
+
+  async #join(reason: AlumnusError | undefined, movesThen: number): Promise<void> {
     const { workerId, device, version, log } = this.#options;
-    const backoff = new Backoff(REGISTER_MS_MAX);
-    for (;;) {
+    const backoff = new Backoff(RETRY_MS_MAX);
+    let [error, moves] = [reason, movesThen];
+    while (!this.#stopping.signal.aborted) {
+      if (error !== undefined && this.#line.leave(error, moves)) {
+        if (backoff.attempts === 0) log(`waits for a coordinator that leads, at ${this.#addresses.text}`);
+        await sleep(backoff.next(), this.#stopping.signal);
+        if (this.#stopping.signal.aborted) return;
+      }
+      moves = this.#line.moves;
       try {
-        const response = await this.#call<RegisterResponse>((callback, deadline) => this.#client.register({ workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version }, new Metadata(), deadline, callback));
+        const request = { workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version };
+        const response = await this.#line.call<RegisterRequest, RegisterResponse>((client) => client.register, request, CALL_MS_MAX, this.#stopping.signal);
         this.#registration = response;
-        this.#drop(response.lost, 'the new leader does not know it');
-        log(`registered with term ${response.term} at ${this.#options.address}`);
+        this.#joined += 1;
+        this.#drop(response.lost, 'the leader does not know it');
+        log(`registered with term ${response.term} at ${this.#line.address}`);
         return;
       } catch (thrown) {
-        const error = toAlumnusError(thrown);
-        if (!error.retryable) throw error;
-        if (this.#stopping.signal.aborted) return;
-        if (backoff.attempts === 0) log(`waits for a coordinator at ${this.#options.address}`);
+        error = toAlumnusError(thrown);
+        if (!error.retryable && !this.#stopping.signal.aborted) throw error;
+        if (isAway(error)) continue;
+        error = undefined;
         await sleep(backoff.next(), this.#stopping.signal);
       }
+    }
+    // What is handed back now is told to the next one, too.
+    if (error !== undefined) this.#line.leave(error, moves);
+  }
+
+  /** One try. Where it fails because the coordinator is away, a registration with whoever leads has followed. */
+  async #ask<Request, Response>(method: (client: WorkerServiceClient) => Method<Request, Response>, request: Request, withinMs: number, signal?: AbortSignal): Promise<Response> {
+    await this.#joining;
+    const [joined, moves] = [this.#joined, this.#line.moves];
+    try {
+      return await this.#line.call(method, request, withinMs, signal);
+    } catch (thrown) {
+      const error = toAlumnusError(thrown);
+      if (isAway(error)) await this.#rejoin(error, joined, moves);
+      throw error;
     }
   }
 
   async #acquireLoop(): Promise<void> {
-    const backoff = new Backoff();
-    const { workerId, log } = this.#options;
-    while (!this.#stopping.signal.aborted) {
+    const backoff = new Backoff(RETRY_MS_MAX);
+    const { workerId } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
       const free = SLOTS - this.#held.size;
       if (free <= 0) {
         await new Promise<void>((resolve) => (this.#freed = resolve));
         continue;
       }
       try {
-        const response = await this.#call<{ term: number; leases: Lease[] }>(
-          (callback, deadline) => (this.#acquiring = this.#client.acquire({ workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] }, new Metadata(), deadline, callback)),
-          ACQUIRE_WAIT_MS + CALL_MS_MAX,
-        );
+        const request = { workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] };
+        const response = await this.#ask<AcquireRequest, AcquireResponse>((client) => client.acquire, request, ACQUIRE_WAIT_MS + CALL_MS_MAX, signal);
         backoff.reset();
         for (const lease of response.leases) this.#begin(lease);
       } catch (thrown) {
-        const error = toAlumnusError(thrown);
-        if (this.#stopping.signal.aborted) return;
-        if (error.code === 'NOT_LEADER') {
-          await this.#register();
-          continue;
-        }
-        if (!error.retryable) throw error;
-        if (backoff.attempts === 0) log(`lost the coordinator: ${error.message}`);
-        await sleep(backoff.next(), this.#stopping.signal);
-        if (backoff.attempts === 1) continue;
-        await this.#register();
+        if (signal.aborted) return;
+        await this.#beforeNextTry(toAlumnusError(thrown), backoff);
       }
     }
   }
 
+  /** @throws the error where trying again can't help. */
+  async #beforeNextTry(error: AlumnusError, backoff: Backoff): Promise<void> {
+    if (!error.retryable) throw error;
+    const ms = backoff.next();
+    // The first failure was of the leader that is gone: its successor is asked at once.
+    if (!isAway(error) || backoff.attempts > 1) await sleep(ms, this.#stopping.signal);
+  }
+
   async #renewLoop(): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
+    let late = 0;
+    for (;;) {
       await sleep(this.#registration?.renewEveryMs ?? 1_000, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
       if (this.#held.size === 0) continue;
+      const [joined, moves] = [this.#joined, this.#line.moves];
       try {
-        const response = await this.#call<{ term: number; lost: LeaseId[] }>((callback, deadline) => this.#client.renew({ workerId: this.#options.workerId, held: this.#announce() }, new Metadata(), deadline, callback), this.#registration?.renewEveryMs);
+        const response = await this.#line.call<RenewRequest, RenewResponse>((client) => client.renew, { workerId: this.#options.workerId, held: this.#announce() }, this.#registration?.renewEveryMs ?? CALL_MS_MAX);
+        late = 0;
         this.#drop(response.lost, 'the coordinator gave it up');
-        if (response.term !== this.#registration?.term) await this.#register();
+        if (response.term !== this.#registration?.term) await this.#rejoin(undefined, joined, moves);
       } catch (thrown) {
         // The next renewal tries again; whether the lease lives is the coordinator's to say.
         const error = toAlumnusError(thrown);
+        late = error.code === 'TIMED_OUT' ? late + 1 : 0;
         if (!error.retryable) this.#options.log(error.sentence);
+        else if (isAway(error) && (late === 0 || late >= LATE_RENEWALS_MAX) && !this.#stopping.signal.aborted) {
+          await this.#rejoin(error, joined, moves).catch(() => undefined);
+        }
       }
     }
   }
@@ -194,7 +246,7 @@ export class LeaseLoop {
       log(`${task.taskId} failed: ${error.sentence}`);
       const counts = !NOT_THE_TASKS_FAULT.has(error.code);
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report((callback, deadline) => this.#client.fail({ workerId, leaseId, taskId: task.taskId, code: error.code, message, counts }, new Metadata(), deadline, callback));
+      await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts });
       return;
     }
     for (const digest of task.affinity) {
@@ -206,28 +258,28 @@ export class LeaseLoop {
       this.#holds.delete(oldest);
     }
     // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
-    const answer = await this.#report<{ accepted: boolean; reason: string }>((callback, deadline) => this.#client.complete({ workerId, leaseId, taskId: task.taskId, result }, new Metadata(), deadline, callback));
+    const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
     if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
   }
 
   /** Says it until it is answered. Undefined where the worker stops first. */
-  async #report<Response>(call: (callback: Callback<Response>, deadline: Deadline) => unknown): Promise<Response | undefined> {
-    const backoff = new Backoff();
-    for (;;) {
+  async #report<Request, Response>(method: (client: WorkerServiceClient) => Method<Request, Response>, request: Request): Promise<Response | undefined> {
+    const backoff = new Backoff(RETRY_MS_MAX);
+    for (let triesStopping = 0; triesStopping < STOP_TRIES_MAX;) {
       try {
-        return await this.#call(call);
+        return await this.#ask(method, request, CALL_MS_MAX);
       } catch (thrown) {
         const error = toAlumnusError(thrown);
-        if (!error.retryable) throw error;
-        // A worker that stops says it once: the lease runs out by itself.
-        if (this.#stopping.signal.aborted) return undefined;
-        await sleep(backoff.next(), this.#stopping.signal);
+        if (this.#stopping.signal.aborted && error.retryable) triesStopping += 1;
+        else await this.#beforeNextTry(error, backoff);
       }
     }
+    return undefined;
   }
 
+  /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
-    return [...this.#held.values()].map(({ leaseId, task, progress }) => ({ leaseId, taskId: task.taskId, progress }));
+    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress }) => ({ leaseId, taskId: task.taskId, progress }));
   }
 
   #drop(lost: readonly LeaseId[], why: string): void {
@@ -238,23 +290,4 @@ export class LeaseLoop {
       held.abort.abort(new AlumnusError('LEASE_LOST', why, { where: held.task.taskId }));
     }
   }
-
-  #call<Response>(call: (callback: Callback<Response>, deadline: Deadline) => unknown, withinMs = CALL_MS_MAX): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      call((error, response) => {
-        if (error === null) resolve(response);
-        else reject(fromStatus(error, this.#options.address));
-      }, { deadline: new Date(Date.now() + withinMs) });
-    });
-  }
-}
-
-type Callback<Response> = (error: ServiceError | null, response: Response) => void;
-type Deadline = Pick<CallOptions, 'deadline'>;
-
-/** The error of our table that a status carries; a status without one is the network's. */
-function fromStatus(error: ServiceError, address: string): AlumnusError {
-  const [code] = error.metadata.get('alumnus-code');
-  if (typeof code === 'string' && isErrorCode(code)) return new AlumnusError(code, error.details, { where: decodeURIComponent(String(error.metadata.get('alumnus-where')[0] ?? '')), cause: error });
-  return new AlumnusError('UNREACHABLE', error.details, { where: address, cause: error });
 }
