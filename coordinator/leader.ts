@@ -15,9 +15,10 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal/index.ts';
+import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
 import { wantsManifest, writeManifest } from './manifests.ts';
-import { decide, evolve, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
@@ -66,6 +67,8 @@ export interface LeaderOptions {
   /** Until when nobody else can lead, by the clock. Default: for ever. */
   readonly untilMs?: () => number;
   readonly log?: (line: string) => void;
+  /** Told of each group after the journal has it. */
+  readonly facts?: FactSink;
   /** Default SNAPSHOT_EVENTS. */
   readonly snapshotEvents?: number;
 }
@@ -80,6 +83,7 @@ export class Leader {
   #queue: Queued[] = [];
   #committing = false;
   #failed: AlumnusError | undefined;
+  #granted = false;
   #snapshotAt: number;
   #snapshotting = false;
 
@@ -101,6 +105,11 @@ export class Leader {
 
   get journal(): Journal {
     return this.#options.journal;
+  }
+
+  /** Sequence of the last fact that is seen here. */
+  get sequence(): number {
+    return this.#options.fold.sequence;
   }
 
   get store(): ObjectStore {
@@ -146,6 +155,18 @@ export class Leader {
 
   onFailure(listener: (error: AlumnusError) => void): void {
     this.#changes.on('failure', listener);
+  }
+
+  /** Leases for this worker now, as many as it may have; none where it isn't this leader's to grant. */
+  grant(workerId: string, max: number, holds: readonly string[]): Lease[] {
+    if (!this.mayGrant) return [];
+    const leases = this.scheduler.grant(workerId, max, holds, this.now());
+    if (leases.length > 0 && !this.#granted) {
+      // How long nobody granted is what an operator wants to know of a failover.
+      this.#granted = true;
+      this.#options.log?.(`grants the first lease of term ${this.term}`);
+    }
+    return leases;
   }
 
   /** Leases or progress changed. */
@@ -201,6 +222,7 @@ export class Leader {
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
       fold.take(group);
+      this.#options.facts?.publish(group);
       for (const [runId, { taken }] of shares) {
         for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
         this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
@@ -328,9 +350,23 @@ export class Leader {
     this.touch();
   }
 
-  /** To be called a few times in each lease's time: ends leases that were not renewed. */
+  /** To be called a few times in each lease's time: ends leases that were not renewed, and pauses runs whose budget is spent. */
   async tick(): Promise<void> {
-    const late = this.scheduler.expired(this.now());
-    await Promise.all(late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true)));
+    const nowMs = this.now();
+    const overspent = this.runs().flatMap((run) => {
+      const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
+      return isBudgetDue(run, nowMs, inFlightMs) ? [this.#pauseForBudget(run.runId, inFlightMs)] : [];
+    });
+    const late = this.scheduler.expired(nowMs);
+    await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
+  }
+
+  async #pauseForBudget(runId: string, inFlightMs: number): Promise<void> {
+    try {
+      await this.command(runId, { kind: 'clock', inFlightMs });
+    } catch (thrown) {
+      // Raised, paused or ended since the tick looked.
+      if (!(thrown instanceof AlumnusError && thrown.code === 'RUN_CONFLICT')) throw thrown;
+    }
   }
 }

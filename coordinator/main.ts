@@ -8,12 +8,13 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
-import { openStore, type ObjectStore } from '../store/index.ts';
+import { openStore, paths, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
-import { openEmbedded, type Journal } from './journal/index.ts';
+import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
-import { embeddedEntry, type LeaderEntry } from './leadership/index.ts';
+import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
+import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
 
 const VERSION = '0.1.0';
@@ -26,6 +27,7 @@ const log = (line: string): void => void process.stderr.write(`${new Date().toIS
 interface Engines {
   readonly journal: Journal;
   readonly entry: LeaderEntry;
+  readonly facts?: FactSink;
   readonly store: ObjectStore;
   readonly storeUrl: string;
 }
@@ -42,8 +44,10 @@ async function openEngines(values: { home?: string | undefined; store?: string |
     });
   }
   const storeUrl = values.store ?? pathToFileURL(join(home ?? '', 'store')).href;
-  const journal = await openEmbedded(join(home ?? '', 'journal'));
-  return { journal, entry: embeddedEntry(), store: await openStore(storeUrl), storeUrl };
+  const store = await openStore(storeUrl);
+  if (values.journal === undefined) return { journal: await openEmbedded(join(home ?? '', 'journal')), entry: embeddedEntry(), store, storeUrl };
+  const nats = await connectNats(values.journal, { log });
+  return { journal: await openJetStream(nats), entry: await openEntry(nats), facts: await openFacts(nats, { log }), store, storeUrl };
 }
 
 async function main(): Promise<void> {
@@ -56,7 +60,7 @@ async function main(): Promise<void> {
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
   for (const flag of ['listen', 'advertise'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
-  const { journal, entry, store, storeUrl } = await openEngines(values);
+  const { journal, entry, facts, store, storeUrl } = await openEngines(values);
 
   const started: { node?: Node } = {};
   const server = await serve({
@@ -73,6 +77,7 @@ async function main(): Promise<void> {
     log(why);
     await started.node?.stop();
     await server.close();
+    await facts?.close();
     await journal.close();
     process.exit(code);
   };
@@ -82,10 +87,13 @@ async function main(): Promise<void> {
   });
   const node = new Node({
     journal, entry, store, leaseMs, log, holder: { id: randomUUID(), address }, clock: systemClock(), random: Math.random,
-    onLead: (leader) => led(leader),
+    onLead: (leader) => {
+      led(leader);
+      void sayUnknownRuns(leader);
+    },
     // The node has ended by itself: it is not waited for.
     onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
-    ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
+    ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
   });
   started.node = node;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0, `stops on ${signal}`));
@@ -94,6 +102,17 @@ async function main(): Promise<void> {
   const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
   log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}`);
   process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl })}\n`);
+}
+
+/** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
+async function sayUnknownRuns(leader: Leader): Promise<void> {
+  if (leader.runs().length > 0) return;
+  try {
+    const { done } = await leader.store.list(paths.runs)[Symbol.asyncIterator]().next();
+    if (done !== true) log('the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored');
+  } catch (thrown) {
+    log(toAlumnusError(thrown).sentence);
+  }
 }
 
 function notYet(): never {

@@ -11,14 +11,14 @@ import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import { Fold } from './fold.ts';
-import type { Journal } from './journal/index.ts';
+import { EVENT_SCHEMA_VERSION, type FactSink, type Journal } from './journal/index.ts';
 import { Leader } from './leader.ts';
 import { Tenure, type Holder, type LeaderEntry } from './leadership/index.ts';
 
 /** Leases are looked at this many times in their length. */
 const TICKS_PER_LEASE = 5;
 /** How often a standby looks whether the entry is free, and reads on: a few times in the shortest sensible time to live. */
-const STANDBY_MS = 250;
+const STANDBY_MS_DEFAULT = 250;
 /** Others may append while we read up to the end; so often in a row means that the entry isn't what keeps them out. */
 const BEGIN_TRIES_MAX = 20;
 
@@ -34,8 +34,12 @@ export interface NodeOptions {
   readonly log: (line: string) => void;
   readonly onLead?: (leader: Leader) => void;
   readonly onFatal: (error: AlumnusError) => void;
+  /** Told of each group that is journalled here, and of each term that begins. */
+  readonly facts?: FactSink;
   /** Facts between two snapshots. */
   readonly snapshotEvents?: number;
+  /** Default STANDBY_MS_DEFAULT. */
+  readonly standbyMs?: number;
 }
 
 /** What the services ask at each call. */
@@ -85,7 +89,7 @@ export class Node implements Leading {
   }
 
   async #run(): Promise<void> {
-    const { log, onFatal, random, clock } = this.#options;
+    const { log, onFatal, random, clock, standbyMs = STANDBY_MS_DEFAULT } = this.#options;
     let away = false;
     while (!this.#stopping.signal.aborted) {
       try {
@@ -102,7 +106,7 @@ export class Node implements Leading {
         if (!away) log(error.sentence);
         away = true;
       }
-      await clock.sleep(STANDBY_MS * (0.5 + random()), this.#stopping.signal);
+      await clock.sleep(standbyMs * (0.5 + random()), this.#stopping.signal);
     }
   }
 
@@ -143,10 +147,10 @@ export class Node implements Leading {
 
   /** Leads until the tenure is over, an append fails or the node stops. */
   async #lead(tenure: Tenure): Promise<void> {
-    const { journal, store, leaseMs, clock, log, onLead, holder, snapshotEvents } = this.#options;
+    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents } = this.#options;
     const begun = await this.#begin(tenure);
     if (begun === undefined) return;
-    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(snapshotEvents === undefined ? {} : { snapshotEvents }) });
+    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }) });
     const over = new AbortController();
     const failure = new Promise<AlumnusError>((resolve) => {
       leader.onFailure((error) => {
@@ -160,6 +164,7 @@ export class Node implements Leading {
     this.#leader = leader;
     this.#leaderAddress = holder.address;
     log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
+    facts?.publish({ schemaVersion: EVENT_SCHEMA_VERSION, term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
     onLead?.(leader);
     if (this.#stopping.signal.aborted) leader.stop(new AlumnusError('NOT_LEADER', 'this coordinator stops'));
     while (leader.failure === undefined) {

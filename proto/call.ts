@@ -32,7 +32,8 @@ export function fromStatus(thrown: unknown, address: string): Error {
   switch (thrown.code) {
     case grpcStatus.unavailable: return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
     case grpcStatus.deadlineExceeded: return new AlumnusError('TIMED_OUT', 'the coordinator did not answer in time', options);
-    case grpcStatus.cancelled: return new AlumnusError('CANCELLED', 'the call was cancelled', options);
+    // Whoever cancels a call of its own doesn't ask how it ended: this is a coordinator that stops.
+    case grpcStatus.cancelled: return new AlumnusError('UNREACHABLE', 'the coordinator ended the call', options);
     case grpcStatus.unimplemented: return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', options);
     default: return new AlumnusError('INTERNAL', thrown.details, options);
   }

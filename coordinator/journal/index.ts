@@ -2,3 +2,4 @@
 export { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type Journal } from './journal.ts';
 export { openEmbedded } from './lmdb.ts';
 export { openJetStream, type JetStreamOptions } from './jetstream.ts';
+export { openFacts, type FactOptions, type FactSink } from './facts.ts';

@@ -34,6 +34,8 @@ const DUPLICATES_MS = 120_000;
 const BATCH_GROUPS = 1_024;
 const BATCH_BYTES = 8 * 1024 * 1024;
 const BATCH_MS = 5_000;
+/** A read without progress is given up sooner than an append: whoever reads along comes again by itself, and may be asked to stop meanwhile. */
+const READ_MS = 5_000;
 const SNAPSHOT_KEY = 'newest';
 /** A pointer that others write at the same moment, again and again, is not contention but a defect. */
 const POINTER_TRIES_MAX = 10;
@@ -54,8 +56,8 @@ interface Ends {
 
 export const journalNames = (name: string): { stream: string; subject: string; bucket: string } => ({ stream: `${name}-journal`, subject: `alumnus.${name}.journal`, bucket: `${name}-snapshot` });
 
-/** How long an append insists and a read goes without progress; for tests. */
 export interface JetStreamOptions {
+  /** How long an append insists on an answer. */
   readonly insistMs?: number;
 }
 
@@ -243,7 +245,7 @@ class JetStreamJournal implements Journal {
   async #ends(): Promise<Ends> {
     const endMs = performance.now() + CALL_MS;
     for (;;) {
-      const { state }: StreamInfo = await insist(this.#nats, 'look how far the journal goes', async () => (await this.#manage()).manager.streams.info(this.#names.stream), this.#insistMs);
+      const { state }: StreamInfo = await insist(this.#nats, 'look how far the journal goes', async () => (await this.#manage()).manager.streams.info(this.#names.stream), READ_MS);
       const isBehind = state.last_seq < this.#position.message;
       if (!isBehind && (state.messages > 0 || state.last_seq === 0)) return { first: Math.max(state.first_seq, 1), last: state.last_seq };
       // A server that was just elected may still apply what it has; what is gone stays gone.
@@ -286,7 +288,7 @@ class JetStreamJournal implements Journal {
   async #batch(from: number, last: number): Promise<{ message: number; group: EventGroup }[]> {
     const request = JSON.stringify({ seq: from, batch: Math.min(BATCH_GROUPS, last - from + 1), max_bytes: BATCH_BYTES });
     return insist(this.#nats, `read the groups from message ${from} on`, async () => {
-      const endMs = performance.now() + this.#insistMs;
+      const endMs = performance.now() + READ_MS;
       for (;;) {
         const found: { message: number; group: EventGroup }[] = [];
         for await (const { headers, data } of await this.#nats.connection.requestMany(`$JS.API.DIRECT.GET.${this.#names.stream}`, request, { strategy: 'sentinel', maxWait: BATCH_MS })) {
@@ -297,7 +299,7 @@ class JetStreamJournal implements Journal {
         if (performance.now() > endMs) throw this.#error('JOURNAL_UNREACHABLE', `no server has the groups from message ${from} on`);
         await sleep(RETRY_MS);
       }
-    }, this.#insistMs);
+    }, READ_MS);
   }
 
   /** Keeps the pointer where it is newer than what is kept. Resolves to the sequence that the kept one covers. */

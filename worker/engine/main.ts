@@ -4,9 +4,10 @@
  */
 import { parseArgs } from 'node:util';
 import { toAlumnusError } from '../../proto/errors.ts';
+import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
-import { putRecord, runTask, teacherOf } from '../tasks/index.ts';
+import { runTask, writeRecord } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import { Turnstile } from './turnstile.ts';
@@ -55,11 +56,11 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
           deviceMs += performance.now() - startMs;
         }
       });
-    const teacherSha256 = await teacherOf(task, store);
-    const made = await runTask({ task, teacherSha256, store, cacheFolder: values.cache, signal: abort.signal, progress, onDevice });
-    const result = { result: made, deviceMs: Math.round(deviceMs) };
-    await putRecord(store, { task, workerId: values.worker, teacherSha256, result });
-    send({ kind: 'done', id, result });
+    const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, onDevice });
+    const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
+    // Before anyone is told: whoever takes the result finds it in the bucket.
+    await writeRecord(store, task, values.worker, done);
+    send({ kind: 'done', id, result: done });
   } catch (thrown) {
     const error = toAlumnusError(thrown, task.taskId);
     if (error.code === 'INTERNAL' && !abort.signal.aborted) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);

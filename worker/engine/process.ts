@@ -15,10 +15,10 @@ import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 
 export interface EngineOptions {
-  /** The worker that it belongs to: the records of its tasks say so. */
-  readonly workerId: string;
   /** Threads that TensorFlow computes with; fixed, since the order of sums depends on it. */
   readonly threads: number;
+  /** Named in the records of tasks. */
+  readonly workerId: string;
   /** Where decoded shards are kept between tasks. */
   readonly cacheFolder: string;
   readonly log: (line: string) => void;
@@ -54,7 +54,7 @@ export class EngineProcess {
   /** Starts the process ahead of its first task. */
   start(): ChildProcess {
     if (this.#child !== undefined) return this.#child;
-    const { workerId, threads, cacheFolder, log } = this.#options;
+    const { threads, workerId, cacheFolder, log } = this.#options;
     // Beside this file, in whichever form it runs (built .js).
     const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
     const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });

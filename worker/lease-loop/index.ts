@@ -90,9 +90,9 @@ export class LeaseLoop {
     const renewing = this.#renewLoop();
     try {
       await this.#acquireLoop();
-      await Promise.allSettled([...this.#held.values()].map(({ done }) => done));
     } finally {
-      this.#stopping.abort();
+      // What is handed back needs its connection until then.
+      await this.stop().catch(() => undefined);
       await renewing;
       this.#line.close();
     }

@@ -5,13 +5,8 @@ import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
 
-/** Of what a task's outputs and its record say about themselves; raised when a field changes its meaning. */
-export const RECORD_SCHEMA_VERSION = 1;
-
 export interface TaskContext {
   readonly task: Task;
-  /** Of the teacher whose labels or student this is; empty where there is none. */
-  readonly teacherSha256: string;
   readonly store: ObjectStore;
   readonly cacheFolder: string;
   readonly signal: AbortSignal;
@@ -20,19 +15,30 @@ export interface TaskContext {
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
-const stageWords: Readonly<Record<Stage, string>> = {
-  [Stage.UNSPECIFIED]: '', [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train',
-  [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote', [Stage.UNRECOGNIZED]: '',
-};
+/** Version of what outputs say about themselves, and of records. */
+export const RECORD_SCHEMA_VERSION = 1;
+
+const stageNames: Readonly<Record<number, string>> = { [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate' };
+
+/** Digest of the teacher whose labels a task writes, selects or reads; empty where it has none. */
+export function teacherOf({ spec }: Task): string {
+  switch (spec?.$case) {
+    case 'label': return spec.value.teacher?.sha256 ?? '';
+    case 'select': return spec.value.teacherSha256;
+    default: return '';
+  }
+}
 
 /**
- * What every output says about itself, so that a bucket without a journal can still be read. A function of the task alone:
- * some of it lies in the bytes of label tables, and two attempts at a task must give the same.
+ * What every output says about itself, so that a bucket without a journal can still be read. A function of the task
+ * alone: whichever worker does it, and however often, the bytes that hold this are the same.
  */
-export const aboutOf = ({ task, teacherSha256 }: Pick<TaskContext, 'task' | 'teacherSha256'>): Record<string, string> => ({
-  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageWords[task.stage],
-  'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), 'alumnus.teacher': teacherSha256 || 'none',
+export const describe = (task: Task): Record<string, string> => ({
+  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageNames[task.stage] ?? '',
+  'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, 'alumnus.teacher': teacherOf(task),
 });
+
+export const aboutOf = ({ task }: TaskContext): Record<string, string> => describe(task);
 
 export function required<Value>(value: Value | undefined, name: string): Value {
   if (value === undefined) throw new AlumnusError('USAGE', `the task's specification lacks ${name}`);

@@ -7,8 +7,8 @@ import { label } from './label.ts';
 import { select } from './select.ts';
 import { train } from './train.ts';
 
-export { aboutOf, RECORD_SCHEMA_VERSION, type TaskContext } from './context.ts';
-export { putRecord, teacherOf } from './record.ts';
+export type { TaskContext } from './context.ts';
+export { writeRecord } from './record.ts';
 
 /** @throws AlumnusError with the code that the attempt failed with. */
 export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {

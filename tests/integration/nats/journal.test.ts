@@ -1,8 +1,10 @@
 /** The journal on NATS against the suite that all journals pass, and what is its own: lost answers, servers that die, leaders that contend. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openJetStream, type Journal } from '../../../coordinator/journal/index.ts';
+import { openFacts, openJetStream, type Journal } from '../../../coordinator/journal/index.ts';
+import { openEntry } from '../../../coordinator/leadership/index.ts';
 import { connectNats } from '../../../coordinator/nats.ts';
 import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import { Proxy } from '../../harness/proxy.ts';
@@ -13,26 +15,34 @@ import { Places } from './places.ts';
 const conflict = { code: 'JOURNAL_CONFLICT' };
 const facts = async (journal: Journal): Promise<Event[]> => (await readAll(journal)).flatMap((group) => group.events);
 
-/** Appends one fact after another until told to stop; resolves to how many were acknowledged. */
-function appendOn(journal: Journal, term: number): { acknowledged: () => number; reaches: (count: number) => Promise<void>; stop: () => Promise<number> } {
-  let stopping = false;
-  let count = 0;
-  const running = (async () => {
-    while (!stopping) count = await journal.append(count, term, [paused(count + 1)]);
-  })();
-  // Awaited by `stop`.
-  running.catch(() => undefined);
-  return {
-    acknowledged: () => count,
-    reaches: async (wanted) => {
-      while (count < wanted) await Promise.race([running, sleep(5)]);
-    },
-    stop: async () => {
-      stopping = true;
-      await running;
-      return count;
-    },
-  };
+/** Appends one fact after another in the background. */
+class Writer {
+  acknowledged = 0;
+  #stopping = false;
+  readonly #running: Promise<void>;
+
+  constructor(journal: Journal, term: number) {
+    this.#running = this.#run(journal, term);
+    // Awaited by `stop`.
+    this.#running.catch(() => undefined);
+  }
+
+  async #run(journal: Journal, term: number): Promise<void> {
+    while (!this.#stopping) this.acknowledged = await journal.append(this.acknowledged, term, [paused(this.acknowledged + 1)]);
+  }
+
+  /** Resolves when so many more are acknowledged. */
+  async writes(more: number): Promise<void> {
+    const wanted = this.acknowledged + more;
+    while (this.acknowledged < wanted) await Promise.race([this.#running, sleep(5)]);
+  }
+
+  /** Resolves to how many were acknowledged. */
+  async stop(): Promise<number> {
+    this.#stopping = true;
+    await this.#running;
+    return this.acknowledged;
+  }
 }
 
 for (const replicas of [1, 3] as const) {
@@ -201,12 +211,12 @@ describeOnServers(['nats-server'], 'the journal on NATS, when answers get lost',
   test('through kills of the server every acknowledged group is kept, whole and once', async () => {
     const place = places.fresh();
     const { journal, term } = await places.lead(place);
-    const writer = appendOn(journal, term);
+    const writer = new Writer(journal, term);
     for (let kills = 1; kills <= 3; kills += 1) {
-      await writer.reaches(writer.acknowledged() + 50);
+      await writer.writes(50);
       await places.servers.restart();
     }
-    await writer.reaches(writer.acknowledged() + 50);
+    await writer.writes(50);
     const count = await writer.stop();
     expect(await facts((await places.lead(place)).journal)).toEqual(pausedMany(1, count));
   });
@@ -222,15 +232,15 @@ describeOnServers(['nats-server'], 'the journal on three NATS servers', () => {
   test('appends go on when the server that leads the stream is killed, and nothing is lost or doubled', async () => {
     const place = places.fresh();
     const { journal, term } = await places.lead(place);
-    const writer = appendOn(journal, term);
-    await writer.reaches(100);
+    const writer = new Writer(journal, term);
+    await writer.writes(100);
     const manager = await jetstreamManager((await places.connect(place)).connection);
     const { cluster } = await manager.streams.info(`${place}-journal`);
     const leading = places.servers.servers.find((server) => server.name === cluster?.leader);
     await leading!.kill();
-    await writer.reaches(writer.acknowledged() + 100);
+    await writer.writes(100);
     await leading!.restart();
-    await writer.reaches(writer.acknowledged() + 100);
+    await writer.writes(100);
     const count = await writer.stop();
     expect(await facts((await places.lead(place)).journal)).toEqual(pausedMany(1, count));
   });
@@ -243,11 +253,13 @@ describeOnServers(['nats-server'], 'the journal on servers that cannot keep it',
   const failure = async (call: Promise<unknown>): Promise<unknown> => call.then(() => undefined, (thrown: unknown) => thrown);
 
   beforeAll(async () => {
+    const permissions = /^permissions: \{$[^]*?^\}$/m.exec(readFileSync(new URL('../../../docs/journal.md', import.meta.url), 'utf8'))![0];
     places = await Places.start(1, `
 max_payload: 1MB
 accounts {
   KEEPS: { jetstream: enabled, users: [
     { user: full, password: secret },
+    { user: documented, password: secret, ${permissions} },
     { user: reads, password: secret, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: ["_INBOX.>"] } }
   ] }
   NONE: { users: [{ user: none, password: secret }] }
@@ -276,6 +288,28 @@ accounts {
   test('a user who may not make the stream: it names the subject', async () => {
     const nats = await connect('x', 'reads');
     expect(await failure(openJetStream(nats))).toMatchObject({ code: 'JOURNAL_FORBIDDEN', message: expect.stringContaining('$JS.API.STREAM.CREATE.x-journal') as string });
+    await nats.close();
+  });
+
+  test('the permissions that docs/journal.md lists are enough', async () => {
+    const nats = await connect('alumnus', 'documented');
+    const journal = await openJetStream(nats);
+    const term = await journal.begin();
+    const facts = await openFacts(nats);
+    const events = [{ ...paused(1), atMs: Date.now() }, { ...paused(2), atMs: Date.now() }];
+    for (const [index, event] of events.entries()) await journal.append(index, term, [event]);
+    await journal.truncate(refAt(1, term));
+    const standby = await openJetStream(nats);
+    expect((await readAll(standby, 1)).map((group) => group.firstSequence)).toEqual([2]);
+    facts.publish({ schemaVersion: 1, term, firstSequence: 3, events: [] });
+    const manager = await jetstreamManager((await connect('alumnus', 'full')).connection);
+    while ((await manager.streams.info('alumnus-facts')).state.messages === 0) await sleep(20);
+    const entry = await openEntry(nats);
+    const revision = (await entry.create({ id: 'ann', address: 'ann:1' }))!;
+    expect(await entry.create({ id: 'bob', address: 'bob:2' })).toBeUndefined();
+    await entry.delete((await entry.update({ id: 'ann', address: 'ann:1' }, revision))!);
+    expect(await entry.read()).toBeUndefined();
+    await facts.close();
     await nats.close();
   });
 

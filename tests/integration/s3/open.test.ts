@@ -61,7 +61,7 @@ describeOnServers(['minio'], 'opening a store on S3', () => {
   });
 
   it('needs no more than the policy of docs/storage.md, by temporary keys as by others', async () => {
-    const [, policy = ''] = /```json\n(\{\n  "Version".*?)```/s.exec(readFileSync(join(root, 'docs/storage.md'), 'utf8')) ?? [];
+    const [, policy = ''] = /```json\n(\{\s+"Version".*?)```/s.exec(readFileSync(join(root, 'docs/storage.md'), 'utf8')) ?? [];
     const sts = new AssumeRoleProvider({
       stsEndpoint: `https://127.0.0.1:${s3.port}`, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: 'us-east-1', transportAgent: new Agent({ ca: s3.ca }),
       policy: JSON.stringify(JSON.parse(policy.replaceAll('BUCKET', BUCKET).replaceAll('PREFIX', 'allowed'))),

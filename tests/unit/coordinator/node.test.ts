@@ -1,6 +1,7 @@
 /** Who leads, and until when: nodes on one journal and one entry, in virtual time. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AlumnusError } from '../../../proto/errors.ts';
+import { EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { Clock } from '../../../coordinator/clock.ts';
 import { Fold } from '../../../coordinator/fold.ts';
 import { ADOPTION_MS } from '../../../coordinator/leader.ts';
@@ -139,18 +140,21 @@ describe('a node', () => {
     readonly node: Node;
     readonly way: ReturnType<SharedEntry['way']>;
     readonly fatal: AlumnusError[];
+    readonly told: EventGroup[];
   }
 
   function make(name: string, on: MemoryDisk, shared: SharedEntry, store: MemoryStore): Made {
     const way = shared.way();
     const fatal: AlumnusError[] = [];
+    const told: EventGroup[] = [];
     const node = new Node({
       journal: on.open(), entry: way, store, holder: { id: name, address: `${name}:1` }, leaseMs: LEASE_MS, clock,
       random: () => world.random.next(), log: () => undefined, onFatal: (error) => fatal.push(error),
+      facts: { publish: (group) => told.push(group), close: () => Promise.resolve() },
     });
     node.start();
     nodes.push(node);
-    return { node, way, fatal };
+    return { node, way, fatal, told };
   }
 
   const submit = (node: Node, runId = 'run') => node.leader().command(runId, { kind: 'submit', runId, recipe: makeRecipe(), data: makeData() });
@@ -221,6 +225,27 @@ describe('a node', () => {
     expect((await taken).runId).toBe('run');
     expect(a.node.leader().term).toBe(3);
     expect([a.fatal, b.fatal]).toEqual([[], []]);
+  });
+
+  test('tells others of each term that it begins and of each group that the journal has', async () => {
+    const [on, shared, store] = [disk(), new SharedEntry(), new MemoryStore()];
+    const a = make('a', on, shared, store);
+    await pass(500);
+    const b = make('b', on, shared, store);
+    const submitted = submit(a.node);
+    await pass(500);
+    await submitted;
+    on.away = true;
+    const refused = submit(a.node, 'other').catch((thrown: AlumnusError) => thrown.code);
+    await pass(100);
+    expect(await refused).toBe('JOURNAL_UNREACHABLE');
+    on.away = false;
+    await pass(2 * TTL_MS);
+    const [begun, ...groups] = a.told.filter((group) => group.term === 1);
+    expect(begun).toMatchObject({ term: 1, firstSequence: 1, events: [] });
+    expect(groups.map((group) => EventGroup.encode(group).finish())).toEqual(on.groups.map((group) => group.bytes));
+    const [next] = [...a.told, ...b.told].filter((group) => group.term === 2);
+    expect(next).toMatchObject({ firstSequence: on.last + 1, events: [] });
   });
 
   test('hands over at once when it is stopped', async () => {

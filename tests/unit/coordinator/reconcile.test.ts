@@ -43,7 +43,7 @@ async function only(leader: Leader, apply = true): Promise<ReconciledRun> {
 }
 
 /** What is known of a run, the times of facts aside: a restored result is journalled at another time than the first. */
-const known = ({ submittedAtMs: _a, endedAtMs: _b, stageEnteredAtMs: _c, manifest, ...rest }: RunState): object => ({ ...rest, manifest: manifest?.number });
+const known = ({ submittedAtMs: _a, endedAtMs: _b, stageEnteredAtMs: _c, manifest, budget, ...rest }: RunState): object => ({ ...rest, manifest: manifest?.number, deviceMsSpent: budget.deviceMsSpent });
 
 describe('reconcile', () => {
   test('says that journal and bucket agree, and writes nothing', async () => {

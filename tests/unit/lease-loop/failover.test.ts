@@ -124,6 +124,22 @@ test('a result that was being reported when the leader died goes to the next one
   expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1']);
 });
 
+test('a result that was finished while nobody led goes to the first who does, once', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  const { engine, logged } = worker(`${first.address},${second.address}`);
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  first.standBy('');
+  await until(() => expect(logged.some((line) => line.startsWith('waits for a coordinator'))).toBe(true));
+  engine.finish('t1');
+  second.term = 2;
+  await until(() => expect(second.acquires).toBeGreaterThan(0));
+  second.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  expect(idsOf(second.completed)).toEqual(['t1']);
+  expect(first.completed).toEqual([]);
+});
+
 test('a leader that stands by from now on sends its workers to the next: one registration, whatever calls were open', async () => {
   const [first, second] = [await coordinator(1), await coordinator(2)];
   const { engine } = worker(`${first.address}`);
@@ -185,7 +201,7 @@ test('a coordinator that stands still, its connections open, is left for the nex
   const { engine } = worker(`${proxy.address},${second.address}`);
   first.grant('t1');
   await until(() => expect(engine.begun).toEqual(['t1']));
-  proxy.mute();
+  proxy.disturb({ requests: () => 'stall', answers: () => 'stall' });
   engine.finish('t1');
   setTimeout(() => (second.term = 2), 500);
   await until(() => expect(idsOf(second.completed)).toEqual(['t1']));
