@@ -154,7 +154,7 @@ describe.skipIf(leftOut !== undefined)(leftOut === undefined ? 'on real engines'
     const halfway = await cluster.waitForRun(RUN, (view) => view.summary?.stage === Stage.LABEL && view.stageDone >= SHARDS / 2, 'half through labeling');
     const iteration = halfway.summary?.iteration ?? 0;
     await cluster.killProcesses();
-    const before = labelsIn((await cluster.journalled()).events.length === 0 ? [] : (await cluster.journalled()).events, iteration);
+    const before = labeledShards((await cluster.journalled()).events, iteration);
     for (const coordinator of cluster.coordinators) cluster.restart(coordinator);
     for (const id of WORKERS) cluster.startWorker(id);
     await settled(cluster);
@@ -218,7 +218,7 @@ async function evidenceOn(cluster: RealCluster): Promise<Evidence> {
   return evidenceIn(await toldFacts(store, RUN), store, RUN);
 }
 
-function labelsIn(events: Evidence['events'], iteration: number): Set<string> {
+function labeledShards(events: Evidence['events'], iteration: number): Set<string> {
   return new Set(events.flatMap(({ fact }) => (fact?.$case === 'taskCompleted' && fact.value.place?.stage === Stage.LABEL && fact.value.place.iteration === iteration ? [fact.value.place.subject] : [])));
 }
 
