@@ -53,7 +53,8 @@ const lastsMs: Record<'kill' | 'stop' | 'cut' | 'unplug' | 'fill' | 'line', read
   kill: [0, 2_500], stop: [2_000, 6_000], cut: [2_000, 7_000], unplug: [2_000, 7_000], fill: [2_000, 6_000], line: [1_000, 6_000],
 };
 const OVERLAP_SHARE = 0.2;
-const MOMENT_MAX = 0.95;
+/** A fault that comes later meets a run that is about to end, and often none. */
+const MOMENT_MAX = 0.8;
 
 export const nameOf = ({ kind, direction, line }: Card): string => [kind, direction, line].filter((part) => part !== undefined).join(', ');
 

@@ -1,4 +1,4 @@
-/** Faults done to a cluster on real engines, each with the way to undo it. When they strike is the plan's (faults.ts). */
+/** Faults done to a cluster on real engines, each with the way to undo it and with what it may cost. When they strike is the plan's (faults.ts). */
 import { childrenOf, lives } from '../harness/child.ts';
 import type { Host } from '../harness/hosts.ts';
 import type { Proxy } from '../harness/proxy.ts';
@@ -8,6 +8,12 @@ import type { Direction, Fault } from './faults.ts';
 
 /** Leases that one worker holds at most: a task in hand and the next one loading. */
 export const SLOTS = 2;
+
+/**
+ * Attempts that a worker makes on a store that is full for at most 6 s: it waits between them at least 50 ms, 100 ms, 200 ms,
+ * so that the eighth comes later; and two may be in flight when the disk fills.
+ */
+const FULL_ATTEMPTS = 7 + SLOTS;
 
 export interface Struck {
   /** What was struck, by name; empty where there was nothing to strike. */
@@ -64,7 +70,7 @@ export async function strike(cluster: RealCluster, fault: Fault, busy: Set<strin
       case 'cut worker from coordinators': return worker === undefined ? nothing : cut(cluster, worker.name, cluster.coordinators.map(({ name }) => name), fault.direction, SLOTS);
       case 'cut worker from minio': return worker === undefined ? nothing : cut(cluster, worker.name, ['minio'], fault.direction, SLOTS);
       case 'cut nats peers': return server === undefined ? nothing : cut(cluster, hostOf(server), cluster.nats.servers.filter((each) => each !== server).map(hostOf), fault.direction, all, server.name);
-      case 'fill minio': return fillDisk(cluster, 'store', all);
+      case 'fill minio': return fillDisk(cluster, 'store', FULL_ATTEMPTS * workers.length);
       case 'fill nats server': return fillDisk(cluster, 'journal', all);
       case 'line to minio': return impose(cluster.relays === undefined ? [] : [cluster.relays.store], fault, 'minio', all);
       case 'line to nats': return withLeader(cluster, busy, ({ name }) => impose(cluster.relays?.journals.get(name) ?? [], fault, name, all));
