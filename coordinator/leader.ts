@@ -212,12 +212,21 @@ export class Leader {
       await this.#writeManifests(shares);
       const events = [...shares.values()].flatMap((share) => share.events);
       if (events.length === 0) continue;
+      if (this.#stopped()) {
+        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
+        break;
+      }
       const { journal, fold } = this.#options;
       const group = { schemaVersion: EVENT_SCHEMA_VERSION, term: this.term, firstSequence: fold.sequence + 1, events };
       try {
         await journal.append(fold.sequence, this.term, events);
       } catch (thrown) {
         this.#fail(toAlumnusError(thrown), [...shares.values()].flatMap((share) => share.taken));
+        break;
+      }
+      if (this.#stopped()) {
+        // It ended during the append: the fold belongs to the node again, which reads these facts from the journal.
+        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
         break;
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
@@ -232,6 +241,11 @@ export class Leader {
       this.#snapshotWhenDue();
     }
     this.#committing = false;
+  }
+
+  /** Asked after each await: the world goes on meanwhile. */
+  #stopped(): boolean {
+    return this.#failed !== undefined;
   }
 
   /** As many commands as one group holds, decided one after another. */

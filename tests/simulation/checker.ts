@@ -12,7 +12,8 @@
  *   I7  A leader's state is the fold of its journal, whether it came by groups or by a snapshot; a new one knows all that is written.
  *   I8  No lease is granted while another holds the leader's entry, nor of a run that is paused. (simulate.ts; S: leader.ts)
  *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
- *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest.
+ *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
+ *       before anybody reconciled them, and where its task was given up meanwhile.
  *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  */
 import { isDeepStrictEqual } from 'node:util';
@@ -179,9 +180,15 @@ export class Checker {
     for (const [what, times] of before) counts.set(what, times);
   }
 
-  /** I10. */
-  reconciled(): void {
-    for (const [taskId, sha256] of this.#told) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
+  /** I10. @param diverged runs that went on before anybody reconciled them: theirs are the facts of the new branch. */
+  reconciled(diverged: readonly string[]): void {
+    for (const [taskId, sha256] of this.#told) {
+      const task = this.#tasks.get(taskId);
+      const now = this.state(task?.runId ?? '');
+      // A task that was granted again before its record was read may have failed again, and been given up.
+      const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : now?.control.givenUp !== undefined || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
+      if (!diverged.includes(task?.runId ?? '') && !givenUp) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
+    }
   }
 
   #labelsOf(runId: string, teacher: string): Map<string, string> {

@@ -13,7 +13,7 @@ import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, ObjectStore, PutOptions } from '../../store/index.ts';
 import type { Links, Party } from './party.ts';
 import type { Plan } from './plan.ts';
-import { MemoryStore } from './store.ts';
+import { type MemoryStore } from './store.ts';
 import type { World } from './world.ts';
 
 /** After it a caller knows that nobody answers. */

@@ -69,6 +69,7 @@ export class SimulatedWorker {
 
   start(): void {
     this.#process += 1;
+    this.#held.clear();
     this.#running = true;
     this.#draining = false;
     this.#failures = 0;
