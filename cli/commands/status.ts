@@ -1,6 +1,6 @@
 /** `alumnus status`: which coordinators answer, who leads, and what it has. */
 import type { Command } from 'commander';
-import { toAlumnusError } from '../../proto/errors.ts';
+import { toAlumnusError, type AlumnusError } from '../../proto/errors.ts';
 import type { GetStatusResponse } from '../../proto/gen/alumnus/v1/operator.ts';
 import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -34,13 +34,14 @@ export function addStatus(program: Command, context: Context): void {
         ]),
       });
     }
-    let failure: unknown;
+    let failure: AlumnusError | undefined;
     const rows = await Promise.all(addresses.map(async (address): Promise<Row> => {
       try {
         return { address, ...(await ask(address)) };
       } catch (thrown) {
-        failure ??= thrown;
-        return { address, error: toAlumnusError(thrown, address).message };
+        const error = toAlumnusError(thrown, address);
+        failure ??= error;
+        return { address, error: error.message };
       }
     }));
     const leads = (row: Row): boolean => row.role === 'leader';
