@@ -1,13 +1,22 @@
 /**
  * The operator's calls as promises. A failure comes out as the `AlumnusError` that the coordinator threw, rebuilt from
  * its code, place and sentence; a coordinator that does not answer as UNREACHABLE naming its address.
- * Not for: retrying. Only `watch` reconnects, once it has seen the run, since a coordinator may be restarted meanwhile.
+ *
+ * Invariants:
+ *  1. A standby sends the call on to whoever leads. Where several coordinators are named, or one was sent on, a call looks
+ *     for the leader for SEEK_MS_MAX before it gives up; one address that doesn't answer is told at once.
+ *  2. What changes something may be said twice and is done once: a run's id is chosen here, so that a second submission
+ *     meets the first; a second pause meets a paused run. Only an id that we chose, or a state that was asked for, is taken for ours.
+ *  3. `watch` goes on with another leader once it has seen the run.
  */
-import { credentials, status, type CallOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
-import { AlumnusError, isErrorCode } from '../proto/errors.ts';
+import { randomBytes } from 'node:crypto';
+import { connectivityState, credentials, type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
+import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
+import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
 
 /** Reads answer from memory; a longer silence is a coordinator that hangs. */
@@ -21,37 +30,16 @@ const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 /** How long a watch waits for a coordinator that is being restarted. */
 const AWAY_MS_MAX = 60_000;
 const RECONNECT_MS = 500;
+/** An election takes a second or three. */
+const SEEK_MS_MAX = 10_000;
+const SEEK_PAUSE_MS_MAX = 400;
+/** Among several coordinators, one that takes this long to connect is passed by for now; and one that stands still is noticed after twice PING_MS. */
+const CONNECT_MS_MAX = 1_000;
+const PING_MS = 2_000;
 
-const text = (metadata: Metadata | undefined, key: string): string => {
-  const value = metadata?.get(key)[0];
-  return value === undefined ? '' : value.toString();
-};
-
-/** Metadata values are ASCII: a place, which may hold anything, travels percent-encoded. */
-function place(metadata: Metadata | undefined): string {
-  const encoded = text(metadata, 'alumnus-where');
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return encoded;
-  }
-}
-
-const isServiceError = (thrown: unknown): thrown is ServiceError =>
-  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown;
-
-export function fromServiceError(thrown: unknown, address: string): Error {
-  if (!isServiceError(thrown)) return thrown instanceof Error ? thrown : new Error(String(thrown));
-  const code = text(thrown.metadata, 'alumnus-code');
-  if (isErrorCode(code)) return new AlumnusError(code, thrown.details, { where: place(thrown.metadata), cause: thrown });
-  if (thrown.code === status.UNAVAILABLE) return new AlumnusError('UNREACHABLE', 'no coordinator answers there', { where: address, cause: thrown });
-  if (thrown.code === status.DEADLINE_EXCEEDED) return new AlumnusError('TIMED_OUT', 'the coordinator did not answer in time', { where: address, cause: thrown });
-  if (thrown.code === status.CANCELLED) return new AlumnusError('CANCELLED', 'the call was cancelled', { where: address, cause: thrown });
-  if (thrown.code === status.UNIMPLEMENTED) return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', { where: address, cause: thrown });
-  return new AlumnusError('INTERNAL', thrown.details, { where: address, cause: thrown });
-}
-
-const isAway = (error: unknown): boolean => error instanceof AlumnusError && (error.code === 'UNREACHABLE' || error.code === 'NOT_LEADER');
+/** A leader without its journal is about to lead no more. */
+const isAway = (error: unknown): error is AlumnusError => error instanceof AlumnusError && (isElsewhere(error) || error.code === 'JOURNAL_UNREACHABLE');
+const isConflict = (error: unknown): boolean => error instanceof AlumnusError && error.code === 'RUN_CONFLICT';
 
 /** The state of a run that changes no more. */
 export const hasEnded = (view: RunView): boolean => ['succeeded', 'failed', 'cancelled'].includes(view.summary?.state ?? '');
@@ -88,26 +76,100 @@ export interface Operator {
 
 type Unary<Request, Response> = (
   request: Request, metadata: Metadata, options: Partial<CallOptions>, callback: (error: ServiceError | null, response: Response) => void,
-) => unknown;
+) => ClientUnaryCall;
 
-export function connect(address: string): Operator {
-  const client = new OperatorServiceClient(address, credentials.createInsecure(), {
-    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 1000,
-  });
+/** As a coordinator would choose it; empty where the recipe doesn't read, which the coordinator then says. */
+function chooseRunId(recipe: string): string {
+  try {
+    return `${parseRecipe(recipe).name}-${randomBytes(3).toString('hex')}`;
+  } catch {
+    return '';
+  }
+}
 
-  const call = <Request, Response>(method: Unary<Request, Response>, request: Request, timeoutMs = CALL_MS): Promise<Response> =>
+/** @param list `host:port`, several with commas between them. @throws AlumnusError USAGE */
+export function connect(list: string): Operator {
+  const addresses = new Addresses(list);
+  const several = addresses.text.includes(',');
+  const clients = new Map<string, OperatorServiceClient>();
+  const clientOf = (address: string): OperatorServiceClient => {
+    const known = clients.get(address);
+    if (known !== undefined) return known;
+    const client = new OperatorServiceClient(address, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.keepalive_time_ms': PING_MS,
+      'grpc.keepalive_timeout_ms': PING_MS,
+    });
+    clients.set(address, client);
+    return client;
+  };
+  const once = <Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs: number): Promise<Response> =>
     new Promise((resolve, reject) => {
-      method.call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
-        if (error === null) resolve(response);
-        else reject(fromServiceError(error, address));
+      const address = addresses.current;
+      const client = clientOf(address);
+      const sent = method(client).call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+        clearTimeout(connecting);
+        if (error !== null) return reject(fromStatus(error, address));
+        addresses.answered();
+        resolve(response);
       });
+      const connecting = !several ? undefined : setTimeout(() => {
+        if (client.getChannel().getConnectivityState(false) !== connectivityState.READY) sent.cancel();
+      }, CONNECT_MS_MAX);
     });
 
+  /** Asks whoever leads. `repeated` is told when the call is made again: an earlier one may have been heard. */
+  async function call<Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs = CALL_MS, repeated: () => void = () => undefined): Promise<Response> {
+    const untilMs = performance.now() + SEEK_MS_MAX;
+    let sentOn = false;
+    for (;;) {
+      try {
+        return await once(method, request, timeoutMs);
+      } catch (thrown) {
+        if (!isAway(thrown)) throw thrown;
+        sentOn ||= thrown.code === 'NOT_LEADER' || thrown.code === 'JOURNAL_UNREACHABLE';
+        if (!(several || sentOn) || performance.now() > untilMs) throw thrown;
+        repeated();
+        if (!addresses.failed(thrown)) continue;
+      }
+      await pause(SEEK_PAUSE_MS_MAX * (0.5 + Math.random() / 2), new AbortController().signal);
+    }
+  }
+
+  async function submit(recipe: string, wished: string): Promise<SubmitRunResponse> {
+    const runId = wished === '' ? chooseRunId(recipe) : wished;
+    let again = false;
+    try {
+      return await call((client) => client.submitRun, { recipe, runId }, SUBMIT_MS, () => {
+        again = true;
+      });
+    } catch (thrown) {
+      // Nobody else has an id that was drawn here.
+      if (again && wished === '' && runId !== '' && isConflict(thrown)) return { runId };
+      throw thrown;
+    }
+  }
+
+  async function steer(method: (client: OperatorServiceClient) => Unary<RunCommandRequest, RunView>, request: RunCommandRequest, wanted: string): Promise<RunView> {
+    let again = false;
+    try {
+      return await call(method, request, CALL_MS, () => {
+        again = true;
+      });
+    } catch (thrown) {
+      if (!again || !isConflict(thrown)) throw thrown;
+      const view = await call<GetRunRequest, RunView>((client) => client.getRun, { runId: request.runId });
+      if (view.summary?.state !== wanted) throw thrown;
+      return view;
+    }
+  }
+
   async function* stream(runId: string, signal: AbortSignal): AsyncGenerator<RunView> {
-    const views = client.watchRun({ runId });
+    const address = addresses.current;
+    const views = clientOf(address).watchRun({ runId });
     // An aborted stream ends in an error of its own; the loop below has ended by then.
     views.on('error', () => undefined);
     const stop = (): void => views.cancel();
@@ -115,7 +177,7 @@ export function connect(address: string): Operator {
     try {
       for await (const view of views) yield view as RunView;
     } catch (thrown) {
-      throw fromServiceError(thrown, address);
+      throw fromStatus(thrown, address);
     } finally {
       signal.removeEventListener('abort', stop);
       views.cancel();
@@ -124,13 +186,16 @@ export function connect(address: string): Operator {
 
   async function* watch(runId: string, { signal, onAway }: WatchOptions): AsyncGenerator<RunView> {
     let seen = false;
+    let toldAway = false;
     let awaySince: number | undefined;
     while (!signal.aborted) {
       try {
         for await (const view of stream(runId, signal)) {
-          if (awaySince !== undefined) onAway?.(false);
+          if (toldAway) onAway?.(false);
+          toldAway = false;
           awaySince = undefined;
           seen = true;
+          addresses.answered();
           yield view;
           if (hasEnded(view)) return;
         }
@@ -138,29 +203,36 @@ export function connect(address: string): Operator {
         awaySince ??= Date.now();
       } catch (thrown) {
         if (signal.aborted) return;
-        if (!seen || !isAway(thrown)) throw thrown;
-        if (awaySince === undefined) onAway?.(true);
+        if (!isAway(thrown) || (!seen && !several && thrown.code === 'UNREACHABLE')) throw thrown;
         awaySince ??= Date.now();
         if (Date.now() - awaySince > AWAY_MS_MAX) throw thrown;
+        // A coordinator that sends us to another is no news.
+        if (!addresses.failed(thrown)) continue;
+        if (!toldAway) onAway?.(true);
+        toldAway = true;
       }
       await pause(RECONNECT_MS, signal);
     }
   }
 
   return {
-    address,
-    status: (timeoutMs) => call(client.getStatus, {}, timeoutMs),
-    submit: (recipe, runId) => call(client.submitRun, { recipe, runId }, SUBMIT_MS),
-    runs: () => call(client.listRuns, {}),
-    run: (runId) => call(client.getRun, { runId }),
+    get address() {
+      return addresses.current;
+    },
+    status: (timeoutMs) => once((client) => client.getStatus, {}, timeoutMs ?? CALL_MS),
+    submit,
+    runs: () => call((client) => client.listRuns, {}),
+    run: (runId) => call((client) => client.getRun, { runId }),
     watch,
-    pause: (runId, reason) => call(client.pauseRun, { runId, reason }),
-    resume: (runId, reason) => call(client.resumeRun, { runId, reason }),
-    cancel: (runId, reason) => call(client.cancelRun, { runId, reason }),
-    budget: (runId, limits) => call(client.changeBudget, { runId, ...limits }),
-    reconcile: (runId, apply) => call(client.reconcile, { runId, apply }, RECONCILE_MS),
-    workers: () => call(client.listWorkers, {}),
-    close: () => client.close(),
+    pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, 'paused'),
+    resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, 'running'),
+    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, 'cancelled'),
+    budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
+    reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
+    workers: () => call((client) => client.listWorkers, {}),
+    close: () => {
+      for (const client of clients.values()) client.close();
+    },
   };
 }
 

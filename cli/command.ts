@@ -34,7 +34,7 @@ export function action<Arguments extends unknown[]>(command: Command, context: C
   });
 }
 
-export const addressOption = (): Option => new Option('--address <host:port>', `the coordinator (ALUMNUS_ADDRESS; ${DEFAULT_ADDRESS})`);
+export const addressOption = (): Option => new Option('--address <host:port,...>', `the coordinator, or each of several (ALUMNUS_ADDRESS; ${DEFAULT_ADDRESS})`);
 export const outputOption = (): Option => new Option('-o, --output <form>', 'table, json, jsonl, yaml or name').default('table');
 export const homeOption = (): Option => new Option('--home <folder>', 'where everything is kept (ALUMNUS_HOME; ~/.local/share/alumnus)');
 export const storeOption = (): Option => new Option('--store <url>', 'the object store (ALUMNUS_STORE; the one in the home folder)');

@@ -29,10 +29,12 @@ export function journalUrl(env: Environment, flag?: string): string | undefined 
   return flag ?? (env['ALUMNUS_JOURNAL'] || undefined);
 }
 
-/** @throws AlumnusError USAGE unless it reads host:port. */
+/** The coordinators, with commas between them. @throws AlumnusError USAGE unless each reads host:port. */
 export function coordinatorAddress(env: Environment, flag?: string): string {
-  const address = flag ?? (env['ALUMNUS_ADDRESS'] || DEFAULT_ADDRESS);
-  const match = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):(\d{1,5})$/.exec(address);
-  if (match === null || Number(match[1]) > 65_535) throw new AlumnusError('USAGE', `"${address}" is not an address: write host:port, such as ${DEFAULT_ADDRESS}`);
-  return address;
+  const addresses = (flag ?? (env['ALUMNUS_ADDRESS'] || DEFAULT_ADDRESS)).split(',').map((each) => each.trim());
+  for (const address of addresses) {
+    const match = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):(\d{1,5})$/.exec(address);
+    if (match === null || Number(match[1]) > 65_535) throw new AlumnusError('USAGE', `"${address}" is not an address: write host:port, such as ${DEFAULT_ADDRESS}; several with commas between them`);
+  }
+  return addresses.join(',');
 }

@@ -7,7 +7,7 @@
  *  2. The states seen from outside are folds of what is journalled, never of drafts.
  *  3. When an append fails, this leader takes no more commands and grants nothing: `onFailure` is called, and another term begins.
  *  4. Nothing is granted before workers had time to announce what they hold, nor at a time when another might lead.
- *  5. Whatever else than a task's end is journalled lies in a manifest first (coordinator/manifests).
+ *  5. A stage's end lies in a manifest before it is journalled (coordinator/manifests).
  */
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
@@ -16,8 +16,9 @@ import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
-import { wantsManifest, writeManifest } from './manifests.ts';
+import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
@@ -82,6 +83,7 @@ export class Leader {
   #queue: Queued[] = [];
   #committing = false;
   #failed: AlumnusError | undefined;
+  #granted = false;
   #snapshotAt: number;
   #snapshotting = false;
 
@@ -103,6 +105,11 @@ export class Leader {
 
   get journal(): Journal {
     return this.#options.journal;
+  }
+
+  /** Sequence of the last fact that is seen here. */
+  get sequence(): number {
+    return this.#options.fold.sequence;
   }
 
   get store(): ObjectStore {
@@ -150,6 +157,18 @@ export class Leader {
     this.#changes.on('failure', listener);
   }
 
+  /** Leases for this worker now, as many as it may have; none where it isn't this leader's to grant. */
+  grant(workerId: string, max: number, holds: readonly string[]): Lease[] {
+    if (!this.mayGrant) return [];
+    const leases = this.scheduler.grant(workerId, max, holds, this.now());
+    if (leases.length > 0 && !this.#granted) {
+      // How long nobody granted is what an operator wants to know of a failover.
+      this.#granted = true;
+      this.#options.log?.(`grants the first lease of term ${this.term}`);
+    }
+    return leases;
+  }
+
   /** Leases or progress changed. */
   touch(): void {
     this.#changes.emit('change');
@@ -193,12 +212,21 @@ export class Leader {
       await this.#writeManifests(shares);
       const events = [...shares.values()].flatMap((share) => share.events);
       if (events.length === 0) continue;
+      if (this.#stopped()) {
+        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
+        break;
+      }
       const { journal, fold } = this.#options;
       const group = { schemaVersion: EVENT_SCHEMA_VERSION, term: this.term, firstSequence: fold.sequence + 1, events };
       try {
         await journal.append(fold.sequence, this.term, events);
       } catch (thrown) {
         this.#fail(toAlumnusError(thrown), [...shares.values()].flatMap((share) => share.taken));
+        break;
+      }
+      if (this.#stopped()) {
+        // It ended during the append: the fold belongs to the node again, which reads these facts from the journal.
+        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
         break;
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
@@ -213,6 +241,11 @@ export class Leader {
       this.#snapshotWhenDue();
     }
     this.#committing = false;
+  }
+
+  /** Asked after each await: the world goes on meanwhile. */
+  #stopped(): boolean {
+    return this.#failed !== undefined;
   }
 
   /** As many commands as one group holds, decided one after another. */
@@ -252,7 +285,7 @@ export class Leader {
     return shares;
   }
 
-  /** Ahead of the journal; where the store can't, the run's commands are refused and all others go on. */
+  /** Ahead of the journal; where the store can't, what needs one is refused and all others go on. */
   async #writeManifests(shares: Map<string, Share>): Promise<void> {
     const { store, clock } = this.#options;
     await Promise.all([...shares].map(async ([runId, share]) => {
@@ -267,6 +300,8 @@ export class Leader {
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
       } catch (thrown) {
+        // What needs none is told by the next one.
+        if (!needsManifest(share.events)) return;
         shares.delete(runId);
         for (const queued of share.taken) queued.reject(toAlumnusError(thrown, runId));
       } finally {

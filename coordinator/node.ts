@@ -18,7 +18,7 @@ import { Tenure, type Holder, type LeaderEntry } from './leadership/index.ts';
 /** Leases are looked at this many times in their length. */
 const TICKS_PER_LEASE = 5;
 /** How often a standby looks whether the entry is free, and reads on: a few times in the shortest sensible time to live. */
-const STANDBY_MS = 250;
+const STANDBY_MS_DEFAULT = 250;
 /** Others may append while we read up to the end; so often in a row means that the entry isn't what keeps them out. */
 const BEGIN_TRIES_MAX = 20;
 
@@ -38,6 +38,8 @@ export interface NodeOptions {
   readonly facts?: FactSink;
   /** Facts between two snapshots. */
   readonly snapshotEvents?: number;
+  /** Default STANDBY_MS_DEFAULT. */
+  readonly standbyMs?: number;
 }
 
 /** What the services ask at each call. */
@@ -87,7 +89,7 @@ export class Node implements Leading {
   }
 
   async #run(): Promise<void> {
-    const { log, onFatal, random, clock } = this.#options;
+    const { log, onFatal, random, clock, standbyMs = STANDBY_MS_DEFAULT } = this.#options;
     let away = false;
     while (!this.#stopping.signal.aborted) {
       try {
@@ -104,7 +106,7 @@ export class Node implements Leading {
         if (!away) log(error.sentence);
         away = true;
       }
-      await clock.sleep(STANDBY_MS * (0.5 + random()), this.#stopping.signal);
+      await clock.sleep(standbyMs * (0.5 + random()), this.#stopping.signal);
     }
   }
 

@@ -75,18 +75,17 @@ async function reconcileRun(leader: Leader, runId: string, survey: Survey, apply
 
   let state = known;
   const missing = missingFacts(leader, runId, known, survey.chain);
-  if (missing === 'diverged') {
-    notes.push('the journal went on otherwise than the manifests say: the journal stands');
-    return answer('diverged', known, 0, 0);
-  }
-  for (const piece of piecesOf(missing)) {
+  const diverged = missing === 'diverged';
+  if (diverged) notes.push('the journal went on otherwise than the manifests say: the journal stands');
+  const facts = diverged ? [] : missing;
+  for (const piece of piecesOf(facts)) {
     const expected = state?.manifest?.facts ?? 0;
     if (apply) state = await leader.restore(runId, piece, expected);
     else for (const fact of piece) state = evolve(state, fact);
   }
   const { state: advanced, taken } = await takeResults(leader, runId, state, survey, apply, notes);
-  const verdict = known === undefined ? 'restored' : missing.length > 0 || taken > 0 ? 'advanced' : 'agrees';
-  return answer(verdict, advanced, missing.length, taken);
+  const verdict = diverged ? 'diverged' : known === undefined ? 'restored' : facts.length > 0 || taken > 0 ? 'advanced' : 'agrees';
+  return answer(verdict, advanced, facts.length, taken);
 }
 
 /** What the manifests tell beyond the journal; facts that only the journal has are no divergence. */

@@ -32,11 +32,17 @@ export function fromStatus(thrown: unknown, address: string): Error {
   switch (thrown.code) {
     case grpcStatus.unavailable: return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
     case grpcStatus.deadlineExceeded: return new AlumnusError('TIMED_OUT', 'the coordinator did not answer in time', options);
-    case grpcStatus.cancelled: return new AlumnusError('CANCELLED', 'the call was cancelled', options);
+    // Whoever cancels a call of its own doesn't ask how it ended: this is a coordinator that stops.
+    case grpcStatus.cancelled: return new AlumnusError('UNREACHABLE', 'the coordinator ended the call', options);
     case grpcStatus.unimplemented: return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', options);
     default: return new AlumnusError('INTERNAL', thrown.details, options);
   }
 }
+
+const isSaid = (error: AlumnusError): boolean => isServiceError(error.cause) && text(error.cause.metadata, 'alumnus-code') !== '';
+
+/** Whether another coordinator should be asked, or this one over a new connection: it does not lead, or it said nothing. */
+export const isAway = (error: AlumnusError): boolean => error.code === 'NOT_LEADER' || error.code === 'UNREACHABLE' || (error.code === 'TIMED_OUT' && !isSaid(error));
 
 /**
  * Which coordinator to ask: the one that answered last, or where it sends us, else the next in turn.
@@ -45,6 +51,8 @@ export function fromStatus(thrown: unknown, address: string): Error {
 export class Addresses {
   readonly #all: string[];
   readonly #given: number;
+  /** Asked in vain since one answered or a round ended. */
+  readonly #vain = new Set<string>();
   #at = 0;
 
   /** @param list `host:port`, several separated by commas. @throws AlumnusError USAGE */
@@ -79,5 +87,24 @@ export class Addresses {
   /** The one asked does not answer, or does not lead. */
   next(): void {
     this.#at = (this.#at + 1) % this.#all.length;
+  }
+
+  /**
+   * Goes on after a call that failed because its coordinator is away or does not lead. A standby may still name a leader
+   * that is gone: nobody is asked twice in a round. True where a round has ended: every address was asked in vain, and
+   * it is time to wait a little before the next.
+   */
+  failed(error: AlumnusError): boolean {
+    this.#vain.add(this.current);
+    if (error.code === 'NOT_LEADER' && !this.#vain.has(error.where)) this.redirect(error.where);
+    else this.next();
+    for (let turns = this.#all.length; turns > 0 && this.#vain.has(this.current); turns -= 1) this.next();
+    if (!this.#vain.has(this.current)) return false;
+    this.#vain.clear();
+    return true;
+  }
+
+  answered(): void {
+    this.#vain.clear();
   }
 }

@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const threads = Number(values.threads ?? availableParallelism());
   if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) throw new AlumnusError('USAGE', `must be a whole number from 1 to ${THREADS_MAX}`, { where: '--threads' });
   const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} worker ${workerId} ${line}\n`);
-  const engine = new EngineProcess({ threads, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), log });
+  const engine = new EngineProcess({ threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), log });
   engine.start();
   const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: VERSION, engine, log });
   let stopping = false;

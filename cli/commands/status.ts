@@ -1,25 +1,57 @@
-/** `alumnus status`: whether a coordinator answers, and what it has. */
+/** `alumnus status`: which coordinators answer, who leads, and what it has. */
 import type { Command } from 'commander';
+import { toAlumnusError, type AlumnusError } from '../../proto/errors.ts';
+import type { GetStatusResponse } from '../../proto/gen/alumnus/v1/operator.ts';
 import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress } from '../home.ts';
 
+interface Row extends Partial<GetStatusResponse> {
+  readonly address: string;
+  readonly error?: string;
+}
+
 export function addStatus(program: Command, context: Context): void {
   const command = declare(program, 'status', {
-    summary: 'Show the coordinator: its term, its store, its workers',
-    examples: ['alumnus status', 'alumnus status --address 10.0.0.4:7700 -o json'],
+    summary: 'Show the coordinator: whether it leads, its term, its store, its workers',
+    description: 'With several addresses, a line for each; it ends without an error where one of them leads.',
+    examples: ['alumnus status', 'alumnus status --address 10.0.0.4:7700,10.0.0.5:7700 -o json'],
   }).addOption(addressOption()).addOption(outputOption());
   action(command, context, async (flags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { facts, outputForm, printSingle }] = await Promise.all([import('../client.ts'), import('../output.ts')]);
+    const [{ withOperator }, { facts, outputForm, printListing, printSingle }] = await Promise.all([import('../client.ts'), import('../output.ts')]);
     const form = outputForm(flags.output);
-    const address = coordinatorAddress(context.env, flags.address);
-    const status = await withOperator(address, (operator) => operator.status());
-    await printSingle(context, form, {
-      kind: 'Status', name: address, value: { address, ...status },
-      text: () => facts([
-        ['Address', address], ['Version', status.version], ['Term', String(status.term)], ['Workers', String(status.workers)],
-        ['Store', status.storeUrl], ['Journal', status.journal], ['Facts', String(status.sequence)],
-      ]),
+    const addresses = coordinatorAddress(context.env, flags.address).split(',');
+    const [first = ''] = addresses;
+    const ask = (address: string): Promise<GetStatusResponse> => withOperator(address, (operator) => operator.status());
+    if (addresses.length === 1) {
+      const status = await ask(first);
+      return printSingle(context, form, {
+        kind: 'Status', name: first, value: { address: first, ...status },
+        text: () => facts([
+          ['Address', first], ['Role', status.role], ['Leader', status.role === 'leader' ? '' : status.leaderAddress || 'none just now'], ['Version', status.version],
+          ['Term', status.term === 0 ? '' : String(status.term)], ['Workers', status.role === 'leader' ? String(status.workers) : ''],
+          ['Store', status.storeUrl], ['Journal', status.journal], ['Facts', String(status.sequence)],
+        ]),
+      });
+    }
+    let failure: AlumnusError | undefined;
+    const rows = await Promise.all(addresses.map(async (address): Promise<Row> => {
+      try {
+        return { address, ...(await ask(address)) };
+      } catch (thrown) {
+        const error = toAlumnusError(thrown, address);
+        failure ??= error;
+        return { address, error: error.message };
+      }
+    }));
+    const leads = (row: Row): boolean => row.role === 'leader';
+    await printListing(context, form, {
+      kind: 'Status', rows, name: (row) => row.address,
+      head: ['address', 'role', 'term', 'workers', 'facts', 'version', 'journal'],
+      cells: (row) => [row.address, row.role ?? `away: ${row.error ?? ''}`, leads(row) ? String(row.term) : '', leads(row) ? String(row.workers) : '', row.sequence === undefined ? '' : String(row.sequence), row.version ?? '', row.journal ?? ''],
+      empty: '',
     });
+    if (!rows.some(leads) && failure !== undefined) throw failure;
+    return undefined;
   });
 }

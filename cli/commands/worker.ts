@@ -25,7 +25,7 @@ export function addWorker(program: Command, context: Context): void {
     summary: 'Run workers: they label, train and evaluate; or list those there are',
     description: 'Runs until Ctrl-C; a worker that dies is started again. Work in hand is handed back when it stops.',
     examples: ['alumnus worker', 'alumnus worker --count 2 --coordinator 10.0.0.4:7700', 'alumnus worker list'],
-  }).option('--coordinator <host:port>', 'the coordinator (ALUMNUS_ADDRESS; 127.0.0.1:7700)')
+  }).option('--coordinator <host:port,...>', 'the coordinator, or each of several (ALUMNUS_ADDRESS; 127.0.0.1:7700)')
     .option('--count <n>', 'how many, one process each', wholeNumber(1, WORKERS_MAX), 1)
     .option('--id <name>', 'the name of the worker, or the beginning of their names')
     .option('--threads <n>', 'computing threads of each (all cores, shared evenly)', wholeNumber(1, 512))

@@ -38,7 +38,7 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
         leader.touch();
         return { term: leader.term, leases: [] };
       }
-      const leases = leader.mayGrant ? leader.scheduler.grant(workerId, max, holds, now()) : [];
+      const leases = leader.grant(workerId, max, holds);
       if (leases.length > 0) {
         leader.touch();
         return { term: leader.term, leases };

@@ -11,13 +11,13 @@ data:
 
 models:
   ladder:                   # iteration 0 first; a student is equal to its teacher or larger
-    - { model: cnn, width: 16 }
-    - { model: cnn, width: 16 }
     - { model: cnn, width: 24 }
+    - { model: cnn, width: 28 }
     - { model: cnn, width: 32 }
+    - { model: cnn, width: 36 }
 
 training:
-  teacher: { steps: 1000, batch_labeled: 64 }
+  teacher: { steps: 2000, batch_labeled: 128 }    # as long as its students: what it gets wrong they learn
   student: { steps: 2000, batch_labeled: 32, batch_unlabeled: 96 }
   optimizer: { name: adamw, learning_rate: 0.003, weight_decay: 0.0001 }
   schedule: { name: cosine }

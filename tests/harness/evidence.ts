@@ -48,8 +48,11 @@ export async function readEvents(home: string): Promise<Event[]> {
   }
 }
 
-export async function evidenceOf(home: string, runId: string): Promise<Evidence> {
-  const events = (await readEvents(home)).filter((event) => event.runId === runId);
+export const evidenceOf = async (home: string, runId: string): Promise<Evidence> => evidenceIn(await readEvents(home), await openStore(`file://${join(home, 'store')}`), runId);
+
+/** @param all every fact of the journal, in order. */
+export function evidenceIn(all: readonly Event[], store: ObjectStore, runId: string): Evidence {
+  const events = all.filter((event) => event.runId === runId);
   const [first] = events;
   if (first?.fact?.$case !== 'runSubmitted' || first.fact.value.data === undefined) throw new Error(`the journal does not begin with the submission of ${runId}`);
   const completions: Completion[] = [];
@@ -61,7 +64,7 @@ export async function evidenceOf(home: string, runId: string): Promise<Evidence>
     }
     if (fact?.$case === 'taskFailed' && fact.value.place !== undefined) failures.push({ taskId: fact.value.place.taskId, workerId: fact.value.workerId, code: fact.value.code });
   }
-  return { runId, events, data: first.fact.value.data, completions, failures, store: await openStore(`file://${join(home, 'store')}`) };
+  return { runId, events, data: first.fact.value.data, completions, failures, store };
 }
 
 export function selectResult(evidence: Evidence, iteration: number): SelectResult | undefined {

@@ -1,13 +1,29 @@
 /**
  * What must hold in every history. Of results the checker keeps its own books, from the groups as they are written and
  * from what workers are told; who teaches and what is quarantined it takes from the fold of those groups.
+ *
+ * Invariants (S: stays on in production as an assertion, in the file named):
+ *   I1  Groups follow one another without gaps, and terms never go back; a term is begun once. (S: fold.ts, journal/)
+ *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more. (S: run/decide.ts)
+ *   I3  A shard has one accepted label by one teacher.
+ *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out.
+ *   I5  Who is told that a result counts: it is written by then, and is that result.
+ *   I6  A task has at most two leases, of two workers; a worker no more than it has slots. (S: scheduler/)
+ *   I7  A leader's state is the fold of its journal, whether it came by groups or by a snapshot; a new one knows all that is written.
+ *   I8  No lease is granted while another holds the leader's entry, nor of a run that is paused. (simulate.ts; S: leader.ts)
+ *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
+ *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
+ *       before anybody reconciled them, and where its task was given up meanwhile.
+ *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Event, EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { RunManifest } from '../../proto/gen/alumnus/v1/record.ts';
 import { Stage, type LabeledShard, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Leader } from '../../coordinator/leader.ts';
 import { evolve, type RunState } from '../../coordinator/run/index.ts';
 import type { Plan } from './plan.ts';
+import type { MemoryStore } from './store.ts';
 import type { World } from './world.ts';
 
 const LEASES_PER_TASK_MAX = 2;
@@ -41,13 +57,23 @@ export class Checker {
   /** The fold of what is written, after each sequence. */
   readonly #folds = new Map<number, ReadonlyMap<string, RunState>>([[0, new Map()]]);
   #lastSequence = 0;
+  #lastTerm = 0;
+  /** A run's facts since its last manifest, and how many it and those before it hold. */
+  readonly #pending = new Map<string, Event[]>();
+  readonly #manifests = new Map<string, { sha256: string; number: number; facts: number }>();
+  /** Results that a worker was told count, by task. */
+  readonly #told = new Map<string, string>();
+  readonly #knownRuns = new Set<string>();
+  readonly #groups: EventGroup[] = [];
+  readonly #store: MemoryStore;
 
   readonly #term: () => number;
 
   /** @param term the newest. */
-  constructor(world: World, plan: Plan, term: () => number) {
+  constructor(world: World, plan: Plan, store: MemoryStore, term: () => number) {
     this.#world = world;
     this.#plan = plan;
+    this.#store = store;
     this.#term = term;
   }
 
@@ -56,10 +82,14 @@ export class Checker {
   }
 
   written(group: EventGroup): void {
+    this.#must(group.term > this.#lastTerm || (group.events.length > 0 && group.term === this.#lastTerm), `a group of term ${group.term} was written after term ${this.#lastTerm}`);
+    this.#lastTerm = group.term;
+    this.#groups.push(group);
     this.#must(group.firstSequence === this.#lastSequence + 1, `sequence ${group.firstSequence} was written after ${this.#lastSequence}`);
     const states = new Map(this.#folds.get(this.#lastSequence));
     for (const event of group.events) {
       this.#fact(event, states.get(event.runId));
+      this.#manifest(event);
       states.set(event.runId, evolve(states.get(event.runId), event));
     }
     this.#lastSequence += group.events.length;
@@ -107,6 +137,60 @@ export class Checker {
     }
   }
 
+  #manifest(event: Event): void {
+    const { runId, fact } = event;
+    this.#knownRuns.add(runId);
+    if (fact?.$case !== 'manifestWritten') {
+      this.#pending.set(runId, [...(this.#pending.get(runId) ?? []), event]);
+      return;
+    }
+    const { manifest: ref, number, facts } = fact.value;
+    const held = this.#store.objects.get(ref?.key ?? '');
+    this.#must(held !== undefined, `manifest ${number} of ${runId} is journalled and not in the store`);
+    const manifest = RunManifest.decode(held?.content ?? new Uint8Array());
+    const before = this.#manifests.get(runId);
+    const pending = this.#pending.get(runId) ?? [];
+    this.#must(number === (before?.number ?? -1) + 1 && manifest.number === number && manifest.previous?.sha256 === before?.sha256, `manifest ${number} of ${runId} does not follow ${before?.number ?? 'nothing'}`);
+    this.#must(facts === (before?.facts ?? 0) + pending.length && isDeepStrictEqual(manifest.events.map((each) => Event.toJSON(each)), pending.map((each) => Event.toJSON(each))), `manifest ${number} of ${runId} does not hold the facts that are journalled`);
+    this.#manifests.set(runId, { sha256: ref?.sha256 ?? '', number, facts });
+    this.#pending.delete(runId);
+  }
+
+  /** Whether the run was ever journalled, also before a loss. */
+  knew(runId: string): boolean {
+    return this.#knownRuns.has(runId);
+  }
+
+  /** The journal's end is another: the books begin again there, and what workers were told stays. */
+  rewound(sequence: number, term: number): void {
+    const groups = this.#groups.filter((group) => group.firstSequence + group.events.length - 1 <= sequence);
+    for (const book of [this.#accepted, this.#labels, this.#pending, this.#manifests, this.#folds] as Map<unknown, unknown>[]) book.clear();
+    this.#ended.clear();
+    this.#adopted.clear();
+    this.#folds.set(0, new Map());
+    this.#groups.length = 0;
+    this.#lastSequence = 0;
+    this.#lastTerm = 0;
+    const { counts } = this.#world;
+    const before = new Map(counts);
+    for (const group of groups) if (group.term <= term || group.events.length > 0) this.written(group);
+    this.#lastTerm = term;
+    // What is read again happened once.
+    counts.clear();
+    for (const [what, times] of before) counts.set(what, times);
+  }
+
+  /** I10. @param diverged runs that went on before anybody reconciled them: theirs are the facts of the new branch. */
+  reconciled(diverged: readonly string[]): void {
+    for (const [taskId, sha256] of this.#told) {
+      const task = this.#tasks.get(taskId);
+      const now = this.state(task?.runId ?? '');
+      // A task that was granted again before its record was read may have failed again, and been given up.
+      const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : now?.control.givenUp !== undefined || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
+      if (!diverged.includes(task?.runId ?? '') && !givenUp) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
+    }
+  }
+
   #labelsOf(runId: string, teacher: string): Map<string, string> {
     const key = `${runId}/${teacher}`;
     const labels = this.#labels.get(key) ?? new Map<string, string>();
@@ -138,6 +222,7 @@ export class Checker {
   acknowledged(taskId: string, workerId: string, sha256: string): void {
     const accepted = this.#accepted.get(taskId);
     this.#must(accepted !== undefined, `${taskId} was acknowledged before it was written`);
+    this.#told.set(taskId, sha256);
     this.#must(accepted?.workerId === workerId && accepted.sha256 === sha256, `${taskId} was acknowledged to ${workerId}, and ${accepted?.workerId} had been accepted`);
   }
 
@@ -167,8 +252,8 @@ export class Checker {
 
   /** A leader that never learned of an append's end may know less than what is written, and must know that much exactly. */
   leaderEnds(leader: Leader): void {
-    const known = this.#folds.get(leader.journal.lastSequence);
-    this.#must(known !== undefined, `a leader is at sequence ${leader.journal.lastSequence}, in the middle of a group`);
+    const known = this.#folds.get(leader.sequence);
+    this.#must(known !== undefined, `a leader is at sequence ${leader.sequence}, in the middle of a group`);
     this.#same(leader, known ?? new Map());
   }
 

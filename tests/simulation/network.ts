@@ -1,6 +1,7 @@
-/** Between workers and whoever leads: calls that may be lost, doubled, late or answered to nobody. */
+/** Between workers and coordinators: calls that may be lost, doubled, late, answered to nobody, or cut off in one direction. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { Links, Party } from './party.ts';
 import type { Plan } from './plan.ts';
 import type { World } from './world.ts';
 
@@ -8,78 +9,90 @@ import type { World } from './world.ts';
 const CALL_MS_MAX = 10_000;
 
 export type Method = 'register' | 'acquire' | 'renew' | 'complete' | 'fail';
-/** An error's code of our table; UNREACHABLE where nobody answered. */
-export type Answer<Response> = { readonly response: Response } | { readonly error: string };
+/** An error's code of our table, and the place it names; UNREACHABLE where nobody answered. */
+export type Answer<Response> = { readonly response: Response } | { readonly error: string; readonly where: string };
 
 /** One coordinator's process, as the network sees it. */
 export interface Server {
   readonly service: WorkerServiceServer;
-  readonly isAlive: () => boolean;
+  readonly party: Party;
 }
 
 type Handler = (call: { request: unknown; cancelled: boolean }, callback: (error: { metadata?: Metadata } | null, response?: unknown) => void) => void;
 
+export interface NetworkOptions {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly links: Links;
+  readonly faulty: () => boolean;
+  /** The process at an address; undefined where none lives. */
+  readonly route: (address: string) => Server | undefined;
+  /** Told what a check threw, which must not vanish in the code under test. */
+  readonly broke: (thrown: unknown) => void;
+}
+
 export class Network {
-  readonly #world: World;
-  readonly #plan: Plan;
-  readonly #faulty: () => boolean;
-  readonly #route: () => Server | undefined;
+  readonly #options: NetworkOptions;
 
-  readonly #broke: (thrown: unknown) => void;
-
-  /** @param broke told what a check threw, which must not vanish in the code under test. */
-  constructor(world: World, plan: Plan, faulty: () => boolean, route: () => Server | undefined, broke: (thrown: unknown) => void) {
-    this.#broke = broke;
-    this.#world = world;
-    this.#plan = plan;
-    this.#faulty = faulty;
-    this.#route = route;
+  constructor(options: NetworkOptions) {
+    this.#options = options;
   }
 
   #occurs(fault: 'requestLost' | 'responseLost' | 'duplicated'): boolean {
-    if (!this.#faulty() || !this.#world.random.chance(this.#plan.chance[fault])) return false;
-    this.#world.count(`fault: ${{ requestLost: 'request lost', responseLost: 'response lost', duplicated: 'request doubled' }[fault]}`);
+    const { faulty, world, plan } = this.#options;
+    if (!faulty() || !world.random.chance(plan.chance[fault])) return false;
+    world.count(`fault: ${{ requestLost: 'request lost', responseLost: 'response lost', duplicated: 'request doubled' }[fault]}`);
     return true;
   }
 
   #delay(): number {
-    const { random } = this.#world;
-    if (this.#faulty() && random.chance(this.#plan.chance.delayed)) {
-      this.#world.count('fault: message late');
+    const { faulty, world: { random }, world, plan } = this.#options;
+    if (faulty() && random.chance(plan.chance.delayed)) {
+      world.count('fault: message late');
       return random.magnitude(100, 2 * CALL_MS_MAX);
     }
-    return random.next() * this.#plan.delayMs;
+    return random.next() * plan.delayMs;
   }
 
-  call<Response>(method: Method, request: unknown, onAnswer: (answer: Answer<Response>) => void, onResponse: (response: Response) => void = () => undefined): void {
+  call<Response>(from: string, address: string, method: Method, request: unknown, onAnswer: (answer: Answer<Response>) => void, onResponse: (response: Response) => void = () => undefined): void {
+    const { world, links, route, broke } = this.#options;
     let answered = false;
     const answer = (given: Answer<Response>): void => {
       if (answered) return;
       answered = true;
+      giveUp();
       onAnswer(given);
     };
-    this.#world.after(CALL_MS_MAX, () => answer({ error: 'UNREACHABLE' }));
+    const giveUp = world.after(CALL_MS_MAX, () => answer({ error: 'UNREACHABLE', where: '' }));
     const deliver = (): void => {
-      const server = this.#route();
-      if (server === undefined) {
-        this.#world.after(this.#delay(), () => answer({ error: 'UNREACHABLE' }));
+      if (!links.passes(from, address)) {
+        world.count('fault: a call meets a cut link');
         return;
       }
-      const handler = server.service[method] as unknown as Handler;
-      handler({ request, cancelled: false }, (error, response) => {
-        if (!server.isAlive()) return;
-        // Said is said, whether or not it arrives.
-        try {
-          if (error === null) onResponse(response as Response);
-        } catch (thrown) {
-          this.#broke(thrown);
-        }
-        if (this.#occurs('responseLost')) return;
-        const given: Answer<Response> = error === null ? { response: response as Response } : { error: String(error.metadata?.get('alumnus-code')[0] ?? 'UNREACHABLE') };
-        this.#world.after(this.#delay(), () => answer(given));
+      const server = route(address);
+      if (server === undefined) {
+        world.after(this.#delay(), () => answer({ error: 'UNREACHABLE', where: '' }));
+        return;
+      }
+      // A process that stands still takes the call when it goes on.
+      server.party.later(0, () => {
+        const handler = server.service[method] as unknown as Handler;
+        handler({ request, cancelled: false }, (error, response) => {
+          if (!server.party.alive) return;
+          // Said is said, whether or not it arrives.
+          try {
+            if (error === null) onResponse(response as Response);
+          } catch (thrown) {
+            broke(thrown);
+          }
+          if (this.#occurs('responseLost') || !links.passes(address, from)) return;
+          const text = (key: string): string => String(error?.metadata?.get(key)[0] ?? '');
+          const given: Answer<Response> = error === null ? { response: response as Response } : { error: text('alumnus-code') || 'UNREACHABLE', where: decodeURIComponent(text('alumnus-where')) };
+          world.after(this.#delay(), () => answer(given));
+        });
       });
     };
-    if (!this.#occurs('requestLost')) this.#world.after(this.#delay(), deliver);
-    if (this.#occurs('duplicated')) this.#world.after(this.#delay(), deliver);
+    if (!this.#occurs('requestLost')) world.after(this.#delay(), deliver);
+    if (this.#occurs('duplicated')) world.after(this.#delay(), deliver);
   }
 }

@@ -21,6 +21,16 @@ export interface Plan {
   readonly seed: number;
   readonly runs: readonly RunPlan[];
   readonly workers: number;
+  readonly coordinators: number;
+  /** Of the leader's entry. */
+  readonly ttlMs: number;
+  readonly standbyMs: number;
+  /** Facts between two snapshots. */
+  readonly snapshotEvents: number;
+  /** Speeds of the coordinators' clocks, 1 for true. */
+  readonly clockRates: readonly number[];
+  /** When the journal is lost, and how much of it: groups at its end, or all; undefined for never. */
+  readonly journalLoss: { readonly atMs: number; readonly groups: number } | undefined;
   readonly slots: number;
   readonly leaseMs: number;
   readonly pollMs: number;
@@ -31,25 +41,31 @@ export interface Plan {
   /** From this time on nothing goes wrong any more, and every run must end. */
   readonly healAtMs: number;
   /** Mean time between faults of a kind, in milliseconds; Infinity for never. */
-  readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'coordinatorKill' | 'takeover' | 'operatorPause', number>>;
+  readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'workerReplaced' | 'coordinatorKill' | 'coordinatorPause' | 'entryLost' | 'operatorPause' | 'partition' | 'powerLoss', number>>;
   /** Chance of a fault at each occasion. */
-  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult', number>>;
+  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult' | 'crashAtAwait' | 'entryAnswerLost' | 'storeFails' | 'storeHangs' | 'wrongBytes', number>>;
 }
 
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
 
+/** The world's times, all of them, against those of a small test: leases of half a minute, tasks of minutes, as clusters have them. */
+const SLOWNESS = 4;
+
 export function drawPlan(seed: number): Plan {
   const random = new Random(seed, 1);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
-  const interval = (leastMs: number, mostMs: number): number => (random.chance(0.45) ? random.magnitude(leastMs, mostMs) : Infinity);
+  const interval = (leastMs: number, mostMs: number): number => (random.chance(0.45) ? random.magnitude(leastMs, mostMs) * SLOWNESS : Infinity);
+  // What is lost may have been one of several results of a task: which of them a record brings back is not promised.
+  const loses = random.chance(0.12);
+  const ttlMs = Math.round(random.magnitude(1.5 * secondMs, 15 * secondMs));
   const runs = Array.from({ length: random.chance(0.3) ? 2 : 1 }, (_, index): RunPlan => {
     const shards = Math.round(random.magnitude(1, 24));
     const poisoned = random.chance(0.25) ? random.whole(1, Math.min(2, shards)) : 0;
     return {
       runId: `run-${index}`,
-      submitAtMs: random.whole(0, index === 0 ? 2 * secondMs : minuteMs),
+      submitAtMs: random.whole(0, index === 0 ? 2 * secondMs : minuteMs) * SLOWNESS,
       rounds: random.pick([0, 1, 1, 2, 2, 3]), shards,
       weight: random.pick([1, 1, 2, 5]),
       truth: random.chance(0.3), control: random.chance(0.3),
@@ -58,26 +74,33 @@ export function drawPlan(seed: number): Plan {
       quarantinedShare: random.pick([0, 0.05, 0.3, 1]),
       attempts: random.whole(1, 4),
       poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
-      cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) : undefined,
+      cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
     };
   });
   return {
     seed, runs,
-    workers: random.whole(1, 6), slots: random.whole(1, 3),
-    leaseMs: Math.round(random.magnitude(2 * secondMs, 20 * secondMs)),
-    pollMs: random.whole(300, 2 * secondMs),
-    labelMs: random.magnitude(200, 4 * secondMs), trainMs: random.magnitude(secondMs, 30 * secondMs),
+    workers: random.whole(1, 6), slots: random.whole(1, 3), coordinators: random.pick([1, 2, 2, 3]),
+    ttlMs, standbyMs: random.magnitude(ttlMs / 4, ttlMs),
+    snapshotEvents: random.chance(0.5) ? Math.round(random.magnitude(4, 200)) : Infinity,
+    clockRates: Array.from({ length: 3 }, () => (random.chance(0.3) ? 1 + (random.next() - 0.5) / 10 : 1)),
+    journalLoss: loses ? { atMs: random.whole(10, 200) * secondMs * SLOWNESS, groups: random.chance(0.5) ? Infinity : Math.round(random.magnitude(1, 40)) } : undefined,
+    leaseMs: Math.round(random.magnitude(2 * secondMs, 20 * secondMs)) * SLOWNESS,
+    pollMs: random.whole(300, 2 * secondMs) * SLOWNESS,
+    labelMs: random.magnitude(200, 4 * secondMs) * SLOWNESS, trainMs: random.magnitude(secondMs, 30 * secondMs) * SLOWNESS,
     delayMs: random.magnitude(1, 300), appendMs: random.magnitude(1, 200),
-    healAtMs: random.whole(20, 240) * secondMs,
+    healAtMs: random.whole(20, 240) * secondMs * SLOWNESS,
     every: {
       workerCrash: interval(5 * secondMs, 2 * minuteMs), workerPause: interval(5 * secondMs, 2 * minuteMs), workerDrain: interval(10 * secondMs, 2 * minuteMs),
-      coordinatorKill: interval(3 * secondMs, 2 * minuteMs), takeover: interval(5 * secondMs, 2 * minuteMs), operatorPause: interval(20 * secondMs, 3 * minuteMs),
+      workerReplaced: interval(20 * secondMs, 3 * minuteMs),
+      coordinatorKill: interval(5 * secondMs, 2 * minuteMs), coordinatorPause: interval(5 * secondMs, 2 * minuteMs), entryLost: interval(10 * secondMs, 2 * minuteMs),
+      operatorPause: interval(20 * secondMs, 3 * minuteMs), partition: interval(5 * secondMs, minuteMs), powerLoss: random.chance(0.15) ? random.magnitude(30 * secondMs, 3 * minuteMs) * SLOWNESS : Infinity,
     },
     chance: {
       requestLost: sometimes(0.005, 0.3), responseLost: sometimes(0.005, 0.3), duplicated: sometimes(0.01, 0.4), delayed: sometimes(0.01, 0.3),
       engineCrash: sometimes(0.01, 0.3), slowTask: sometimes(0.02, 0.2),
       appendSlow: sometimes(0.01, 0.3), appendLostAck: sometimes(0.003, 0.05), appendRefused: sometimes(0.003, 0.05), killInAppend: sometimes(0.003, 0.08),
-      badResult: sometimes(0.01, 0.1), differentResult: random.chance(0.15) ? 1 : 0,
+      badResult: sometimes(0.01, 0.1), differentResult: !loses && random.chance(0.15) ? 1 : 0,
+      crashAtAwait: sometimes(0.001, 0.03), entryAnswerLost: sometimes(0.01, 0.3), storeFails: sometimes(0.003, 0.1), storeHangs: sometimes(0.003, 0.05), wrongBytes: sometimes(0.01, 0.2),
     },
   };
 }

@@ -1,11 +1,13 @@
 /**
- * A worker as the coordinator meets it: it does what worker/lease-loop does (register, acquire, renew, report until
- * answered), and it crashes, stops for a while, drains and comes back. What it computes is a pure function of the task.
+ * A worker as coordinators meet it: it does what worker/lease-loop does (find who leads, register, acquire, renew, report
+ * until answered), and it crashes, stops for a while, drains and comes back. Outputs and record are in the store before it reports. What it computes is a pure function of the task.
  */
+import { Addresses } from '../../proto/call.ts';
 import { digestOf } from './checker.ts';
-import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ObjectStore } from '../../store/index.ts';
+import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { AcquireResponse, CompleteResponse, Lease, LeaseId, RegisterResponse, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
-import { answer } from '../unit/coordinator/work.ts';
+import { finished, store } from '../unit/coordinator/bucket.ts';
 import type { Checker } from './checker.ts';
 import type { Answer, Method, Network } from './network.ts';
 import type { Plan } from './plan.ts';
@@ -13,6 +15,8 @@ import type { World } from './world.ts';
 
 const BACKOFF_MS_MIN = 100;
 const BACKOFF_MS_MAX = 5_000;
+/** Between two looks for who leads. */
+const LOOK_MS_MAX = 500;
 const SLOW_FACTOR = 20;
 
 interface Held {
@@ -27,6 +31,9 @@ export interface Surroundings {
   readonly plan: Plan;
   readonly network: Network;
   readonly checker: Checker;
+  readonly store: (workerId: string) => ObjectStore;
+  /** With commas between them. */
+  readonly addresses: string;
   readonly faulty: () => boolean;
   readonly isPoison: (runId: string, shard: string) => boolean;
 }
@@ -38,6 +45,8 @@ export class SimulatedWorker {
   readonly #at: Surroundings;
   readonly #held = new Map<string, Held>();
   readonly #holds = new Set<string>();
+  readonly #addresses: Addresses;
+  readonly #store: ObjectStore;
   /** Raised by each start: what an earlier process had in mind no longer happens. */
   #process = 0;
   #running = false;
@@ -50,6 +59,8 @@ export class SimulatedWorker {
   constructor(workerId: string, at: Surroundings) {
     this.workerId = workerId;
     this.#at = at;
+    this.#addresses = new Addresses(at.addresses);
+    this.#store = at.store(workerId);
   }
 
   get isRunning(): boolean {
@@ -58,6 +69,7 @@ export class SimulatedWorker {
 
   start(): void {
     this.#process += 1;
+    this.#held.clear();
     this.#running = true;
     this.#draining = false;
     this.#failures = 0;
@@ -100,13 +112,23 @@ export class SimulatedWorker {
 
   #call<Response>(method: Method, request: object, onAnswer: (answer: Answer<Response>) => void, onResponse?: (response: Response) => void): void {
     const process = this.#process;
-    this.#at.network.call<Response>(method, { workerId: this.workerId, ...request }, (given) => {
-      if (process === this.#process) this.#later(0, () => onAnswer(given));
+    const asked = this.#addresses.current;
+    this.#at.network.call<Response>(this.workerId, asked, method, { workerId: this.workerId, ...request }, (given) => {
+      if (process !== this.#process) return;
+      this.#later(0, () => {
+        if ('error' in given && this.#addresses.current === asked) {
+          if (given.error === 'NOT_LEADER') {
+            if (given.where !== '') this.#at.world.count('branch: a standby sends a worker on to the leader');
+            this.#addresses.redirect(given.where);
+          } else if (['UNREACHABLE', 'TIMED_OUT', 'JOURNAL_UNREACHABLE'].includes(given.error)) this.#addresses.next();
+        }
+        onAnswer(given);
+      });
     }, onResponse);
   }
 
-  #backoff(): number {
-    const bound = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** this.#failures);
+  #backoff(most = BACKOFF_MS_MAX): number {
+    const bound = Math.min(most, BACKOFF_MS_MIN * 2 ** this.#failures);
     this.#failures += 1;
     return bound / 2 + this.#at.world.random.next() * (bound / 2);
   }
@@ -124,7 +146,7 @@ export class SimulatedWorker {
     const request = { host: 'simulated', processId: this.#process, device: 'none', slots: plan.slots, held: this.#announce(), version: '0.1.0' };
     this.#call<RegisterResponse>('register', request, (given) => {
       if ('error' in given) {
-        this.#later(this.#backoff(), () => this.#register(then));
+        this.#later(this.#backoff(LOOK_MS_MAX), () => this.#register(then));
         return;
       }
       this.#failures = 0;
@@ -145,7 +167,7 @@ export class SimulatedWorker {
     }
     this.#call<AcquireResponse>('acquire', { max: free, waitMs: 0, holds: [...this.#holds] }, (given) => {
       if ('error' in given) {
-        if (given.error === 'NOT_LEADER') this.#register(() => this.#acquire());
+        if (['NOT_LEADER', 'UNREACHABLE', 'JOURNAL_UNREACHABLE'].includes(given.error)) this.#register(() => this.#acquire());
         else this.#later(this.#backoff(), () => this.#acquire());
         return;
       }
@@ -161,7 +183,10 @@ export class SimulatedWorker {
     this.#later(this.#renewEveryMs, () => this.#renew());
     if (this.#held.size === 0) return;
     this.#call<RenewResponse>('renew', { held: this.#announce() }, (given) => {
-      if ('error' in given) return;
+      if ('error' in given) {
+        if (given.error !== 'TIMED_OUT') this.#register(() => undefined);
+        return;
+      }
       this.#drop(given.response.lost);
       if (given.response.term !== this.#term) this.#register(() => undefined);
     });
@@ -196,7 +221,7 @@ export class SimulatedWorker {
       if (!crashes) {
         for (const digest of task.affinity) this.#holds.add(digest);
         held.progress = task.work;
-        this.#report(held);
+        this.#write(held, task);
         return;
       }
       world.count(poisoned ? 'fault: poison shard' : 'fault: engine crash');
@@ -213,23 +238,34 @@ export class SimulatedWorker {
     });
   }
 
-  #fail(held: Held): void {
-    this.#call('fail', { ...this.#naming(held), code: 'ENGINE_CRASHED', message: 'the engine died', counts: true }, (given) => {
-      if ('error' in given && !held.dropped) this.#later(this.#backoff(), () => this.#fail(held));
+  /** Outputs, then the record, as the engine does; where the store refuses, the attempt has failed. */
+  #write(held: Held, task: Task): void {
+    const { plan } = this.#at;
+    const done = finished(task, plan.chance.differentResult > 0 ? `${this.workerId} ${keyOf(held.leaseId)}` : undefined);
+    const { result } = done;
+    const process = this.#process;
+    store(this.#store, task, this.workerId, done).then(() => 'written', () => 'refused').then((how) => {
+      if (process !== this.#process || held.dropped) return;
+      if (how === 'written') this.#report(held, result);
+      else this.#fail(held, 'STORE_UNREACHABLE');
+    }, () => undefined);
+  }
+
+  #fail(held: Held, code = 'ENGINE_CRASHED'): void {
+    this.#call('fail', { ...this.#naming(held), code, message: 'it died', counts: true }, (given) => {
+      if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#fail(held, code));
       else this.#held.delete(keyOf(held.leaseId));
     });
   }
 
-  #report(held: Held): void {
+  #report(held: Held, result: TaskResult): void {
     const { world, plan, faulty, checker } = this.#at;
     const { task } = held.lease;
     if (task === undefined || held.dropped) return;
-    const salt = plan.chance.differentResult > 0 ? { salt: `${this.workerId} ${keyOf(held.leaseId)}` } : {};
-    const result = answer(task, salt);
     const bad = faulty() && world.random.chance(plan.chance.badResult);
     if (bad) world.count('fault: result of the wrong form');
     this.#call<CompleteResponse>('complete', { ...this.#naming(held), result: bad ? spoiled(result) : result }, (given) => {
-      if ('error' in given && !held.dropped) this.#later(this.#backoff(), () => this.#report(held));
+      if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
       else this.#held.delete(keyOf(held.leaseId));
     }, (response) => {
       if (response.accepted) {

@@ -4,9 +4,10 @@
  */
 import { parseArgs } from 'node:util';
 import { toAlumnusError } from '../../proto/errors.ts';
+import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
-import { runTask } from '../tasks/index.ts';
+import { runTask, writeRecord } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import { Turnstile } from './turnstile.ts';
@@ -14,7 +15,7 @@ import { Turnstile } from './turnstile.ts';
 /** Progress more often than this is noise on the channel. */
 const PROGRESS_MS = 100;
 
-const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' } } });
+const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' }, worker: { type: 'string', default: '' } } });
 const threads = Number(values.threads);
 
 const send = (message: FromEngine): void => void process.send?.(message);
@@ -56,7 +57,10 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
         }
       });
     const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, onDevice });
-    send({ kind: 'done', id, result: { result, deviceMs: Math.round(deviceMs) } });
+    const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
+    // Before anyone is told: whoever takes the result finds it in the bucket.
+    await writeRecord(store, task, values.worker, done);
+    send({ kind: 'done', id, result: done });
   } catch (thrown) {
     const error = toAlumnusError(thrown, task.taskId);
     if (error.code === 'INTERNAL' && !abort.signal.aborted) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);

@@ -17,6 +17,8 @@ import type { FromEngine, ToEngine } from './messages.ts';
 export interface EngineOptions {
   /** Threads that TensorFlow computes with; fixed, since the order of sums depends on it. */
   readonly threads: number;
+  /** Named in the records of tasks. */
+  readonly workerId: string;
   /** Where decoded shards are kept between tasks. */
   readonly cacheFolder: string;
   readonly log: (line: string) => void;
@@ -52,10 +54,10 @@ export class EngineProcess {
   /** Starts the process ahead of its first task. */
   start(): ChildProcess {
     if (this.#child !== undefined) return this.#child;
-    const { threads, cacheFolder, log } = this.#options;
+    const { threads, workerId, cacheFolder, log } = this.#options;
     // Beside this file, in whichever form it runs (built .js).
     const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
-    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
     child.on('message', (message: FromEngine) => this.#receive(message));
     const ended = (how: string): void => {

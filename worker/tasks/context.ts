@@ -1,6 +1,6 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
@@ -15,10 +15,30 @@ export interface TaskContext {
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
-/** What every output says about itself, so that a bucket without a journal can still be read. */
-export const aboutOf = ({ task }: TaskContext): Record<string, string> => ({
-  'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.task': task.taskId,
+/** Version of what outputs say about themselves, and of records. */
+export const RECORD_SCHEMA_VERSION = 1;
+
+const stageNames: Readonly<Record<number, string>> = { [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate' };
+
+/** Digest of the teacher whose labels a task writes, selects or reads; empty where it has none. */
+export function teacherOf({ spec }: Task): string {
+  switch (spec?.$case) {
+    case 'label': return spec.value.teacher?.sha256 ?? '';
+    case 'select': return spec.value.teacherSha256;
+    default: return '';
+  }
+}
+
+/**
+ * What every output says about itself, so that a bucket without a journal can still be read. A function of the task
+ * alone: whichever worker does it, and however often, the bytes that hold this are the same.
+ */
+export const describe = (task: Task): Record<string, string> => ({
+  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageNames[task.stage] ?? '',
+  'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, 'alumnus.teacher': teacherOf(task),
 });
+
+export const aboutOf = ({ task }: TaskContext): Record<string, string> => describe(task);
 
 export function required<Value>(value: Value | undefined, name: string): Value {
   if (value === undefined) throw new AlumnusError('USAGE', `the task's specification lacks ${name}`);

@@ -8,6 +8,7 @@ import { select } from './select.ts';
 import { train } from './train.ts';
 
 export type { TaskContext } from './context.ts';
+export { writeRecord } from './record.ts';
 
 /** @throws AlumnusError with the code that the attempt failed with. */
 export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {

@@ -19,7 +19,7 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   });
   const seconds = (performance.now() - startMs) / 1000;
   const labels = labelsOf(keys, logProbabilities, architecture.classes);
-  const about = { ...aboutOf(context), 'alumnus.shard': shard.name, 'alumnus.teacher': teacher.sha256 };
+  const about = { ...aboutOf(context), 'alumnus.shard': shard.name };
   const table = await store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about });
   const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, architecture.classes)), { extension: '.json', metadata: about });
   context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });

@@ -2,29 +2,49 @@
 import { TaskRecord } from '../../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { placeOf } from '../../../coordinator/run/index.ts';
-import type { ObjectStore } from '../../../store/index.ts';
+import { sha256, type ObjectStore } from '../../../store/index.ts';
 import { answer } from './work.ts';
 
 type Result = NonNullable<TaskResult['result']>;
 
-/** Puts each output that a result names into the store, and names it there. */
-async function stored(store: ObjectStore, task: Task, result: Result): Promise<Result> {
-  const put = (ref: ObjectRef | undefined): Promise<ObjectRef> => store.putAddressed(task.outputPrefix, Buffer.from(ref?.sha256 ?? ''));
-  switch (result.$case) {
-    case 'label': return { $case: 'label', value: { ...result.value, labels: await put(result.value.labels), tally: await put(result.value.tally) } };
-    case 'select': return { $case: 'select', value: { ...result.value, selection: await put(result.value.selection) } };
-    case 'train': return { $case: 'train', value: { ...result.value, model: await put(result.value.model) } };
-    case 'evaluate': return { $case: 'evaluate', value: { ...result.value, evaluation: await put(result.value.evaluation) } };
-    case 'audit': return { $case: 'audit', value: { ...result.value, audit: await put(result.value.audit) } };
-  }
+export interface Finished {
+  readonly result: TaskResult;
+  readonly contents: readonly Uint8Array[];
+}
+
+/** A task's result with outputs that can be stored: a pure function of the task, as `answer` is. */
+export function finished(task: Task, salt?: string): Finished {
+  const { result, deviceMs } = answer(task, salt === undefined ? {} : { salt });
+  if (result === undefined) throw new Error('every task has a result');
+  const contents: Uint8Array[] = [];
+  const make = (ref: ObjectRef | undefined): ObjectRef => {
+    const content = Buffer.from(ref?.sha256 ?? '');
+    contents.push(content);
+    const digest = sha256(content);
+    return { key: `${task.outputPrefix}/${digest}`, sha256: digest, bytes: content.byteLength };
+  };
+  const named = ((): Result => {
+    switch (result.$case) {
+      case 'label': return { $case: 'label', value: { ...result.value, labels: make(result.value.labels), tally: make(result.value.tally) } };
+      case 'select': return { $case: 'select', value: { ...result.value, selection: make(result.value.selection) } };
+      case 'train': return { $case: 'train', value: { ...result.value, model: make(result.value.model) } };
+      case 'evaluate': return { $case: 'evaluate', value: { ...result.value, evaluation: make(result.value.evaluation) } };
+      case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
+    }
+  })();
+  return { result: { deviceMs, result: named }, contents };
+}
+
+/** Outputs, then the record. */
+export async function store(into: ObjectStore, task: Task, workerId: string, { result, contents }: Finished): Promise<void> {
+  for (const content of contents) await into.putAddressed(task.outputPrefix, content);
+  const record: TaskRecord = { schemaVersion: 1, place: placeOf(task), runId: task.runId, workerId, teacherSha256: '', result };
+  await into.putAddressed(task.outputPrefix, TaskRecord.encode(record).finish(), { extension: '.record' });
 }
 
 /** Does a task: outputs and record in the store. Resolves to the result that the worker would report. */
-export async function work(store: ObjectStore, task: Task, workerId = 'w1', salt?: string): Promise<TaskResult> {
-  const { result, deviceMs } = answer(task, salt === undefined ? {} : { salt });
-  if (result === undefined) throw new Error('every task has a result');
-  const done: TaskResult = { deviceMs, result: await stored(store, task, result) };
-  const record: TaskRecord = { schemaVersion: 1, place: placeOf(task), runId: task.runId, workerId, teacherSha256: '', result: done };
-  await store.putAddressed(task.outputPrefix, TaskRecord.encode(record).finish(), { extension: '.record' });
-  return done;
+export async function work(into: ObjectStore, task: Task, workerId = 'w1', salt?: string): Promise<TaskResult> {
+  const done = finished(task, salt);
+  await store(into, task, workerId, done);
+  return done.result;
 }

@@ -43,7 +43,7 @@ beforeEach(() => {
   // Of this test alone: the engine of the one before may still have something to say.
   const mine: string[] = [];
   log = mine;
-  engine = new EngineProcess({ threads: 1, cacheFolder: folder, log: (line) => mine.push(line), entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS });
+  engine = new EngineProcess({ threads: 1, workerId: 'w1', cacheFolder: folder, log: (line) => mine.push(line), entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS });
 });
 afterEach(() => engine.stop());
 

@@ -1,227 +1,271 @@
-/** A worker among several coordinators: it finds the one that leads, keeps its leases across a failover, and reports what it finished to whoever leads then. */
-import { Metadata, Server, ServerCredentials, type status, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js';
-import { afterEach, expect, test } from 'vitest';
-import { errorTable, type AlumnusError } from '../../../proto/errors.ts';
-import { Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
-import { WorkerServiceService, type AcquireResponse, type CompleteRequest, type FailRequest, type Lease, type RegisterRequest, type RenewRequest, type WorkerServiceServer } from '../../../proto/gen/alumnus/v1/worker.ts';
+/** The lease loop against coordinators that change, die, refuse and stand still: no work is lost, none is reported twice in vain. */
+import { createServer } from 'node:net';
+import { afterEach, expect, test, vi } from 'vitest';
+import { AlumnusError } from '../../../proto/errors.ts';
+import type { TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { LeaseLoop, type Engine } from '../../../worker/lease-loop/index.ts';
 import { Proxy } from '../../harness/proxy.ts';
+import { FakeCoordinator, refuse } from './coordinators.ts';
 
-const RENEW_MS = 100;
+const endings: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const end of endings.splice(0).reverse()) await end();
+});
 
-/** A coordinator by script: leads a term, or stands by and names who leads. */
-class Coordinator {
-  term = 0;
-  /** Where it sends callers while it doesn't lead. */
-  leaderAddress = '';
-  granting: Lease[] = [];
-  lost: { term: number; counter: number }[] = [];
-  readonly registered: RegisterRequest[] = [];
-  readonly renewed: RenewRequest[] = [];
-  readonly completed: CompleteRequest[] = [];
-  readonly failed: FailRequest[] = [];
-  address = '';
-  #server: Server | undefined;
-  #waiting: sendUnaryData<AcquireResponse>[] = [];
-
-  async start(port = 0): Promise<this> {
-    const server = new Server();
-    server.addService(WorkerServiceService, this.#service());
-    const bound = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, at) => (error === null ? resolve(at) : reject(error)));
-    });
-    this.#server = server;
-    this.address = `127.0.0.1:${bound}`;
-    return this;
-  }
-
-  die(): void {
-    this.#waiting = [];
-    this.#server?.forceShutdown();
-  }
-
-  grant(lease: Lease): void {
-    this.granting.push(lease);
-    this.#serve();
-  }
-
-  stepDown(leaderAddress: string): void {
-    this.term = 0;
-    this.leaderAddress = leaderAddress;
-    for (const callback of this.#waiting.splice(0)) callback(this.#notLeader());
-  }
-
-  #notLeader(): { code: status; details: string; metadata: Metadata } {
-    const metadata = new Metadata();
-    metadata.set('alumnus-code', 'NOT_LEADER');
-    metadata.set('alumnus-where', encodeURIComponent(this.leaderAddress));
-    return { code: errorTable.NOT_LEADER.grpc as status, details: 'this coordinator stands by', metadata };
-  }
-
-  #serve(): void {
-    if (this.granting.length === 0) return;
-    this.#waiting.shift()?.(null, { term: this.term, leases: this.granting.splice(0) });
-  }
-
-  #service(): WorkerServiceServer {
-    const leading = <Request, Response>(answer: (request: Request) => Response) => (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void =>
-      (this.term === 0 ? callback(this.#notLeader()) : callback(null, answer(call.request)));
-    return {
-      register: leading((request: RegisterRequest) => {
-        this.registered.push(request);
-        return { term: this.term, leaseMs: 4 * RENEW_MS, renewEveryMs: RENEW_MS, lost: this.lost, storeUrl: 'file:///store' };
-      }),
-      acquire: (_, callback) => {
-        if (this.term === 0) return callback(this.#notLeader());
-        this.#waiting.push(callback);
-        this.#serve();
-      },
-      renew: leading((request: RenewRequest) => {
-        this.renewed.push(request);
-        return { term: this.term, lost: this.lost };
-      }),
-      complete: leading((request: CompleteRequest) => {
-        this.completed.push(request);
-        return { accepted: true, reason: '' };
-      }),
-      fail: leading((request: FailRequest) => {
-        this.failed.push(request);
-        return {};
-      }),
-    };
-  }
+async function coordinator(term: number): Promise<FakeCoordinator> {
+  const made = await new FakeCoordinator(term).start();
+  endings.push(() => made.die());
+  return made;
 }
 
-/** An engine whose tasks end when the test says so. */
-class HeldEngine implements Engine {
+/** Ends its tasks when the test says so. */
+class FakeEngine implements Engine {
   readonly begun: string[] = [];
-  readonly stopped: string[] = [];
-  readonly #finish = new Map<string, () => void>();
+  readonly stopped: { taskId: string; code: string }[] = [];
+  readonly #finish = new Map<string, (result: TaskResult) => void>();
 
-  run(task: Task, _storeUrl: string, _onProgress: unknown, signal: AbortSignal): Promise<TaskResult> {
+  run(task: { taskId: string }, _storeUrl: string, _onProgress: unknown, signal: AbortSignal): Promise<TaskResult> {
     this.begun.push(task.taskId);
     return new Promise((resolve, reject) => {
-      this.#finish.set(task.taskId, () => resolve(TaskResult.fromPartial({ deviceMs: 1 })));
+      this.#finish.set(task.taskId, resolve);
       signal.addEventListener('abort', () => {
-        this.stopped.push(task.taskId);
-        reject(signal.reason as AlumnusError);
+        this.stopped.push({ taskId: task.taskId, code: (signal.reason as AlumnusError).code });
+        reject(new AlumnusError('CANCELLED', 'the task was cancelled'));
       });
     });
   }
 
   finish(taskId: string): void {
-    this.#finish.get(taskId)?.();
+    this.#finish.get(taskId)?.({ deviceMs: 1, result: undefined });
   }
 }
 
-const leaseOf = (term: number, counter: number, taskId: string): Lease => ({ leaseId: { term, counter }, task: Task.fromPartial({ taskId }), attempt: 0 });
-
-let cleanUps: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.reverse()) await cleanUp();
-  cleanUps = [];
-});
-
-async function coordinator(term: number, leaderAddress = ''): Promise<Coordinator> {
-  const made = await new Coordinator().start();
-  made.term = term;
-  made.leaderAddress = leaderAddress;
-  cleanUps.push(() => made.die());
-  return made;
-}
-
-function worker(address: string): { engine: HeldEngine; loop: LeaseLoop } {
-  const engine = new HeldEngine();
-  const loop = new LeaseLoop({ address, workerId: 'w1', device: 'd', version: 'v', engine, log: () => undefined });
-  const running = loop.run();
-  cleanUps.push(async () => {
+function worker(address: string): { engine: FakeEngine; loop: LeaseLoop; logged: string[]; ended: Promise<void> } {
+  const engine = new FakeEngine();
+  const logged: string[] = [];
+  const loop = new LeaseLoop({ address, workerId: 'w1', device: 'none', version: '0', engine, log: (line) => logged.push(line) });
+  const ended = loop.run();
+  ended.catch(() => undefined);
+  endings.push(async () => {
     await loop.stop();
-    await running;
+    await ended.catch(() => undefined);
   });
-  return { engine, loop };
+  return { engine, loop, logged, ended };
 }
 
-const until = (what: () => boolean): Promise<void> => expect.poll(what, { timeout: 20_000, interval: 10 }).toBe(true) as unknown as Promise<void>;
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 15_000, interval: 10 });
+const idsOf = (requests: readonly { taskId: string }[]): string[] => requests.map(({ taskId }) => taskId);
 
-test('is sent by a standby to the leader it names, though that one was not given', async () => {
-  const leader = await coordinator(3);
-  const standby = await coordinator(0, leader.address);
-  const { engine } = worker(standby.address);
-  leader.grant(leaseOf(3, 1, 't1'));
-  await until(() => engine.begun.includes('t1'));
-  expect(standby.registered).toEqual([]);
+/** An address that nobody listens on. */
+const closedAddress = (): Promise<string> => new Promise((resolve) => {
+  const server = createServer().listen(0, '127.0.0.1', () => {
+    const bound = server.address();
+    server.close(() => resolve(`127.0.0.1:${typeof bound === 'object' && bound !== null ? bound.port : 0}`));
+  });
 });
 
-test('asks each address in turn while none of them leads, and finds the one that begins to', async () => {
-  const [first, second] = [await coordinator(0), await coordinator(0)];
-  worker(`${first.address},${second.address}`);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  second.term = 1;
-  await until(() => second.registered.length === 1);
+test('finds the leader: past one that is not there, and where a standby sends it, though it was not given that address', async () => {
+  const [standby, leader] = [await coordinator(0), await coordinator(1)];
+  standby.leaderAddress = leader.address;
+  worker(`${await closedAddress()},${standby.address}`);
+  await until(() => expect(leader.registered).toHaveLength(1));
 });
 
-test('carries its leases to a new leader when the old one dies, goes on working, and reports what it finished there', async () => {
-  const [old, next] = [await coordinator(1), await coordinator(0)];
-  const { engine } = worker(`${old.address},${next.address}`);
-  old.grant(leaseOf(1, 7, 't1'));
-  old.grant(leaseOf(1, 8, 't2'));
-  await until(() => engine.begun.length === 2);
-  old.die();
-  next.term = 2;
-  await until(() => next.registered.length > 0);
-  expect(next.registered[0]?.held.map((each) => [each.leaseId, each.taskId])).toEqual([[{ term: 1, counter: 7 }, 't1'], [{ term: 1, counter: 8 }, 't2']]);
+test('waits for a leader where no standby knows one, and for one that names a leader that is gone', async () => {
+  const [one, two] = [await coordinator(0), await coordinator(0)];
+  one.leaderAddress = await closedAddress();
+  const { logged } = worker(`${one.address},${two.address}`);
+  await until(() => expect(logged).toContain(`waits for a coordinator that leads, at ${one.address},${two.address}`));
+  two.term = 3;
+  await until(() => expect(logged.at(-1)).toBe(`registered with term 3 at ${two.address}`));
+});
+
+test('a task in flight while the leader dies is announced to the next one once, and completed there once', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  second.leaderAddress = first.address;
+  const { engine } = worker(`${first.address},${second.address}`);
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  first.die();
+  setTimeout(() => (second.term = 2), 300);
+  await until(() => expect(second.registered).toHaveLength(1));
+  expect(second.registered[0]?.held).toMatchObject([{ leaseId: { term: 1, counter: 1 }, taskId: 't1' }]);
   engine.finish('t1');
-  await until(() => next.completed.length === 1);
-  expect(next.completed[0]).toMatchObject({ taskId: 't1', leaseId: { term: 1, counter: 7 } });
-  await until(() => next.renewed.some((each) => each.held.some((held) => held.taskId === 't2')));
+  await until(() => expect(idsOf(second.completed)).toEqual(['t1']));
+  second.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  expect(second.registered).toHaveLength(1);
+  expect(first.completed).toEqual([]);
   expect(engine.stopped).toEqual([]);
-  expect(engine.begun).toEqual(['t1', 't2']);
 });
 
-test('that finished while nobody led reports it to the first who does, once', async () => {
-  const [old, next] = [await coordinator(1), await coordinator(0)];
-  const { engine } = worker(`${old.address},${next.address}`);
-  old.grant(leaseOf(1, 1, 't1'));
-  await until(() => engine.begun.length === 1);
-  old.stepDown('');
+test('with all slots full, and no call open, it notices at once that the leader is gone', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(2)];
+  first.renewEveryMs = 600_000;
+  const { engine } = worker(`${first.address},${second.address}`);
+  first.grant('t1', 't2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  first.die();
+  await until(() => expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1', 't2']));
+});
+
+test('a result that was being reported when the leader died goes to the next one', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  const { engine } = worker(`${first.address},${second.address}`);
+  first.completionHangs = true;
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
   engine.finish('t1');
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  expect([...old.completed, ...next.completed]).toEqual([]);
-  next.term = 2;
-  await until(() => next.completed.length === 1);
-  await new Promise((resolve) => setTimeout(resolve, 3 * RENEW_MS));
-  expect(next.completed).toHaveLength(1);
+  await until(() => expect(idsOf(first.completed)).toEqual(['t1']));
+  first.die();
+  second.term = 2;
+  await until(() => expect(idsOf(second.completed)).toEqual(['t1']));
+  // It was still held, since nobody had acknowledged it.
+  expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1']);
 });
 
-test('stops the work of a lease that the new leader does not take, and reports no failure of it', async () => {
-  const [old, next] = [await coordinator(1), await coordinator(0)];
-  next.lost = [{ term: 1, counter: 1 }];
-  const { engine } = worker(`${old.address},${next.address}`);
-  old.grant(leaseOf(1, 1, 't1'));
-  await until(() => engine.begun.length === 1);
-  old.stepDown(next.address);
-  next.term = 2;
-  await until(() => engine.stopped.includes('t1'));
-  await new Promise((resolve) => setTimeout(resolve, 3 * RENEW_MS));
-  expect([...old.failed, ...next.failed]).toEqual([]);
+test('a result that was finished while nobody led goes to the first who does, once', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  const { engine, logged } = worker(`${first.address},${second.address}`);
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  first.standBy('');
+  await until(() => expect(logged.some((line) => line.startsWith('waits for a coordinator'))).toBe(true));
+  engine.finish('t1');
+  second.term = 2;
+  await until(() => expect(second.acquires).toBeGreaterThan(0));
+  second.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  expect(idsOf(second.completed)).toEqual(['t1']);
+  expect(first.completed).toEqual([]);
 });
 
-test('notices a leader that stands still, with every connection open, and goes on with another', async () => {
-  const [still, next] = [await coordinator(1), await coordinator(0)];
-  const proxy = await Proxy.start(() => still.address);
-  cleanUps.push(() => proxy.stop());
-  worker(`${proxy.address},${next.address}`);
-  await until(() => still.registered.length === 1);
-  proxy.disturb({ requests: () => 'stall', answers: () => 'stall' });
-  next.term = 2;
-  await until(() => next.registered.length === 1);
+test('a leader that stands by from now on sends its workers to the next: one registration, whatever calls were open', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(2)];
+  const { engine } = worker(`${first.address}`);
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  first.standBy(second.address);
+  engine.finish('t1');
+  await until(() => expect(idsOf(second.completed)).toEqual(['t1']));
+  await until(() => expect(second.acquires).toBe(1));
+  expect(second.registered).toHaveLength(1);
 });
 
-test('hands back what it holds when it is stopped', async () => {
+test('a renewal answered under another term leads to a new registration', async () => {
   const leader = await coordinator(1);
-  const { engine, loop } = worker(leader.address);
-  leader.grant(leaseOf(1, 1, 't1'));
-  await until(() => engine.begun.length === 1);
+  const { engine } = worker(leader.address);
+  leader.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  leader.term = 2;
+  await until(() => expect(leader.registered).toHaveLength(2));
+  await until(() => expect(leader.renewals).toBeGreaterThan(2));
+  expect(leader.registered).toHaveLength(2);
+  expect(engine.stopped).toEqual([]);
+});
+
+test('the work of a lease that the new leader refuses is stopped, and not reported; what is asked next is new work', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(2)];
+  second.adopts = ({ taskId }) => taskId === 't2';
+  const { engine } = worker(`${first.address},${second.address}`);
+  first.grant('t1', 't2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  first.die();
+  await until(() => expect(engine.stopped).toEqual([{ taskId: 't1', code: 'LEASE_LOST' }]));
+  second.grant('t3');
+  await until(() => expect(engine.begun).toContain('t3'));
+  engine.finish('t2');
+  engine.finish('t3');
+  await until(() => expect(idsOf(second.completed).sort()).toEqual(['t2', 't3']));
+  expect(second.failed).toEqual([]);
+});
+
+test('the work of a lease that a renewal gives up is stopped and not reported', async () => {
+  const leader = await coordinator(1);
+  const { engine } = worker(leader.address);
+  leader.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  leader.lost.push({ term: 1, counter: 1 });
+  await until(() => expect(engine.stopped).toEqual([{ taskId: 't1', code: 'LEASE_LOST' }]));
+  leader.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  expect(leader.failed).toEqual([]);
+});
+
+test('a coordinator that stands still, its connections open, is left for the next', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  const proxy = await Proxy.start(() => first.address);
+  endings.push(() => proxy.stop());
+  // Its standby names it for a while, as its entry does.
+  second.leaderAddress = proxy.address;
+  const { engine } = worker(`${proxy.address},${second.address}`);
+  first.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  proxy.disturb({ requests: () => 'stall', answers: () => 'stall' });
+  engine.finish('t1');
+  setTimeout(() => (second.term = 2), 500);
+  await until(() => expect(idsOf(second.completed)).toEqual(['t1']));
+  expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1']);
+});
+
+test('one that takes connections and never speaks holds nobody up', async () => {
+  const silent = createServer(() => undefined);
+  const port = await new Promise<number>((resolve) => {
+    silent.listen(0, '127.0.0.1', () => {
+      const bound = silent.address();
+      resolve(typeof bound === 'object' && bound !== null ? bound.port : 0);
+    });
+  });
+  endings.push(() => void silent.close());
+  const leader = await coordinator(1);
+  worker(`127.0.0.1:${port},${leader.address}`);
+  await until(() => expect(leader.registered).toHaveLength(1));
+});
+
+test('a result is said again where the leader\'s journal is away, and not where it is refused for good', async () => {
+  const leader = await coordinator(1);
+  const { engine, logged } = worker(leader.address);
+  let tries = 0;
+  leader.completionFails = () => ((tries += 1) <= 2 ? refuse('JOURNAL_UNREACHABLE', 'the journal does not answer') : tries === 4 ? refuse('USAGE', 'a completion carries a result') : undefined);
+  leader.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  engine.finish('t1');
+  await until(() => expect(idsOf(leader.completed)).toEqual(['t1', 't1', 't1']));
+  leader.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  engine.finish('t2');
+  await until(() => expect(logged.some((line) => line.includes('a completion carries a result'))).toBe(true));
+  leader.grant('t3');
+  await until(() => expect(engine.begun).toContain('t3'));
+  expect(idsOf(leader.completed)).toEqual(['t1', 't1', 't1', 't2']);
+});
+
+test('stop hands back what is held, as nobody\'s failure, to whoever leads by then', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(2)];
+  first.renewEveryMs = 600_000;
+  const { engine, loop, ended } = worker(first.address);
+  first.grant('t1', 't2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  first.standBy(second.address);
   await loop.stop();
-  expect(leader.failed).toMatchObject([{ taskId: 't1', code: 'WORKER_STOPPED', counts: false }]);
+  await ended;
+  expect(second.failed.map(({ taskId, code, counts }) => ({ taskId, code, counts })).sort((a, b) => (a.taskId < b.taskId ? -1 : 1))).toEqual([
+    { taskId: 't1', code: 'WORKER_STOPPED', counts: false }, { taskId: 't2', code: 'WORKER_STOPPED', counts: false },
+  ]);
+});
+
+test('stop ends a worker that finds no coordinator, with or without work', async () => {
+  const leader = await coordinator(1);
+  const [idle, busy] = [worker(await closedAddress()), worker(leader.address)];
+  leader.grant('t1');
+  await until(() => expect(busy.engine.begun).toEqual(['t1']));
+  leader.die();
+  for (const { loop, ended } of [idle, busy]) {
+    await loop.stop();
+    await ended;
+  }
+});
+
+test('what is no address is refused before anything is tried', () => {
+  expect(() => new LeaseLoop({ address: 'localhost', workerId: 'w1', device: 'none', version: '0', engine: new FakeEngine(), log: () => undefined })).toThrow(expect.objectContaining({ code: 'USAGE' }) as Error);
 });
