@@ -31,6 +31,8 @@ export default defineConfig({
         include: [`tests/${name}/**/*.test.ts`],
         testTimeout,
         hookTimeout: Math.max(testTimeout, minuteMs),
+        // The seeds are played by several files; their report is one.
+        ...(name === 'simulation' ? { globalSetup: 'tests/simulation/report.ts' } : {}),
         // Chaos takes ports and kills processes: one file at a time.
         ...(name === 'chaos' ? { fileParallelism: false } : {}),
       },

@@ -176,20 +176,24 @@ function mustAnswer(task: Task, { result }: TaskResult): void {
   const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
   const wanted = task.spec;
   if (result === undefined || result.$case !== wanted?.$case) throw bad(`a ${wanted?.$case ?? 'nameless'} task can't be completed by ${result === undefined ? 'no' : `a ${result.$case}`} result`);
-  const { output, name } = outputOf(result);
-  if (output === undefined || output.sha256 === '') throw bad(`the result names no ${name}`);
+  const { outputs, name } = outputsNamed(result);
+  for (const output of outputs) {
+    if (output === undefined || output.sha256 === '') throw bad(`the result names no ${name}`);
+    // A task's id covers its inputs: what lies elsewhere may be of another teacher.
+    if (!output.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the result names ${output.key}, which is not below ${task.outputPrefix}`);
+  }
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
 }
 
-function outputOf(result: NonNullable<TaskResult['result']>): { output: ObjectRef | undefined; name: string } {
+function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: readonly (ObjectRef | undefined)[]; name: string } {
   switch (result.$case) {
-    case 'label': return { output: result.value.tally === undefined ? undefined : result.value.labels, name: 'labels and tally' };
-    case 'select': return { output: result.value.selection, name: 'selection' };
-    case 'train': return { output: result.value.model, name: 'model' };
-    case 'evaluate': return { output: result.value.evaluation, name: 'evaluation' };
-    case 'audit': return { output: result.value.audit, name: 'audit' };
+    case 'label': return { outputs: [result.value.labels, result.value.tally], name: 'labels and tally' };
+    case 'select': return { outputs: [result.value.selection], name: 'selection' };
+    case 'train': return { outputs: [result.value.model], name: 'model' };
+    case 'evaluate': return { outputs: [result.value.evaluation], name: 'evaluation' };
+    case 'audit': return { outputs: [result.value.audit], name: 'audit' };
   }
 }
 

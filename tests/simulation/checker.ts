@@ -14,7 +14,8 @@
  *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
  *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
  *       before anybody reconciled them, and where its task was given up meanwhile.
- *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
+ *   I11 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
+ *   I12 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
@@ -111,6 +112,7 @@ export class Checker {
           const labels = this.#labelsOf(runId, task.spec.value.teacher?.sha256 ?? '');
           const shard = task.spec.value.shard?.name ?? '';
           this.#must(!labels.has(shard), `shard ${shard} has two accepted labels by one teacher in ${runId}`);
+          this.#must(result.result.value.labels?.key.startsWith(`${task.outputPrefix}/`) === true, `${taskId} was completed with labels of another task: ${result.result.value.labels?.key}`);
           labels.set(shard, result.result.value.labels?.sha256 ?? '');
         }
         if (before?.phase === 'paused') this.#world.count('branch: a result is taken while paused');

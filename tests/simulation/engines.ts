@@ -10,7 +10,7 @@ import type { Holder, LeaderEntry } from '../../coordinator/leadership/index.ts'
 import { AlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import { EventGroup, type Event } from '../../proto/gen/alumnus/v1/events.ts';
 import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
-import type { ObjectRef, ObjectStore, PutOptions } from '../../store/index.ts';
+import { sha256, type ObjectRef, type ObjectStore, type PutOptions } from '../../store/index.ts';
 import type { Links, Party } from './party.ts';
 import type { Plan } from './plan.ts';
 import { type MemoryStore } from './store.ts';
@@ -18,6 +18,8 @@ import type { World } from './world.ts';
 
 /** After it a caller knows that nobody answers. */
 const CALL_MS_MAX = 5_000;
+/** A list that is not of this moment leaves out what came since. */
+export const LIST_LAG_MS_MAX = 5_000;
 
 /** Ways to break the disk on purpose, to see that the checkers notice. */
 export type DiskMutant = 'none' | 'forgets-acknowledged' | 'ignores-sequence' | 'writes-twice';
@@ -27,6 +29,7 @@ interface Group {
   readonly first: number;
   readonly last: number;
   readonly term: number;
+  readonly release: number;
 }
 
 /** What all parties share of a call. */
@@ -35,6 +38,8 @@ export interface Way {
   readonly party: Party;
   readonly links: Links;
   readonly plan: Plan;
+  /** Of the party's program. It writes a schema of this version, and refuses newer ones. */
+  readonly release: number;
   /** The faults of the moment, or none when the world has healed. */
   readonly faulty: () => boolean;
 }
@@ -74,6 +79,7 @@ export class Disk {
   /** Of the newest group. */
   term = 0;
   snapshot: SnapshotRef | undefined;
+  #snapshotRelease = 0;
   readonly mutant: DiskMutant;
   readonly #onWritten: (group: EventGroup) => void;
   #appended = 0;
@@ -83,8 +89,13 @@ export class Disk {
     this.#onWritten = onWritten;
   }
 
+  /** The newest release that wrote what is there. A term's beginning holds nothing to read. */
+  get release(): number {
+    return Math.max(this.#snapshotRelease, ...this.groups.filter(({ first, last }) => last >= first).map(({ release }) => release));
+  }
+
   /** @throws AlumnusError JOURNAL_CONFLICT as every engine does. */
-  write(term: number, expected: number, events: readonly Event[]): void {
+  write(term: number, expected: number, events: readonly Event[], release: number): void {
     const begins = events.length === 0;
     if (this.mutant !== 'ignores-sequence') {
       if (begins ? term !== this.term + 1 : term !== this.term) throw new AlumnusError('JOURNAL_CONFLICT', `term ${term} meets term ${this.term}`);
@@ -92,7 +103,7 @@ export class Disk {
     }
     const bytes = EventGroup.encode({ schemaVersion: EVENT_SCHEMA_VERSION, term, firstSequence: expected + 1, events: [...events] }).finish();
     if (bytes.length > GROUP_BYTES_MAX && events.length > 2) throw new Error('a group outgrew its message');
-    const group: Group = { bytes, first: expected + 1, last: expected + events.length, term };
+    const group: Group = { bytes, first: expected + 1, last: expected + events.length, term, release };
     this.#onWritten(EventGroup.decode(bytes));
     this.groups.push(group);
     this.#appended += 1;
@@ -104,7 +115,10 @@ export class Disk {
 
   /** The last groups are gone, as after a power failure of servers that acknowledge before they flush; Infinity: all, and where the snapshot lies. */
   rewind(groups: number): void {
-    if (groups === Infinity) this.snapshot = undefined;
+    if (groups === Infinity) {
+      this.snapshot = undefined;
+      this.#snapshotRelease = 0;
+    }
     this.groups = groups === Infinity ? [] : this.groups.slice(0, Math.max(0, this.groups.length - groups));
     this.lastSequence = this.groups.at(-1)?.last ?? this.snapshot?.sequence ?? 0;
     this.term = this.groups.at(-1)?.term ?? this.snapshot?.term ?? 0;
@@ -136,7 +150,7 @@ export class Disk {
       const killed = !lostAck && fault < appendRefused + appendLostAck + killInAppend;
       await request(way, JOURNAL, delayMs, () => {
         const { alive } = party;
-        this.write(term, expected, events);
+        this.write(term, expected, events, way.release);
         if (!alive) world.count('branch: a dead leader\'s append arrives');
         if (killed && alive) {
           world.count('fault: killed between append and acknowledgement');
@@ -170,10 +184,14 @@ export class Disk {
         return (known = expected + events.length);
       },
       read: (after) => this.#read(way, delayMs, after, (sequence) => (known = sequence)),
-      snapshot: () => request(way, JOURNAL, delayMs, () => this.snapshot, lost),
+      snapshot: () => request(way, JOURNAL, delayMs, () => {
+        if (this.#snapshotRelease > way.release) throw new AlumnusError('JOURNAL_UNREADABLE', 'the snapshot is of a newer release');
+        return this.snapshot;
+      }, lost),
       truncate: (snapshot) => request(way, JOURNAL, delayMs, () => {
         if (this.term !== began || snapshot.sequence <= (this.snapshot?.sequence ?? 0)) throw conflict('a newer leader has kept a snapshot');
         this.snapshot = snapshot;
+        this.#snapshotRelease = way.release;
         world.count('branch: the journal is truncated');
         this.groups = this.groups.filter((group, at) => group.last > snapshot.sequence || at === this.groups.length - 1);
       }, lost),
@@ -186,8 +204,12 @@ export class Disk {
     if (after < covered) throw new AlumnusError('JOURNAL_UNREADABLE', `facts up to ${covered} lie in a snapshot`);
     reached(after);
     let expected = after + 1;
-    for (const { bytes, first, last } of groups) {
+    for (const { bytes, first, last, release } of groups) {
       if (last <= after) continue;
+      if (release > way.release) {
+        way.world.count('branch: an older release refuses what a newer one wrote');
+        throw new AlumnusError('JOURNAL_UNREADABLE', 'the group is of a newer release');
+      }
       if (first !== expected) throw new AlumnusError('JOURNAL_UNREADABLE', `facts are missing before sequence ${first}`);
       yield EventGroup.decode(bytes);
       expected = last + 1;
@@ -310,7 +332,18 @@ export class StoreWay implements ObjectStore {
   }
 
   getNamed(key: string): Promise<{ ref: ObjectRef; content: Uint8Array } | undefined> {
-    return this.#call(() => this.#shared.getNamed(key), false);
+    return this.#named(key);
+  }
+
+  async #named(key: string): Promise<{ ref: ObjectRef; content: Uint8Array } | undefined> {
+    const { world, plan, faulty } = this.#way;
+    const named = await this.#call(() => this.#shared.getNamed(key), false);
+    if (named === undefined || plan.chance.wrongNamedBytes === 0 || !faulty() || !world.random.chance(plan.chance.wrongNamedBytes)) return named;
+    world.count('fault: wrong bytes from the store, by name');
+    // The reader has no digest to hold them against but the one in the name.
+    const content = Buffer.from(named.content);
+    content[0] = (content[0] ?? 0) ^ 1;
+    return { content, ref: { ...named.ref, sha256: sha256(content) } };
   }
 
   metadata(key: string): Promise<Record<string, string>> {
@@ -318,9 +351,14 @@ export class StoreWay implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number }> {
+    const { world, plan, faulty } = this.#way;
+    const stale = plan.chance.staleList > 0 && faulty() && world.random.chance(plan.chance.staleList);
     const listed = await this.#call(async () => {
       const found: { key: string; bytes: number }[] = [];
-      for await (const each of this.#shared.list(prefix)) found.push(each);
+      for await (const each of this.#shared.list(prefix)) {
+        if (!stale || (this.#shared.bornMs.get(each.key) ?? 0) + LIST_LAG_MS_MAX <= world.nowMs) found.push(each);
+        else world.count('fault: the store\'s list is stale');
+      }
       return found;
     }, false);
     yield* listed;
@@ -335,7 +373,7 @@ export class StoreWay implements ObjectStore {
 export function clockOf(world: World, party: Party, rate: number): Clock {
   const beganMs = world.nowMs;
   return {
-    now: () => Math.round(beganMs + (world.nowMs - beganMs) * rate),
+    now: () => Math.round(beganMs + (world.nowMs - beganMs) * rate) + party.clockAheadMs,
     sleep: (ms, signal) => new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const done = (): void => {

@@ -7,6 +7,8 @@ import type { World } from './world.ts';
 export class Party {
   readonly name: string;
   alive = true;
+  /** How far its clock was set ahead. */
+  clockAheadMs = 0;
   readonly #world: World;
   #pausedUntilMs = 0;
 

@@ -29,6 +29,10 @@ export interface Plan {
   readonly snapshotEvents: number;
   /** Speeds of the coordinators' clocks, 1 for true. */
   readonly clockRates: readonly number[];
+  /** Speeds of the workers' timers. */
+  readonly workerRates: readonly number[];
+  /** When a newer release replaces the older one, coordinator by coordinator; undefined where all are of one. */
+  readonly upgrade: { readonly atMs: number; readonly everyMs: number } | undefined;
   /** When the journal is lost, and how much of it: groups at its end, or all; undefined for never. */
   readonly journalLoss: { readonly atMs: number; readonly groups: number } | undefined;
   readonly slots: number;
@@ -41,9 +45,9 @@ export interface Plan {
   /** From this time on nothing goes wrong any more, and every run must end. */
   readonly healAtMs: number;
   /** Mean time between faults of a kind, in milliseconds; Infinity for never. */
-  readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'workerReplaced' | 'coordinatorKill' | 'coordinatorPause' | 'entryLost' | 'operatorPause' | 'partition' | 'powerLoss', number>>;
+  readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'workerReplaced' | 'coordinatorKill' | 'coordinatorPause' | 'entryLost' | 'operatorPause' | 'partition' | 'powerLoss' | 'clockStep', number>>;
   /** Chance of a fault at each occasion. */
-  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult' | 'crashAtAwait' | 'entryAnswerLost' | 'storeFails' | 'storeHangs' | 'wrongBytes', number>>;
+  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult' | 'crashAtAwait' | 'entryAnswerLost' | 'storeFails' | 'storeHangs' | 'wrongBytes' | 'wrongNamedBytes' | 'staleList' | 'formerTeacher', number>>;
 }
 
 const secondMs = 1_000;
@@ -54,6 +58,9 @@ const SLOWNESS = 4;
 
 export function drawPlan(seed: number): Plan {
   const random = new Random(seed, 1);
+  // Kinds that came later draw from a stream of their own: seeds that know none of them keep their histories.
+  const later = new Random(seed, 3);
+  const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
   const interval = (leastMs: number, mostMs: number): number => (random.chance(0.45) ? random.magnitude(leastMs, mostMs) * SLOWNESS : Infinity);
@@ -83,6 +90,8 @@ export function drawPlan(seed: number): Plan {
     ttlMs, standbyMs: random.magnitude(ttlMs / 4, ttlMs),
     snapshotEvents: random.chance(0.5) ? Math.round(random.magnitude(4, 200)) : Infinity,
     clockRates: Array.from({ length: 3 }, () => (random.chance(0.3) ? 1 + (random.next() - 0.5) / 10 : 1)),
+    workerRates: later.chance(0.2) ? Array.from({ length: 6 }, () => later.magnitude(0.6, 1.6)) : [1],
+    upgrade: later.chance(0.2) ? { atMs: later.whole(0, 120) * secondMs * SLOWNESS, everyMs: later.magnitude(10 * secondMs, 2 * minuteMs) * SLOWNESS } : undefined,
     journalLoss: loses ? { atMs: random.whole(10, 200) * secondMs * SLOWNESS, groups: random.chance(0.5) ? Infinity : Math.round(random.magnitude(1, 40)) } : undefined,
     leaseMs: Math.round(random.magnitude(2 * secondMs, 20 * secondMs)) * SLOWNESS,
     pollMs: random.whole(300, 2 * secondMs) * SLOWNESS,
@@ -94,6 +103,7 @@ export function drawPlan(seed: number): Plan {
       workerReplaced: interval(20 * secondMs, 3 * minuteMs),
       coordinatorKill: interval(5 * secondMs, 2 * minuteMs), coordinatorPause: interval(5 * secondMs, 2 * minuteMs), entryLost: interval(10 * secondMs, 2 * minuteMs),
       operatorPause: interval(20 * secondMs, 3 * minuteMs), partition: interval(5 * secondMs, minuteMs), powerLoss: random.chance(0.15) ? random.magnitude(30 * secondMs, 3 * minuteMs) * SLOWNESS : Infinity,
+      clockStep: later.chance(0.2) ? later.magnitude(10 * secondMs, 3 * minuteMs) * SLOWNESS : Infinity,
     },
     chance: {
       requestLost: sometimes(0.005, 0.3), responseLost: sometimes(0.005, 0.3), duplicated: sometimes(0.01, 0.4), delayed: sometimes(0.01, 0.3),
@@ -101,6 +111,7 @@ export function drawPlan(seed: number): Plan {
       appendSlow: sometimes(0.01, 0.3), appendLostAck: sometimes(0.003, 0.05), appendRefused: sometimes(0.003, 0.05), killInAppend: sometimes(0.003, 0.08),
       badResult: sometimes(0.01, 0.1), differentResult: !loses && random.chance(0.15) ? 1 : 0,
       crashAtAwait: sometimes(0.001, 0.03), entryAnswerLost: sometimes(0.01, 0.3), storeFails: sometimes(0.003, 0.1), storeHangs: sometimes(0.003, 0.05), wrongBytes: sometimes(0.01, 0.2),
+      wrongNamedBytes: sometimesLater(0.01, 0.2), staleList: later.chance(loses ? 0.6 : 0.1) ? later.magnitude(0.1, 1) : 0, formerTeacher: sometimesLater(0.1, 1),
     },
   };
 }

@@ -10,13 +10,14 @@ import { Node } from '../../coordinator/node.ts';
 import { reconcile } from '../../coordinator/reconcile.ts';
 import { currentIteration, decide, isEnded, openTasks, type IterationState, type RunState } from '../../coordinator/run/index.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
+import type { ReconcileResponse } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import type { ObjectRef, ObjectStore, PutOptions } from '../../store/index.ts';
 import { finished } from '../unit/coordinator/bucket.ts';
 import { makeData, makeRecipe } from '../unit/coordinator/work.ts';
 import { Checker, plain, Violation } from './checker.ts';
-import { clockOf, Disk, SharedEntry, STORE, StoreWay, type DiskMutant, type Way } from './engines.ts';
+import { clockOf, Disk, LIST_LAG_MS_MAX, SharedEntry, STORE, StoreWay, type DiskMutant, type Way } from './engines.ts';
 import { Network, type Server } from './network.ts';
 import { Links, Party } from './party.ts';
 import { drawPlan, type Plan, type RunPlan } from './plan.ts';
@@ -33,6 +34,9 @@ const OPERATOR_LOOKS_MS = 20_000;
 const RESUMES_BEFORE_REPAIR = 2;
 /** A process manager starts again what ended. */
 const RESTART_MS_MAX = 20_000;
+/** Releases by their order: the one that a rolling upgrade begins with, and the one that it ends with. */
+const OLDER = 1;
+const NEWER = 2;
 
 /** Ways to break what is checked, to see that the checkers notice. */
 export type Mutant = DiskMutant | 'skips-shard' | 'never-expires' | 'stale-snapshot' | 'never-steps-down';
@@ -90,7 +94,7 @@ class Simulation {
   readonly #mutant: Mutant;
   readonly #checker: Checker;
   readonly #network: Network;
-  readonly #store = new MemoryStore();
+  readonly #store = new MemoryStore(() => this.world.nowMs);
   readonly #surroundings: Surroundings;
   #workers: SimulatedWorker[] = [];
   readonly #data = new Map<string, RunData>();
@@ -103,6 +107,7 @@ class Simulation {
   #replacements = 0;
   /** The journal lost something that the bucket has: runs are not submitted again, and the operator reconciles. */
   #lost = false;
+  #lostAtMs = 0;
   #broken: Error | undefined;
 
   constructor(plan: Plan, mutant: Mutant) {
@@ -125,14 +130,20 @@ class Simulation {
       },
     });
     this.#surroundings = {
-      world: this.world, plan, network: this.#network, checker: this.#checker, faulty: () => this.#faulty(), addresses: this.#addresses.join(','),
-      store: (workerId) => new StoreWay(this.#store, this.#wayOf(new Party(workerId, this.world))),
+      world: this.world, plan, network: this.#network, checker: this.#checker, faulty: () => this.#faulty(), addresses: this.#addresses.join(','), labels: new Map(),
+      store: (workerId) => new StoreWay(this.#store, this.#wayOf(new Party(workerId, this.world), NEWER)),
       isPoison: (runId, shard) => !this.#repaired.has(runId) && plan.runs.some((run) => run.runId === runId && run.poison.includes(shard)),
     };
   }
 
-  #wayOf(party: Party): Way {
-    return { world: this.world, party, links: this.#links, plan: this.#plan, faulty: () => this.#faulty() };
+  #releaseAt(address: string): number {
+    const { upgrade } = this.#plan;
+    const turn = this.#addresses.indexOf(address);
+    return upgrade === undefined || this.world.nowMs - this.startedAtMs >= upgrade.atMs + turn * upgrade.everyMs ? NEWER : OLDER;
+  }
+
+  #wayOf(party: Party, release: number): Way {
+    return { world: this.world, party, links: this.#links, plan: this.#plan, release, faulty: () => this.#faulty() };
   }
 
   #faulty(): boolean {
@@ -145,13 +156,18 @@ class Simulation {
     for (let index = 0; index < this.#plan.workers; index += 1) this.#addWorker(`w${index}`, world.random.whole(0, 3_000));
     for (const run of this.#plan.runs) world.after(run.submitAtMs, () => this.#submit(run));
     this.#scheduleFaults();
+    this.#upgrade();
     world.after(this.#plan.healAtMs, () => this.#heal());
     this.#operate();
+    let leadersBefore = 0;
     while (!this.#isOver()) {
       if (world.events > EVENTS_MAX) throw new Violation(`${EVENTS_MAX} events and no end`);
       if (world.nowMs - this.startedAtMs > this.#plan.healAtMs + LIVENESS_MS_MAX) throw new Violation(`not over ${LIVENESS_MS_MAX / 60_000} minutes after the last fault: ${this.#standing()}`);
       if (!(await world.step())) throw new Violation('nothing is left to happen');
       if (this.#broken !== undefined) throw this.#broken;
+      const leaders = [...this.#coordinators.values()].filter(({ leader }) => leader !== undefined && leader.failure === undefined).length;
+      if (leaders > 1 && leadersBefore <= 1) world.count('branch: two coordinators believe that they lead');
+      leadersBefore = leaders;
       for (const { leader } of this.#coordinators.values()) if (leader !== undefined) this.#checker.leases(leader, this.#plan.runs.map((run) => run.runId));
     }
     for (const { leader } of this.#coordinators.values()) if (leader?.failure === undefined && leader?.term === this.#disk.term) this.#checker.leaderEnds(leader);
@@ -198,7 +214,8 @@ class Simulation {
       const party = new Party(address, world);
       const id = `${address}#${this.#processes}`;
       const crash = (): void => this.#endCoordinator(address, id);
-      const way = this.#wayOf(party);
+      const release = this.#releaseAt(address);
+      const way = this.#wayOf(party, release);
       const clock = clockOf(world, party, this.#plan.clockRates[this.#addresses.indexOf(address)] ?? 1);
       const entry = this.#entry.way(way);
       const node = new Node({
@@ -211,6 +228,8 @@ class Simulation {
           if (own?.id !== id) return;
           if (own.leader !== undefined) world.count('branch: a node leads again');
           own.leader = leader;
+          if (this.#disk.release > release) throw new Violation(`${id} leads with an older release than wrote the journal`);
+          if (this.#disk.groups.some((group) => group.release < release)) world.count('branch: a newer release leads what an older one wrote');
           if (this.#mutant === 'never-expires') leader.scheduler.expired = () => [];
           if (leader.term === this.#disk.term) this.#checker.leaderBegins(leader);
           leader.onFailure(() => world.count('branch: a leader steps down'));
@@ -322,18 +341,35 @@ class Simulation {
     });
   }
 
+  /** First without applying, as the operator is told to: what could not be read for a moment is asked for again. */
   #reconcile(): void {
     const leader = this.#leading();
-    if (leader === undefined) return;
-    reconcile(leader, { runId: '', apply: true }).then(this.#guard(({ runs }) => {
-      if (!this.#lost) return;
+    if (leader === undefined || this.world.nowMs < this.#lostAtMs + LIST_LAG_MS_MAX) return;
+    const unclear = ({ runs }: ReconcileResponse): boolean => runs.some(({ notes }) => notes.some((note) => !note.includes('was left by a leader') && !note.includes('went on otherwise')));
+    const looked = this.#plan.chance.wrongNamedBytes > 0 ? reconcile(leader, { runId: '', apply: false }) : Promise.resolve({ runs: [], objectsSeen: 0 });
+    looked.then((look) => (unclear(look) ? undefined : reconcile(leader, { runId: '', apply: true }))).then(this.#guard((done) => {
+      if (!this.#lost || done === undefined) return;
+      const { runs } = done;
       for (const { verdict } of runs) this.world.count(`branch: reconcile says ${verdict}`);
       // Where the store gave other bytes for a moment the operator is told so, and asks again.
-      if (runs.some(({ notes }) => notes.some((note) => !note.includes('was left by a leader') && !note.includes('went on otherwise')))) return;
+      if (unclear(done)) return;
       this.#lost = false;
       for (const { runId, verdict, notes } of runs) if (verdict === 'unreadable') throw new Violation(`reconcile found ${runId} unreadable: ${notes.join('; ')}`);
       this.#checker.reconciled(runs.filter(({ verdict }) => verdict === 'diverged').map(({ runId }) => runId));
     }), () => undefined);
+  }
+
+  /** Coordinator by coordinator, whether or not there are other faults: each ends and comes back of the newer release. */
+  #upgrade(): void {
+    const { upgrade } = this.#plan;
+    if (upgrade === undefined) return;
+    this.#addresses.forEach((address, turn) => {
+      this.world.after(upgrade.atMs + turn * upgrade.everyMs, () => {
+        this.world.count('fault: a coordinator is upgraded');
+        const present = this.#coordinators.get(address);
+        if (present !== undefined) this.#endCoordinator(address, present.id);
+      });
+    });
   }
 
   #scheduleFaults(): void {
@@ -385,6 +421,12 @@ class Simulation {
       world.count('fault: coordinator stands still');
       someCoordinator()?.party.pause(world.random.magnitude(200, 6 * this.#plan.ttlMs));
     });
+    repeat('clockStep', () => {
+      const coordinator = someCoordinator();
+      if (coordinator === undefined) return;
+      world.count('fault: a coordinator\'s clock steps ahead');
+      coordinator.party.clockAheadMs += Math.round(world.random.magnitude(100, 4 * this.#plan.leaseMs));
+    });
     repeat('entryLost', () => {
       world.count('fault: the leader\'s entry is lost early');
       this.#entry.lose();
@@ -416,6 +458,7 @@ class Simulation {
         this.#disk.rewind(journalLoss.groups);
         this.#checker.rewound(this.#disk.lastSequence, this.#disk.term);
         this.#lost = true;
+        this.#lostAtMs = this.world.nowMs;
       });
     }
   }

@@ -3,7 +3,15 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { sha256, type ObjectRef, type ObjectStore, type PutOptions } from '../../store/index.ts';
 
 export class MemoryStore implements ObjectStore {
+  /** When each object came. */
+  readonly bornMs = new Map<string, number>();
   readonly objects = new Map<string, { content: Uint8Array; metadata: Record<string, string> }>();
+
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => 0) {
+    this.#now = now;
+  }
 
   async putAddressed(prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<ObjectRef> {
     const pieces: Uint8Array[] = [];
@@ -11,7 +19,10 @@ export class MemoryStore implements ObjectStore {
     else for await (const piece of content) pieces.push(piece);
     const bytes = Buffer.concat(pieces);
     const ref: ObjectRef = { key: `${prefix}/${sha256(bytes)}${options.extension ?? ''}`, sha256: sha256(bytes), bytes: bytes.byteLength };
-    if (!this.objects.has(ref.key)) this.objects.set(ref.key, { content: bytes, metadata: { ...options.metadata } });
+    if (!this.objects.has(ref.key)) {
+      this.objects.set(ref.key, { content: bytes, metadata: { ...options.metadata } });
+      this.bornMs.set(ref.key, this.#now());
+    }
     return ref;
   }
 

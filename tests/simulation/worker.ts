@@ -3,7 +3,7 @@
  * until answered), and it crashes, stops for a while, drains and comes back. Outputs and record are in the store before it reports. What it computes is a pure function of the task.
  */
 import { Addresses } from '../../proto/call.ts';
-import { digestOf } from './checker.ts';
+import { digestOf, Violation } from './checker.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { AcquireResponse, CompleteResponse, Lease, LeaseId, RegisterResponse, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
@@ -35,6 +35,8 @@ export interface Surroundings {
   /** With commas between them. */
   readonly addresses: string;
   readonly faulty: () => boolean;
+  /** The last labels of each shard, by whomever, and their task. */
+  readonly labels: Map<string, { taskId: string; result: TaskResult }>;
   readonly isPoison: (runId: string, shard: string) => boolean;
 }
 
@@ -46,6 +48,7 @@ export class SimulatedWorker {
   readonly #held = new Map<string, Held>();
   readonly #holds = new Set<string>();
   readonly #addresses: Addresses;
+  readonly #rate: number;
   readonly #store: ObjectStore;
   /** Raised by each start: what an earlier process had in mind no longer happens. */
   #process = 0;
@@ -61,6 +64,8 @@ export class SimulatedWorker {
     this.#at = at;
     this.#addresses = new Addresses(at.addresses);
     this.#store = at.store(workerId);
+    const { workerRates } = at.plan;
+    this.#rate = workerRates[Number(workerId.slice(1)) % workerRates.length] ?? 1;
   }
 
   get isRunning(): boolean {
@@ -107,7 +112,7 @@ export class SimulatedWorker {
       if (nowMs < this.#pausedUntilMs) this.#at.world.after(this.#pausedUntilMs - nowMs, wake);
       else run();
     };
-    this.#at.world.after(ms, wake);
+    this.#at.world.after(ms / this.#rate, wake);
   }
 
   #call<Response>(method: Method, request: object, onAnswer: (answer: Answer<Response>) => void, onResponse?: (response: Response) => void): void {
@@ -264,6 +269,13 @@ export class SimulatedWorker {
     if (task === undefined || held.dropped) return;
     const bad = faulty() && world.random.chance(plan.chance.badResult);
     if (bad) world.count('fault: result of the wrong form');
+    const shard = `${task.runId} ${task.subject}`;
+    const former = result.result?.$case === 'label' ? this.#at.labels.get(shard) : undefined;
+    if (former !== undefined && former.taskId !== task.taskId && plan.chance.formerTeacher > 0 && faulty() && world.random.chance(plan.chance.formerTeacher)) {
+      this.#reportFormer(held, former);
+      return;
+    }
+    if (result.result?.$case === 'label') this.#at.labels.set(shard, { taskId: task.taskId, result });
     this.#call<CompleteResponse>('complete', { ...this.#naming(held), result: bad ? spoiled(result) : result }, (given) => {
       if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
       else this.#held.delete(keyOf(held.leaseId));
@@ -273,6 +285,21 @@ export class SimulatedWorker {
         if (held.leaseId.term < this.#term) world.count('branch: a result of an older term\'s lease is accepted');
       } else if (checker.isAccepted(task.taskId)) world.count('branch: a second completion is refused');
       else world.count('branch: a completion of a closed task is refused');
+    });
+  }
+
+  /** Labels of the former teacher, as the new task's or as those of the task that they were: never to be taken. */
+  #reportFormer(held: Held, former: { taskId: string; result: TaskResult }): void {
+    const { world } = this.#at;
+    const named = world.random.chance(0.5) ? this.#naming(held) : { leaseId: held.leaseId, taskId: former.taskId };
+    world.count('fault: labels of the former teacher');
+    this.#call<CompleteResponse>('complete', { ...named, result: former.result }, () => {
+      // Whoever mixes them up does not do the task: its lease runs out.
+      held.dropped = true;
+      this.#held.delete(keyOf(held.leaseId));
+    }, (response) => {
+      if (response.accepted) throw new Violation(`labels of ${former.taskId} were accepted as ${named.taskId}`);
+      world.count('branch: labels of the former teacher are refused');
     });
   }
 

@@ -70,6 +70,13 @@ describe('decide', () => {
     expect(() => complete(labeling, task, { ...result, result: { $case: 'label', value: { ...result.result?.value as object, labels: undefined, tally: undefined, samples: 1 } } })).toThrow('names no labels');
   });
 
+  test('labels that lie below another task are refused: they may be of another teacher', () => {
+    const labeling = go(submit({}, { shards: 2 }), 2);
+    const [one, other] = openTasks(labeling);
+    if (one === undefined || other === undefined) throw new Error('two shards wait');
+    expect(() => complete(labeling, one, answer(other))).toThrow(`not below ${one.outputPrefix}`);
+  });
+
   test('a task id covers everything that goes in: another seed, teacher, shard digest or try is another task', () => {
     const ids = new Set<string>();
     const add = (state: RunState): void => openTasks(state).forEach((task) => ids.add(task.taskId));
