@@ -5,16 +5,16 @@
  * Invariants:
  *  1. A standby sends the call on to whoever leads. Where several coordinators are named, or one was sent on, a call looks
  *     for the leader for SEEK_MS_MAX before it gives up; one address that doesn't answer is told at once.
- *  2. What changes something is repeated only where it changes nothing twice: a run's id is chosen here, so that a second
- *     submission of it meets the first.
+ *  2. What changes something may be said twice and is done once: a run's id is chosen here, so that a second submission
+ *     meets the first; a second pause meets a paused run. Only an id that we chose, or a state that was asked for, is taken for ours.
  *  3. `watch` goes on with another leader once it has seen the run.
  */
 import { randomBytes } from 'node:crypto';
-import { credentials, type CallOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
-import { Addresses, fromStatus } from '../proto/call.ts';
+import { connectivityState, credentials, type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
@@ -33,8 +33,13 @@ const RECONNECT_MS = 500;
 /** An election takes a second or three. */
 const SEEK_MS_MAX = 10_000;
 const SEEK_PAUSE_MS_MAX = 400;
+/** Among several coordinators, one that takes this long to connect is passed by for now; and one that stands still is noticed after twice PING_MS. */
+const CONNECT_MS_MAX = 1_000;
+const PING_MS = 2_000;
 
-const isAway = (error: unknown): error is AlumnusError => error instanceof AlumnusError && ['UNREACHABLE', 'NOT_LEADER', 'JOURNAL_UNREACHABLE'].includes(error.code);
+/** A leader without its journal is about to lead no more. */
+const isAway = (error: unknown): error is AlumnusError => error instanceof AlumnusError && (isElsewhere(error) || error.code === 'JOURNAL_UNREACHABLE');
+const isConflict = (error: unknown): boolean => error instanceof AlumnusError && error.code === 'RUN_CONFLICT';
 
 /** The state of a run that changes no more. */
 export const hasEnded = (view: RunView): boolean => ['succeeded', 'failed', 'cancelled'].includes(view.summary?.state ?? '');
@@ -71,7 +76,7 @@ export interface Operator {
 
 type Unary<Request, Response> = (
   request: Request, metadata: Metadata, options: Partial<CallOptions>, callback: (error: ServiceError | null, response: Response) => void,
-) => unknown;
+) => ClientUnaryCall;
 
 /** As a coordinator would choose it; empty where the recipe doesn't read, which the coordinator then says. */
 function chooseRunId(recipe: string): string {
@@ -95,26 +100,28 @@ export function connect(list: string): Operator {
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.keepalive_time_ms': PING_MS,
+      'grpc.keepalive_timeout_ms': PING_MS,
     });
     clients.set(address, client);
     return client;
   };
-  const moveOn = (error: AlumnusError): void => {
-    if (error.code === 'NOT_LEADER') addresses.redirect(error.where);
-    else addresses.next();
-  };
-
   const once = <Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs: number): Promise<Response> =>
     new Promise((resolve, reject) => {
       const address = addresses.current;
       const client = clientOf(address);
-      method(client).call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
-        if (error === null) resolve(response);
-        else reject(fromStatus(error, address));
+      const sent = method(client).call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+        clearTimeout(connecting);
+        if (error !== null) return reject(fromStatus(error, address));
+        addresses.answered();
+        resolve(response);
       });
+      const connecting = !several ? undefined : setTimeout(() => {
+        if (client.getChannel().getConnectivityState(false) !== connectivityState.READY) sent.cancel();
+      }, CONNECT_MS_MAX);
     });
 
-  /** Asks whoever leads. `repeated` is told when the call may have been heard before. */
+  /** Asks whoever leads. `repeated` is told when the call is made again: an earlier one may have been heard. */
   async function call<Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs = CALL_MS, repeated: () => void = () => undefined): Promise<Response> {
     const untilMs = performance.now() + SEEK_MS_MAX;
     let sentOn = false;
@@ -123,26 +130,40 @@ export function connect(list: string): Operator {
         return await once(method, request, timeoutMs);
       } catch (thrown) {
         if (!isAway(thrown)) throw thrown;
-        sentOn ||= thrown.code !== 'UNREACHABLE';
+        sentOn ||= thrown.code === 'NOT_LEADER' || thrown.code === 'JOURNAL_UNREACHABLE';
         if (!(several || sentOn) || performance.now() > untilMs) throw thrown;
-        if (thrown.code !== 'NOT_LEADER') repeated();
-        moveOn(thrown);
+        repeated();
+        if (!addresses.failed(thrown)) continue;
       }
       await pause(SEEK_PAUSE_MS_MAX * (0.5 + Math.random() / 2), new AbortController().signal);
     }
   }
 
-  /** A run that another try of ours has submitted is there: that was asked for. */
   async function submit(recipe: string, wished: string): Promise<SubmitRunResponse> {
     const runId = wished === '' ? chooseRunId(recipe) : wished;
-    let twice = false;
+    let again = false;
     try {
       return await call((client) => client.submitRun, { recipe, runId }, SUBMIT_MS, () => {
-        twice = true;
+        again = true;
       });
     } catch (thrown) {
-      if (twice && thrown instanceof AlumnusError && thrown.code === 'RUN_CONFLICT') return { runId };
+      // Nobody else has an id that was drawn here.
+      if (again && wished === '' && runId !== '' && isConflict(thrown)) return { runId };
       throw thrown;
+    }
+  }
+
+  async function steer(method: (client: OperatorServiceClient) => Unary<RunCommandRequest, RunView>, request: RunCommandRequest, wanted: string): Promise<RunView> {
+    let again = false;
+    try {
+      return await call(method, request, CALL_MS, () => {
+        again = true;
+      });
+    } catch (thrown) {
+      if (!again || !isConflict(thrown)) throw thrown;
+      const view = await call<GetRunRequest, RunView>((client) => client.getRun, { runId: request.runId });
+      if (view.summary?.state !== wanted) throw thrown;
+      return view;
     }
   }
 
@@ -165,13 +186,16 @@ export function connect(list: string): Operator {
 
   async function* watch(runId: string, { signal, onAway }: WatchOptions): AsyncGenerator<RunView> {
     let seen = false;
+    let toldAway = false;
     let awaySince: number | undefined;
     while (!signal.aborted) {
       try {
         for await (const view of stream(runId, signal)) {
-          if (awaySince !== undefined) onAway?.(false);
+          if (toldAway) onAway?.(false);
+          toldAway = false;
           awaySince = undefined;
           seen = true;
+          addresses.answered();
           yield view;
           if (hasEnded(view)) return;
         }
@@ -180,10 +204,12 @@ export function connect(list: string): Operator {
       } catch (thrown) {
         if (signal.aborted) return;
         if (!isAway(thrown) || (!seen && !several && thrown.code === 'UNREACHABLE')) throw thrown;
-        moveOn(thrown);
-        if (awaySince === undefined) onAway?.(true);
         awaySince ??= Date.now();
         if (Date.now() - awaySince > AWAY_MS_MAX) throw thrown;
+        // A coordinator that sends us to another is no news.
+        if (!addresses.failed(thrown)) continue;
+        if (!toldAway) onAway?.(true);
+        toldAway = true;
       }
       await pause(RECONNECT_MS, signal);
     }
@@ -198,9 +224,9 @@ export function connect(list: string): Operator {
     runs: () => call((client) => client.listRuns, {}),
     run: (runId) => call((client) => client.getRun, { runId }),
     watch,
-    pause: (runId, reason) => call((client) => client.pauseRun, { runId, reason }),
-    resume: (runId, reason) => call((client) => client.resumeRun, { runId, reason }),
-    cancel: (runId, reason) => call((client) => client.cancelRun, { runId, reason }),
+    pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, 'paused'),
+    resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, 'running'),
+    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, 'cancelled'),
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
     workers: () => call((client) => client.listWorkers, {}),

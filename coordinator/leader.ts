@@ -7,7 +7,7 @@
  *  2. The states seen from outside are folds of what is journalled, never of drafts.
  *  3. When an append fails, this leader takes no more commands and grants nothing: `onFailure` is called, and another term begins.
  *  4. Nothing is granted before workers had time to announce what they hold, nor at a time when another might lead.
- *  5. Whatever else than a task's end is journalled lies in a manifest first (coordinator/manifests).
+ *  5. A stage's end lies in a manifest before it is journalled (coordinator/manifests).
  */
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
@@ -16,7 +16,7 @@ import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
-import { wantsManifest, writeManifest } from './manifests.ts';
+import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
@@ -285,7 +285,7 @@ export class Leader {
     return shares;
   }
 
-  /** Ahead of the journal; where the store can't, the run's commands are refused and all others go on. */
+  /** Ahead of the journal; where the store can't, what needs one is refused and all others go on. */
   async #writeManifests(shares: Map<string, Share>): Promise<void> {
     const { store, clock } = this.#options;
     await Promise.all([...shares].map(async ([runId, share]) => {
@@ -300,6 +300,8 @@ export class Leader {
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
       } catch (thrown) {
+        // What needs none is told by the next one.
+        if (!needsManifest(share.events)) return;
         shares.delete(runId);
         for (const queued of share.taken) queued.reject(toAlumnusError(thrown, runId));
       } finally {

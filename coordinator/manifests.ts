@@ -1,7 +1,8 @@
 /**
  * Manifests: a run's facts in the object store, one behind another, so that the bucket alone can give the run back. The
- * leader writes one ahead of journalling anything else than tasks' ends; what tasks ended since lies beside their outputs,
- * in records that workers write.
+ * leader writes one ahead of journalling a run's beginning, a stage's end or the run's; and with every command of an
+ * operator and every pause, where the store takes it: a store that is full must not keep a run from being paused for it.
+ * What tasks ended since lies beside their outputs, in records that workers write.
  *
  * Invariants:
  *  1. A manifest holds the facts of its run since the one before, which it names by digest; nothing is told twice.
@@ -19,6 +20,11 @@ type Kind = NonNullable<Event['fact']>['$case'];
 
 /** The end of a task is told by its record, and by the manifest of its stage's end. */
 const TASK_ENDS: readonly Kind[] = ['taskCompleted', 'taskFailed', 'taskQuarantined', 'manifestWritten'];
+
+/** What the bucket must know before the journal does. */
+const STAGE_ENDS: readonly Kind[] = ['runSubmitted', 'stageEntered', 'studentPromoted', 'studentRefused', 'runSucceeded'];
+
+export const needsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && STAGE_ENDS.includes(fact.$case));
 
 export const wantsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && !TASK_ENDS.includes(fact.$case));
 

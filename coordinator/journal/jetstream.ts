@@ -6,8 +6,8 @@
  * and with an id of its own. One position of the stream takes one message, ever; so
  *  1. whatever copy of a publish arrives, and however late (the client keeps some of what is published while it is cut off
  *     and drops the rest), it lands at its one position or nowhere;
- *  2. a publish that is not answered is sent again, with the same id, until it is; the server answers a copy of what it
- *     has with that message's sequence, and once it has forgotten the id, with `wrong last sequence`;
+ *  2. a publish that is not answered is sent again, with the same id, until it is: of what is there the server says which
+ *     sequence it has, where it still knows the id, or `wrong last sequence`;
  *  3. then the message at the position says whose it is: by its id ours, which succeeded, or another's, and ours can never be there.
  * An id begins with a number of this opening, since two leaders that begin the same term send the same bytes.
  *

@@ -69,17 +69,19 @@ export async function staticChecks(root, names) {
 }
 
 /**
- * @param {{ projects: string[], args: string[], env?: NodeJS.ProcessEnv, name: string }} options
+ * @param {{ projects: string[], args: string[], env?: NodeJS.ProcessEnv, name: string, within?: string[] }} options
+ *   `within`: a program and its arguments that start what follows them, in a network of its own say
  * @returns {Promise<number>} exit code
  */
-export async function tests(root, { projects, args, env = {}, name }) {
+export async function tests(root, { projects, args, env = {}, name, within = [] }) {
   const present = projects.filter((project) => fs.existsSync(path.join(root, 'tests', project)));
   if (present.length === 0) throw new SetupError(`There are no tests in ${projects.map((project) => `tests/${project}`).join(', ')}.`, 'Write some, or run another command.', { exit: exitCode.failed });
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'alumnus-tests-'));
   try {
     const file = path.join(folder, 'report.json');
-    const code = await check(root, name, process.execPath, [
-      tool(root, 'vitest/vitest.mjs'), 'run', ...present.flatMap((project) => ['--project', project]),
+    const [command, ...before] = [...within, process.execPath];
+    const code = await check(root, name, command, [
+      ...before, tool(root, 'vitest/vitest.mjs'), 'run', ...present.flatMap((project) => ['--project', project]),
       '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args,
     ], { ...process.env, ...env });
     const counts = fs.existsSync(file) ? summarize(JSON.parse(fs.readFileSync(file, 'utf8'))) : { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };

@@ -13,7 +13,7 @@ import { SetupError, exitCode, storageError } from './errors.mjs';
 import { withLock } from './lock.mjs';
 import { installNative, nativeReady } from './native.mjs';
 import { installPackages, packagesReady } from './packages.mjs';
-import { cacheFolder } from './platform.mjs';
+import { cacheFolder, withinOwnNetwork } from './platform.mjs';
 import { generateProtocol, protocolReady } from './protocol.mjs';
 import { buildServers, serverNames, serverPath, serversReady } from './servers.mjs';
 
@@ -128,7 +128,7 @@ const commands = {
 
   async 'test:chaos'(args) {
     await setUp([...everything, 'serversIfPossible']);
-    return tests(root, { name: 'chaos', projects: ['chaos'], args, env: { ALUMNUS_CHAOS: '1' } });
+    return tests(root, { name: 'chaos', projects: ['chaos'], args, env: { ALUMNUS_CHAOS: '1' }, within: withinOwnNetwork() });
   },
 
   bench: (args) => experiment('bench', 'bench', args),

@@ -1,7 +1,8 @@
 /**
- * What this machine is, and which files it needs: pure tables and keys. A key names everything its cached result depends
+ * What this machine is and can do, and which files it needs: tables and keys. A key names everything its cached result depends
  * on, so a result under its key is never refreshed, only used or left.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 import path from 'node:path';
@@ -71,4 +72,13 @@ export function libraryKey(wheel) {
 export function bindingKey({ wheel, binding, headers, flags }) {
   const digest = createHash('sha256').update(JSON.stringify([wheel.sha256, libraryLayout, binding, headers, flags])).digest('hex');
   return `binding-${binding}-${digest.slice(0, 12)}`;
+}
+
+/** What starts a program in a network of its own, with nothing but loopback: nothing it sends can leave, and hosts may be made there. */
+const ownNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'own-network'];
+
+/** @returns {string[]} to be put before a program and its arguments; nothing where this machine can't (it takes Linux, root, util-linux and iproute2) */
+export function withinOwnNetwork() {
+  const [command, ...args] = ownNetwork;
+  return spawnSync(command, [...args, 'true'], { stdio: 'ignore' }).status === 0 ? ownNetwork : [];
 }

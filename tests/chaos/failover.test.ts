@@ -7,18 +7,14 @@
  *   ALUMNUS_FAILOVER_KILLS  how many kills (default 20)
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Fold } from '../../coordinator/fold.ts';
-import { openJetStream } from '../../coordinator/journal/index.ts';
-import { factsOf, readManifests } from '../../coordinator/manifests.ts';
-import { connectNats } from '../../coordinator/nats.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
-import { openStore, type ObjectStore } from '../../store/index.ts';
+import { openStore } from '../../store/index.ts';
+import { copyDatasets, disagreements, toldFacts } from '../harness/agreement.ts';
 import { Cluster, pause, removeClusters } from '../harness/cluster.ts';
 import { digestsOf, evidenceIn, evidenceOf, problemsOf } from '../harness/evidence.ts';
 import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
 import { RealCluster, type Coordinator } from '../harness/real-cluster.ts';
 import { describeOnServers } from '../harness/servers.ts';
-import { fold } from '../unit/coordinator/work.ts';
 
 const KILLS = Number(process.env.ALUMNUS_FAILOVER_KILLS ?? 20);
 const WORKERS = ['worker-1', 'worker-2'];
@@ -32,17 +28,6 @@ const recipe = patternsRecipe({ attempts: 20, rounds: 4 });
 interface Failover {
   readonly killed: string;
   readonly ms: number;
-}
-
-/** Everything of one store into another, as it is. */
-async function copyDatasets(from: ObjectStore, to: ObjectStore): Promise<void> {
-  for await (const { key } of from.list('datasets/')) {
-    const named = await from.getNamed(key);
-    if (named === undefined) continue;
-    const [, prefix = '', extension = ''] = /^(.*)\/[0-9a-f]{64}(\.[a-z]+)?$/.exec(key) ?? [];
-    if (prefix === '') await to.putNamed(key, named.content);
-    else await to.putAddressed(prefix, named.content, { extension, metadata: await from.metadata(key) });
-  }
 }
 
 describeOnServers(['nats-server', 'minio'], 'a coordinator with a standby', () => {
@@ -98,22 +83,13 @@ describeOnServers(['nats-server', 'minio'], 'a coordinator with a standby', () =
     }
     for (const runId of submitted) await cluster.waitForRun(runId, (view) => view.summary?.state === 'succeeded', 'succeeded');
 
-    const { runs } = await cluster.operator.reconcile('', false);
-    expect(runs.map(({ runId, verdict }) => `${runId} ${verdict}`).sort()).toEqual([...submitted].sort().map((runId) => `${runId} agrees`));
-    // A leader that was killed between a manifest and its journalling leaves it behind; there is nothing else to tell.
-    const left = runs.flatMap((run) => run.notes);
-    expect(left.filter((note) => !note.includes('was left by a leader'))).toEqual([]);
-
+    const { problems, unjournalled } = await disagreements(cluster, submitted);
+    expect(problems).toEqual([]);
     const store = await cluster.openStore();
-    const nats = await connectNats(cluster.journalUrl, { env: {} });
-    const journalled = await Fold.load(await openJetStream(nats), store).finally(() => nats.close());
     const all: Event[] = [];
     for (const runId of submitted) {
-      const { chain } = await readManifests(store, runId);
-      const facts = factsOf(chain);
+      const facts = await toldFacts(store, runId);
       all.push(...facts);
-      // What the bucket tells of a run that ended is all that the journal knows.
-      expect(journalled.runs.get(runId)).toEqual(fold(facts));
       expect(await problemsOf(evidenceIn(facts, store, runId))).toEqual([]);
     }
     expect(digestsOf(evidenceIn(all, store, REFERENCE))).toEqual(reference);
@@ -126,7 +102,7 @@ describeOnServers(['nats-server', 'minio'], 'a coordinator with a standby', () =
       `failover: ${KILLS} kills of the leading coordinator, NATS R3 and MinIO, ${WORKERS.length} workers, ${submitted.length} runs`,
       `from kill to the next granted lease: median ${median} ms, ${ms[0]} to ${ms.at(-1)} ms`,
       `each: ${failovers.map((each) => each.ms).join(' ')}`,
-      `manifests left unjournalled by a killed leader: ${left.length}`,
+      `manifests left unjournalled by a killed leader: ${unjournalled}`,
       `done again: ${redone.length + failures.length} tasks (${redone.length} results or leases not taken, ${failures.length} failed attempts) of at most ${KILLS * WORKERS.length}`,
     ].join('\n'));
     expect(redone.length + failures.length, [...redone, ...failures].join('\n')).toBeLessThanOrEqual(KILLS * WORKERS.length);

@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { onHost, type Host } from './hosts.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -29,10 +30,10 @@ export class Child {
   #stdout = '';
   #onLine: (line: string) => void = () => undefined;
 
-  /** @param logFile what it says on stderr is added to it. */
-  constructor(program: 'coordinator' | 'worker', name: string, flags: readonly string[], logFile: string) {
+  /** @param logFile what it says on stderr is added to it. `host`: where it runs; default here. */
+  constructor(program: 'coordinator' | 'worker', name: string, flags: readonly string[], logFile: string, host?: Host) {
     const log = openSync(logFile, 'a');
-    const child = spawn(process.execPath, [join(root, 'dist', program, 'main.js'), ...flags], { stdio: ['ignore', 'pipe', log], env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2', NO_COLOR: '1' } });
+    const child = spawn(...onHost(host, process.execPath, [join(root, 'dist', program, 'main.js'), ...flags]), { stdio: ['ignore', 'pipe', log], env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2', NO_COLOR: '1' } });
     closeSync(log);
     if (child.pid === undefined) throw new Error(`${name} did not start`);
     this.name = name;

@@ -1,10 +1,12 @@
 /**
- * Coordinators and workers on the engines that a cluster has: NATS (one server or three) and MinIO, all real processes on
- * loopback. Not for: the embedded pair (cluster.ts), nor for several hosts.
+ * Coordinators and workers on the engines that a cluster has: NATS (one server or three) and MinIO, all real processes, on
+ * loopback or on hosts of their own (hosts.ts). Not for: the embedded pair (cluster.ts).
  *
- * Invariants: as those of cluster.ts; and a coordinator that is started again is another process at the same address.
+ * Invariants: as those of cluster.ts, and
+ *  1. A coordinator that is started again is another process at the same address.
+ *  2. `begin` starts from an empty journal and an empty part of the bucket, on engines that stay.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,10 +15,13 @@ import { connectNats } from '../../coordinator/nats.ts';
 import { connect, type Operator } from '../../cli/client.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import { AlumnusError } from '../../proto/errors.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
 import { Child } from './child.ts';
 import { pause } from './cluster.ts';
-import { evidenceIn, type Evidence } from './evidence.ts';
+import { Disk } from './disk.ts';
+import { Hosts, OPERATOR, type Host } from './hosts.ts';
+import { Proxy } from './proxy.ts';
 import { KEYS, S3Server } from './s3.ts';
 import { freePorts, Nats } from './servers.ts';
 
@@ -26,6 +31,10 @@ const POLL_MS = 50;
 const RUN_MS_MAX = 600_000;
 const STOP_MS = 10_000;
 const LOG_TAIL_LINES = 30;
+/** Some runs of the small recipe fit, and little memory is taken when one is filled. */
+const STORE_MEBIBYTES = 96;
+const JOURNAL_MEBIBYTES = 32;
+const SERVERS = [1, 2, 3] as const;
 
 export interface Coordinator {
   readonly name: string;
@@ -33,134 +42,263 @@ export interface Coordinator {
   child: Child;
 }
 
+export interface Worker {
+  readonly name: string;
+  child: Child;
+}
+
+export interface RealClusterOptions {
+  readonly replicas?: 1 | 3;
+  readonly coordinators?: number;
+  /** Each process of the cluster on a host of its own, and the data of MinIO and of the first NATS server on small disks; takes `whyNoHosts() === undefined`. */
+  readonly onHosts?: { readonly workers: readonly string[] };
+  readonly leaseMs?: number;
+  readonly snapshotFacts?: number;
+}
+
+export interface BeginOptions {
+  /** Of the journal, and of the part of the bucket. */
+  readonly name?: string;
+  /** Whether the way to the bucket and each coordinator's way to the journal go through proxies. */
+  readonly relayed?: boolean;
+}
+
 export class RealCluster {
   readonly folder: string;
   readonly nats: Nats;
   readonly minio: S3Server;
+  readonly hosts: Hosts | undefined;
+  readonly disks: { readonly store: Disk; readonly journal: Disk } | undefined;
   readonly coordinators: Coordinator[] = [];
-  readonly workers = new Map<string, Child>();
+  readonly workers = new Map<string, Worker>();
   readonly operator: Operator;
-  readonly #replicas: 1 | 3;
+  /** Of the bucket, and of each coordinator's servers by its name; empty where nothing is relayed. */
+  relays: { readonly store: Proxy; readonly journals: ReadonlyMap<string, readonly Proxy[]> } | undefined;
+  name = 'test';
+  readonly #options: RealClusterOptions;
+  readonly #addresses: readonly string[];
 
-  private constructor(folder: string, nats: Nats, minio: S3Server, replicas: 1 | 3, addresses: readonly string[]) {
+  private constructor(folder: string, engines: Pick<RealCluster, 'nats' | 'minio' | 'hosts' | 'disks'>, options: RealClusterOptions, addresses: readonly string[]) {
     this.folder = folder;
-    this.nats = nats;
-    this.minio = minio;
-    this.#replicas = replicas;
+    this.nats = engines.nats;
+    this.minio = engines.minio;
+    this.hosts = engines.hosts;
+    this.disks = engines.disks;
+    this.#options = options;
+    this.#addresses = addresses;
     this.operator = connect(addresses.join(','));
-    for (const [at, address] of addresses.entries()) {
-      const name = `coordinator-${at + 1}`;
-      this.coordinators.push({ name, address, child: this.#spawn(name, address) });
-    }
   }
 
   /** The engines and the coordinators; workers come by `startWorker`. */
-  static async start({ replicas = 3, coordinators = 2 }: { replicas?: 1 | 3; coordinators?: number } = {}): Promise<RealCluster> {
-    Object.assign(process.env, KEYS);
-    const folder = await mkdtemp(join(tmpdir(), 'alumnus-real-'));
-    const [nats, minio] = await Promise.all([Nats.start(join(folder, 'nats'), { servers: replicas }), S3Server.start('minio', join(folder, 'minio'))]);
-    const ports = await freePorts(coordinators);
-    return new RealCluster(folder, nats, minio, replicas, ports.map((port) => `127.0.0.1:${port}`));
+  static async start(options: RealClusterOptions = {}): Promise<RealCluster> {
+    const cluster = await RealCluster.engines(options);
+    await cluster.begin();
+    return cluster;
   }
 
+  /** The engines alone. */
+  static async engines(options: RealClusterOptions = {}): Promise<RealCluster> {
+    const { replicas = 3, coordinators = 2, onHosts } = options;
+    Object.assign(process.env, KEYS);
+    const folder = await mkdtemp(join(tmpdir(), 'alumnus-real-'));
+    const names = Array.from({ length: coordinators }, (_, at) => nameOf(at));
+    const servers = SERVERS.slice(0, replicas).map((at) => `nats-${at}`);
+    const hosts = onHosts === undefined ? undefined : Hosts.create([...servers, 'minio', ...names, ...onHosts.workers]);
+    const started: { nats?: Nats; minio?: S3Server } = {};
+    let disks: RealCluster['disks'];
+    try {
+      if (hosts !== undefined) {
+        const [objects, journal] = [join(folder, 'minio/data'), join(folder, 'nats/nats-0/store')];
+        for (const each of [objects, journal]) await mkdir(each, { recursive: true });
+        disks = { store: new Disk(objects, STORE_MEBIBYTES), journal: new Disk(journal, JOURNAL_MEBIBYTES) };
+      }
+      started.nats = await Nats.start(join(folder, 'nats'), { servers: replicas, ...(hosts === undefined ? {} : { hosts: servers.map((each) => hosts.get(each)) }) });
+      started.minio = await S3Server.start('minio', join(folder, 'minio'), { host: hosts?.get('minio') });
+      const ports = await freePorts(coordinators);
+      const addresses = names.map((name, at) => `${hosts?.get(name).address ?? '127.0.0.1'}:${ports[at]}`);
+      return new RealCluster(folder, { nats: started.nats, minio: started.minio, hosts, disks }, options, addresses);
+    } catch (thrown) {
+      await started.nats?.kill();
+      await started.minio?.server.kill();
+      disks?.store.unmount();
+      disks?.journal.unmount();
+      hosts?.remove();
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+      throw thrown;
+    }
+  }
+
+  /** Coordinators on an empty journal and an empty part of the bucket. Those and the workers that ran before are asked to stop. */
+  async begin({ name = 'test', relayed = false }: BeginOptions = {}): Promise<void> {
+    await this.stopProcesses();
+    this.name = name;
+    if (relayed) {
+      const through = (target: string): Promise<Proxy> => Proxy.start(() => target, { host: this.hosts === undefined ? '127.0.0.1' : OPERATOR });
+      const journals = new Map<string, readonly Proxy[]>();
+      for (const at of this.#addresses.keys()) journals.set(nameOf(at), await Promise.all(this.nats.urls.map((url) => through(url.replace('nats://', '')))));
+      this.relays = { store: await through(`${this.#host('minio')?.address ?? '127.0.0.1'}:${this.minio.port}`), journals };
+    }
+    for (const [at, address] of this.#addresses.entries()) this.coordinators.push({ name: nameOf(at), address, child: this.#spawn(nameOf(at), address) });
+  }
+
+  /** As the test itself reaches it. */
   get journalUrl(): string {
-    return `nats://${this.nats.urls.map((url) => url.replace('nats://', '')).join(',')}/test?replicas=${this.#replicas}`;
+    return this.#journalUrl(this.nats.urls.map((url) => url.replace('nats://', '')));
+  }
+
+  #journalUrl(servers: readonly string[]): string {
+    return `nats://${servers.join(',')}/${this.name}?replicas=${this.#options.replicas ?? 3}`;
   }
 
   get storeUrl(): string {
-    return this.minio.url('store', { host: '127.0.0.1' });
+    return this.minio.url(this.name, this.hosts === undefined ? { host: '127.0.0.1' } : {});
   }
 
   openStore(): Promise<ObjectStore> {
     return openStore(this.storeUrl);
   }
 
+  #host(name: string): Host | undefined {
+    return this.hosts?.get(name);
+  }
+
   #spawn(name: string, address: string): Child {
-    return new Child('coordinator', name, ['--listen', address, '--journal', this.journalUrl, '--store', this.storeUrl, '--lease-ms', String(LEASE_MS), '--snapshot-facts', '200'], join(this.folder, `${name}.log`));
+    const { relays } = this;
+    const journal = relays === undefined ? this.journalUrl : this.#journalUrl((relays.journals.get(name) ?? []).map((proxy) => proxy.address));
+    const [host = ''] = relays?.store.address.split(':') ?? [];
+    const store = relays === undefined ? this.storeUrl : this.minio.url(this.name, { host, port: relays.store.port });
+    const { leaseMs = LEASE_MS, snapshotFacts = 200 } = this.#options;
+    return new Child('coordinator', name, ['--listen', address, '--journal', journal, '--store', store, '--lease-ms', String(leaseMs), '--snapshot-facts', String(snapshotFacts)], this.logFile(name), this.#host(name));
   }
 
   restart(coordinator: Coordinator): void {
     coordinator.child = this.#spawn(coordinator.name, coordinator.address);
   }
 
-  startWorker(id: string): void {
-    const addresses = this.coordinators.map(({ address }) => address).join(',');
-    this.workers.set(id, new Child('worker', id, ['--coordinator', addresses, '--id', id, '--threads', '1', '--cache', join(this.folder, 'cache')], join(this.folder, `${id}.log`)));
+  startWorker(name: string): void {
+    this.workers.set(name, { name, child: new Child('worker', name, ['--coordinator', this.#addresses.join(','), '--id', name, '--threads', '1', '--cache', join(this.folder, 'cache')], this.logFile(name), this.#host(name)) });
+  }
+
+  /** Of the processes since `begin`. */
+  logFile(name: string): string {
+    return join(this.folder, `${this.name}-${name}.log`);
   }
 
   log(name: string): string {
     try {
-      return readFileSync(join(this.folder, `${name}.log`), 'utf8');
+      return readFileSync(this.logFile(name), 'utf8');
     } catch {
       return '';
     }
   }
 
   tails(): string {
-    return [...this.coordinators.map(({ name }) => name), ...this.workers.keys()].map((name) => `--- ${name}\n${this.log(name).split('\n').slice(-LOG_TAIL_LINES).join('\n')}`).join('\n');
+    return [...this.coordinators, ...this.workers.values()].map(({ name }) => `--- ${name}\n${this.log(name).split('\n').slice(-LOG_TAIL_LINES).join('\n')}`).join('\n');
+  }
+
+  /** Who leads just now, as far as anybody says so. */
+  async leaderNow(): Promise<Coordinator | undefined> {
+    for (const coordinator of this.coordinators) {
+      if (!coordinator.child.alive) continue;
+      const operator = connect(coordinator.address);
+      try {
+        if ((await operator.status(1_000)).role === 'leader') return coordinator;
+      } catch {
+        // It starts, stops, or stands still.
+      } finally {
+        operator.close();
+      }
+    }
+    return undefined;
   }
 
   /** Who leads now; waits for an election. */
   async leader(): Promise<Coordinator> {
     const untilMs = Date.now() + 60_000;
     while (Date.now() < untilMs) {
-      for (const coordinator of this.coordinators) {
-        if (!coordinator.child.alive) continue;
-        const operator = connect(coordinator.address);
-        try {
-          if ((await operator.status(1_000)).role === 'leader') return coordinator;
-        } catch {
-          // It starts, or stops.
-        } finally {
-          operator.close();
-        }
-      }
+      const leader = await this.leaderNow();
+      if (leader !== undefined) return leader;
       await pause(POLL_MS);
     }
     throw new Error(`nobody leads\n${this.tails()}`);
   }
 
   /** The first view that satisfies `until`. @throws with the logs when it takes too long. */
-  async waitForRun(runId: string, until: (view: RunView) => boolean, what: string): Promise<RunView> {
-    const untilMs = Date.now() + RUN_MS_MAX;
+  async waitForRun(runId: string, until: (view: RunView) => boolean, what: string, withinMs = RUN_MS_MAX): Promise<RunView> {
+    const untilMs = Date.now() + withinMs;
     let last: RunView | undefined;
     while (Date.now() < untilMs) {
-      last = await this.operator.run(runId);
-      if (until(last)) return last;
+      try {
+        last = await this.operator.run(runId);
+        if (until(last)) return last;
+      } catch (thrown) {
+        // Whoever is asked again may find a leader by then.
+        if (!(thrown instanceof AlumnusError && thrown.retryable)) throw thrown;
+      }
       await pause(POLL_MS);
     }
-    throw new Error(`run ${runId} is ${last?.summary?.state ?? 'unseen'} and not ${what}\n${this.tails()}`);
+    throw new Error(`run ${runId} is ${last?.summary?.state ?? 'unseen'} (${last?.summary?.reason ?? ''}) and not ${what}\n${this.tails()}`);
   }
 
-  /** All facts as a fresh process reads them; a run's come from its manifests where the journal was truncated. */
-  async events(): Promise<Event[]> {
+  /** What the journal holds beyond its newest snapshot, as a fresh process reads it. */
+  async journalled(): Promise<{ readonly after: number; readonly events: Event[] }> {
     const nats = await connectNats(this.journalUrl, { env: {} });
     try {
       const journal = await openJetStream(nats);
+      const after = (await journal.snapshot())?.sequence ?? 0;
       const events: Event[] = [];
-      for await (const group of journal.read((await journal.snapshot())?.sequence ?? 0)) events.push(...group.events);
-      return events;
+      for await (const group of journal.read(after)) events.push(...group.events);
+      return { after, events };
     } finally {
       await nats.close();
     }
   }
 
-  evidence(events: readonly Event[], store: ObjectStore, runId: string): Evidence {
-    return evidenceIn(events, store, runId);
+  /** Takes the journal away, with everything else that NATS keeps. The coordinators must be gone. */
+  async wipeJournal(): Promise<void> {
+    await this.nats.kill();
+    for (const server of this.nats.servers) {
+      const store = join(this.folder, 'nats', server.name, 'store');
+      for (const each of await readdir(store).catch(() => [])) await rm(join(store, each), { recursive: true, force: true, maxRetries: 3 });
+    }
+    await this.nats.restart();
+  }
+
+  /** kill -9 of every coordinator and worker at once. */
+  async killProcesses(): Promise<void> {
+    const children = [...this.workers.values(), ...this.coordinators].map(({ child }) => child);
+    for (const child of children) child.kill('SIGKILL');
+    await Promise.all(children.map((child) => child.ended));
+  }
+
+  /** Coordinators and workers are asked to stop, workers first; the engines stay. */
+  async stopProcesses(): Promise<void> {
+    for (const { child } of [...this.workers.values(), ...this.coordinators]) await stopChild(child);
+    this.workers.clear();
+    this.coordinators.length = 0;
+    for (const proxy of [this.relays?.store, ...[...this.relays?.journals.values() ?? []].flat()]) proxy?.stop();
+    this.relays = undefined;
   }
 
   async stop(): Promise<void> {
     this.operator.close();
-    const children = [...this.workers.values(), ...this.coordinators.map(({ child }) => child)];
-    for (const child of children) {
-      if (!child.alive) continue;
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
-      await child.ended;
-      clearTimeout(timer);
-    }
+    await this.stopProcesses();
     await this.nats.stop();
     await this.minio.server.stop();
+    this.disks?.store.unmount();
+    this.disks?.journal.unmount();
+    this.hosts?.remove();
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
+}
+
+const nameOf = (at: number): string => `coordinator-${at + 1}`;
+
+async function stopChild(child: Child): Promise<void> {
+  if (!child.alive) return;
+  child.kill('SIGCONT');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+  await child.ended;
+  clearTimeout(timer);
 }

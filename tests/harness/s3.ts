@@ -10,6 +10,7 @@ import { Agent as PlainAgent } from 'node:http';
 import { Agent } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { Client } from 'minio';
+import type { Host } from './hosts.ts';
 import { Server, answersOk, freePort } from './servers.ts';
 
 export const ACCESS_KEY = 'test-access-key';
@@ -27,6 +28,8 @@ export const loopback: LookupFunction = (_, options, callback) => {
 export interface S3Options {
   /** Default false. */
   readonly tls?: boolean;
+  /** Where it runs; default loopback. */
+  readonly host?: Host | undefined;
 }
 
 /** Of two parts: no client trusts a wildcard right below a top-level domain. Known to `loopback` alone. */
@@ -38,16 +41,19 @@ export class S3Server {
   /** The certificate to trust, PEM; undefined without TLS. */
   readonly ca: string | undefined;
   readonly caFile: string | undefined;
+  readonly #host: Host | undefined;
 
-  private constructor(server: Server, port: number, caFile: string | undefined) {
+  private constructor(server: Server, port: number, caFile: string | undefined, host: Host | undefined) {
     this.server = server;
+    this.#host = host;
     this.port = port;
     this.caFile = caFile;
     this.ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
   }
 
   /** @param folder holds objects, certificates and the log. The bucket is there when it resolves. */
-  static async start(program: 'minio' | 'versitygw', folder: string, { tls = false }: S3Options = {}): Promise<S3Server> {
+  static async start(program: 'minio' | 'versitygw', folder: string, { tls = false, host }: S3Options = {}): Promise<S3Server> {
+    const address = host?.address ?? '127.0.0.1';
     const port = await freePort();
     const [data, certificates] = [join(folder, 'data'), join(folder, 'certificates')];
     await mkdir(data, { recursive: true });
@@ -56,30 +62,30 @@ export class S3Server {
     const caFile = tls ? join(certificates, 'public.crt') : undefined;
     const own: Pick<Parameters<typeof Server.start>[0], 'args' | 'env'> = program === 'minio'
       ? {
-          args: ['server', '--address', `127.0.0.1:${port}`, '--certs-dir', certificates, data],
+          args: ['server', '--address', `${address}:${port}`, '--certs-dir', certificates, data],
           // Neither a look for updates, nor calls home, nor a console.
           env: { MINIO_ROOT_USER: ACCESS_KEY, MINIO_ROOT_PASSWORD: SECRET_KEY, MINIO_DOMAIN: DOMAIN, MINIO_BROWSER: 'off', MINIO_UPDATE: 'off', MINIO_CALLHOME_ENABLE: 'off', MINIO_REGION: REGION },
         }
       : {
-          args: ['--port', `127.0.0.1:${port}`, '--access', ACCESS_KEY, '--secret', SECRET_KEY, '--region', REGION, '--virtual-domain', DOMAIN, '--keep-alive', '--quiet', '--health', '/health',
+          args: ['--port', `${address}:${port}`, '--access', ACCESS_KEY, '--secret', SECRET_KEY, '--region', REGION, '--virtual-domain', DOMAIN, '--keep-alive', '--quiet', '--health', '/health',
             ...(tls ? ['--cert', join(certificates, 'public.crt'), '--key', join(certificates, 'private.key')] : []), 'posix', data],
         };
-    const client = clientOf(port, caFile);
+    const client = clientOf(port, caFile, host?.address);
     const server = await Server.start({
-      name: program, program, ...own, logFile: join(folder, 'log'),
+      name: program, program, ...own, logFile: join(folder, 'log'), host,
       isReady: async () => {
-        if (!tls && !await answersOk(`http://127.0.0.1:${port}${program === 'minio' ? '/minio/health/ready' : '/health'}`)) return false;
+        if (!tls && !await answersOk(`http://${address}:${port}${program === 'minio' ? '/minio/health/ready' : '/health'}`)) return false;
         await client.bucketExists(BUCKET);
         return true;
       },
     });
     await client.makeBucket(BUCKET, REGION);
-    return new S3Server(server, port, caFile);
+    return new S3Server(server, port, caFile, host);
   }
 
   /** Of a store below a prefix of the bucket. `port`: of a proxy before the server. `host`: for a process that asks the real DNS, 127.0.0.1. */
   url(prefix: string, options: { bucket?: string; host?: string; port?: number; addressing?: 'path' | 'virtual-host' } = {}): string {
-    const query = new URLSearchParams({ endpoint: `${this.ca === undefined ? 'http' : 'https'}://${options.host ?? DOMAIN}:${options.port ?? this.port}`, addressing: options.addressing ?? 'path' });
+    const query = new URLSearchParams({ endpoint: `${this.ca === undefined ? 'http' : 'https'}://${options.host ?? this.#host?.address ?? DOMAIN}:${options.port ?? this.port}`, addressing: options.addressing ?? 'path' });
     return `s3://${options.bucket ?? BUCKET}/${prefix}?${query.toString()}`;
   }
 
@@ -89,7 +95,7 @@ export class S3Server {
   }
 
   client(): Client {
-    return clientOf(this.port, this.caFile);
+    return clientOf(this.port, this.caFile, this.#host?.address);
   }
 
   async put(key: string, content: Uint8Array): Promise<void> {
@@ -103,9 +109,9 @@ export class S3Server {
   }
 }
 
-function clientOf(port: number, caFile: string | undefined): Client {
+function clientOf(port: number, caFile: string | undefined, address?: string): Client {
   return new Client({
-    endPoint: DOMAIN, port, useSSL: caFile !== undefined, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: REGION, pathStyle: true, retryOptions: { disableRetry: true },
+    endPoint: address ?? DOMAIN, port, useSSL: caFile !== undefined, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: REGION, pathStyle: true, retryOptions: { disableRetry: true },
     transportAgent: caFile === undefined ? new PlainAgent({ lookup: loopback }) : new Agent({ lookup: loopback, ca: readFileSync(caFile) }),
   });
 }

@@ -5,7 +5,7 @@
  * Invariants:
  *  1. Only processes that were started here are signalled, by id; they end with the process that runs the test.
  *  2. A started server is ready: it has answered as its clients need it. A restart takes the same ports and folder.
- *  3. Nothing of them leaves the machine, and nothing listens elsewhere than on loopback.
+ *  3. Nothing of them leaves the machine, and nothing listens elsewhere than on loopback or on a host of the test's own (hosts.ts).
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe } from 'vitest';
 import { cacheFolder } from '../../deploy/setup/platform.mjs';
 import { serverPath, serverReady, type ServerName } from '../../deploy/setup/servers.mjs';
+import { onHost, type Host } from './hosts.ts';
 
 /** On a busy machine MinIO takes some seconds; beyond this it will never be ready. */
 const READY_MS_MAX = 60_000;
@@ -83,6 +84,8 @@ export interface ServerOptions {
   readonly program: ServerName;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; default here. */
+  readonly host?: Host | undefined;
   /** What it says is added to this file. */
   readonly logFile: string;
   /** Whether it serves its clients now. */
@@ -124,9 +127,9 @@ export class Server {
   /** Starts the process and does not wait until it serves. */
   launch(): Promise<void> {
     if (this.alive) throw new Error(`${this.name} runs already`);
-    const { program, args, env, logFile } = this.#options;
+    const { program, args, env, logFile, host } = this.#options;
     const log = openSync(logFile, 'a');
-    const child = spawn(serverPath(cacheFolder(process.env), program), args, { stdio: ['ignore', log, log], env: { PATH: process.env.PATH, HOME: join(logFile, '..'), ...env } });
+    const child = spawn(...onHost(host, serverPath(cacheFolder(process.env), program), args), { stdio: ['ignore', log, log], env: { PATH: process.env.PATH, HOME: join(logFile, '..'), ...env } });
     closeSync(log);
     this.#child = child;
     living.add(child);
@@ -204,13 +207,14 @@ export class Nats {
 
   /**
    * @param folder holds configuration, logs and the store of each; kept by `stop`
-   * @param options `clientPorts`: where clients connect, default free ones. `extra`: further lines of configuration
+   * @param options `clientPorts`: where clients connect, default free ones. `extra`: further lines of configuration. `hosts`: one for each; default loopback
    */
-  static async start(folder: string, options: { servers?: 1 | 3; clientPorts?: readonly number[]; extra?: string } = {}): Promise<Nats> {
+  static async start(folder: string, options: { servers?: 1 | 3; clientPorts?: readonly number[]; extra?: string; hosts?: readonly Host[] } = {}): Promise<Nats> {
     const count = options.servers ?? 1;
     const clientPorts = options.clientPorts ?? await freePorts(count);
     const monitorPorts = await freePorts(count);
     const routePorts = await freePorts(count);
+    const addresses = Array.from({ length: count }, (_, at) => options.hosts?.[at]?.address ?? '127.0.0.1');
     const servers: Server[] = [];
     for (let at = 0; at < count; at += 1) {
       const name = `nats-${at}`;
@@ -219,14 +223,14 @@ export class Nats {
       const cluster = count === 1 ? '' : `
 cluster {
   name: test
-  listen: "127.0.0.1:${routePorts[at]}"
+  listen: "${addresses[at]}:${routePorts[at]}"
   no_advertise: true
-  routes: [${routePorts.map((port) => `"nats://127.0.0.1:${port}"`).join(', ')}]
+  routes: [${routePorts.map((port, other) => `"nats://${addresses[other]}:${port}"`).join(', ')}]
 }`;
       await writeFile(join(own, 'nats.conf'), `
 server_name: ${name}
-listen: "127.0.0.1:${clientPorts[at]}"
-http: "127.0.0.1:${monitorPorts[at]}"
+listen: "${addresses[at]}:${clientPorts[at]}"
+http: "${addresses[at]}:${monitorPorts[at]}"
 jetstream {
   store_dir: ${JSON.stringify(join(own, 'store'))}
   sync_interval: always
@@ -236,12 +240,12 @@ jetstream {
 ${options.extra ?? ''}
 `);
       servers.push(Server.unstarted({
-        name, program: 'nats-server', args: ['--config', join(own, 'nats.conf')], logFile: join(own, 'log'),
+        name, program: 'nats-server', args: ['--config', join(own, 'nats.conf')], logFile: join(own, 'log'), host: options.hosts?.[at],
         // Healthy means that JetStream serves and, in a cluster, that its leader is elected and this server is up with it.
-        isReady: () => answersOk(`http://127.0.0.1:${monitorPorts[at]}/healthz`),
+        isReady: () => answersOk(`http://${addresses[at]}:${monitorPorts[at]}/healthz`),
       }));
     }
-    const nats = new Nats(clientPorts.map((port) => `nats://127.0.0.1:${port}`), servers);
+    const nats = new Nats(clientPorts.map((port, at) => `nats://${addresses[at]}:${port}`), servers);
     try {
       await Promise.all(servers.map((server) => server.launch()));
       await Promise.all(servers.map((server) => server.ready()));

@@ -32,6 +32,8 @@ const HOLDS_MAX = 1_000;
 const SLOTS = 2;
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
+/** Ends of an attempt that the next task would meet as well: without a wait a full store spends all tasks' attempts in seconds. */
+const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE']);
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
@@ -73,6 +75,9 @@ export class LeaseLoop {
   #joined = 0;
   #joining: Promise<void> | undefined;
   #freed: () => void = () => undefined;
+  readonly #trouble = new Backoff();
+  /** Until then no work is asked for. */
+  #troubled: Promise<void> = Promise.resolve();
 
   /** @throws AlumnusError USAGE where `address` is none. */
   constructor(options: LeaseLoopOptions) {
@@ -174,6 +179,8 @@ export class LeaseLoop {
         await new Promise<void>((resolve) => (this.#freed = resolve));
         continue;
       }
+      await this.#troubled;
+      if (signal.aborted) return;
       try {
         const request = { workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] };
         const response = await this.#ask<AcquireRequest, AcquireResponse>((client) => client.acquire, request, ACQUIRE_WAIT_MS + CALL_MS_MAX, signal);
@@ -244,11 +251,13 @@ export class LeaseLoop {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
       log(`${task.taskId} failed: ${error.sentence}`);
+      if (STORE_TROUBLE.has(error.code)) this.#troubled = sleep(this.#trouble.next(), this.#stopping.signal);
       const counts = !NOT_THE_TASKS_FAULT.has(error.code);
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
       await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts });
       return;
     }
+    this.#trouble.reset();
     for (const digest of task.affinity) {
       this.#holds.delete(digest);
       this.#holds.add(digest);

@@ -7,11 +7,13 @@ import { DirectoryStore } from '../../../store/index.ts';
 import { AlumnusError } from '../../../proto/errors.ts';
 import type { Event, EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import { EventGroup as EventGroupMessage } from '../../../proto/gen/alumnus/v1/events.ts';
-import type { Task } from '../../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { GROUP_BYTES_MAX, type Journal } from '../../../coordinator/journal/index.ts';
 import { Fold } from '../../../coordinator/fold.ts';
 import { ADOPTION_MS, Leader } from '../../../coordinator/leader.ts';
+import { factsOf, readManifests } from '../../../coordinator/manifests.ts';
 import { openTasks } from '../../../coordinator/run/index.ts';
+import { MemoryStore } from '../../simulation/store.ts';
 import { answer, fold, makeData, makeRecipe } from './work.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -240,5 +242,27 @@ describe('the leader', () => {
     expect(leader.scheduler.tasksOf(RUN)).toEqual([]);
     expect(leader.scheduler.workers()[0]?.leases).toEqual([]);
     expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([held?.leaseId]);
+  });
+
+  test('a store that takes nothing keeps a stage from ending and nothing else: a run is paused for it, and what was said is told by the next manifest', async () => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const [whole, full] = [new MemoryStore(), new MemoryStore()];
+    full.putAddressed = () => Promise.reject(new AlumnusError('STORE_FULL', 'no space is left on the device'));
+    let store = whole;
+    const through = new Proxy(whole, { get: (_, name) => Reflect.get(store, name).bind(store) as unknown });
+    const leader = new Leader({ journal, fold: await Fold.load(journal, through), store: through, term: 1, leaseMs: 1_000, clock });
+    await submit(leader);
+    store = full;
+    const [task] = openTasks(leader.run(RUN)) as [Task];
+    await expect(complete(leader, task)).rejects.toMatchObject({ code: 'STORE_FULL' });
+    expect(leader.run(RUN).stage).toBe(Stage.TRAIN);
+    expect((await leader.command(RUN, { kind: 'pause', reason: 'the disk is full' })).phase).toBe('paused');
+    expect(leader.pending(RUN).map(({ fact }) => fact?.$case)).toEqual(['runPaused']);
+    store = whole;
+    await leader.command(RUN, { kind: 'resume' });
+    await complete(leader, task);
+    expect(leader.pending(RUN)).toEqual([]);
+    expect(factsOf((await readManifests(whole, RUN)).chain)).toEqual(journal.events);
   });
 });
