@@ -352,6 +352,8 @@ export class Scheduler {
 
   #hold(runId: string, queue: RunQueue, queued: QueuedTask, lease: LiveLease): void {
     invariant(queue === this.#runs.get(runId), 'a lease is of a queue that is there');
+    invariant(queued.leases.size < LEASES_PER_TASK_MAX && ![...queued.leases].some((each) => this.#mustLease(each).workerId === lease.workerId), `a task has at most ${LEASES_PER_TASK_MAX} leases, of different workers`);
+    invariant((this.#heldBy.get(lease.workerId)?.size ?? 0) < (this.#workers.get(lease.workerId)?.slots ?? Infinity), 'a worker is given no more leases than it has slots');
     const key = keyOf(lease.leaseId);
     this.#leases.set(key, lease);
     queued.leases.add(key);

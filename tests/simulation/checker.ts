@@ -14,8 +14,8 @@
  *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
  *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
  *       before anybody reconciled them, and where its task was given up meanwhile.
- *   I11 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
- *   I12 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
+ *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
+ *   I12 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';

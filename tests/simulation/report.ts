@@ -51,7 +51,7 @@ function report(tallies: readonly Tally[]): void {
   const missing = [...FAULTS, ...BRANCHES].filter((what) => !counts.has(what));
   const failures = tallies.flatMap((tally) => tally.failures);
   process.stdout.write([
-    '', `simulation: ${seeds} seeds, ${hours.toFixed(1)} simulated hours, ${sum((tally) => tally.events)} events in ${(wallMs / 1000).toFixed(0)} s by ${tallies.length} processes, ${(1000 * seeds / wallMs).toFixed(1)} seeds a second`,
+    '', `simulation: ${seeds} seeds, ${hours.toFixed(1)} simulated hours, ${sum((tally) => tally.events)} events in ${(wallMs / 1000).toFixed(0)} s by ${tallies.length} processes, ${(1000 * seeds / wallMs).toFixed(1)} seeds a second, ${(1000 * seeds / sum((tally) => tally.cpuMs)).toFixed(1)} a second of one core`,
     ...[...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([what, times]) => `  ${String(times).padStart(8)}  ${what}`),
     `${FAULTS.length + BRANCHES.length - missing.length} of ${FAULTS.length + BRANCHES.length} named faults and branches met`,
     `${failures.length} seeds failed`, ...failures, '',

@@ -25,6 +25,8 @@ export interface Tally {
   readonly simulatedMs: number;
   readonly events: number;
   readonly wallMs: number;
+  /** Of the process: tells the speed also where other work runs beside it. */
+  readonly cpuMs: number;
   readonly counts: readonly (readonly [string, number])[];
   readonly failures: readonly string[];
 }
@@ -47,6 +49,7 @@ export function playShare(share: number): void {
     const failures: string[] = [];
     let [played, simulatedMs, events] = [0, 0, 0];
     const began = performance.now();
+    const cpuBefore = process.cpuUsage();
     for (let seed = start + share; seed < start + seeds; seed += SHARES) {
       const history = await simulate(seed);
       played += 1;
@@ -55,7 +58,8 @@ export function playShare(share: number): void {
       for (const [what, times] of history.counts) counts.set(what, (counts.get(what) ?? 0) + times);
       if (history.violation !== undefined) failures.push(`seed ${seed}: ${history.violation}\n  play it again at commit ${commit()}: npm run test:simulation -- --seeds 1 --start ${seed}`);
     }
-    const tally: Tally = { seeds: played, simulatedMs, events, wallMs: performance.now() - began, counts: [...counts], failures };
+    const { user, system } = process.cpuUsage(cpuBefore);
+    const tally: Tally = { seeds: played, simulatedMs, events, wallMs: performance.now() - began, cpuMs: (user + system) / 1000, counts: [...counts], failures };
     writeFileSync(path.join(inject('simulationTallies'), `${share}.json`), JSON.stringify(tally));
     expect(failures.join('\n')).toBe('');
   });
