@@ -115,7 +115,7 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
     expect(submitted).toHaveLength(before);
   });
   test('a recipe with several wrong fields, each on a line of its own below the sentence', async () => {
-    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one\nsede: 1').replace('width: 24', 'width: "a\\nb"'));
+    const file = await recipeFile(mnist.replace('seed: 1', 'seed: one\nsede: 1').replace('width: 32', 'width: "a\\nb"'));
     for (const ran of [await run(['recipe', 'validate', file]), await ask('run', 'submit', file)]) {
       const [sentence, ...problems] = ran.err.trimEnd().split('\n');
       expect(sentence).toBe(`error: ${file}: 3 problems. Correct the named fields and run \`alumnus recipe validate\` again. [RECIPE_INVALID]`);
@@ -128,7 +128,7 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
     }
   });
   test('a ladder that shrinks', async () => {
-    expectSentence(await run(['recipe', 'validate', await recipeFile(mnist.replace('width: 24', 'width: 8'))]), 2, /models\.ladder\[2\]\.width \(line \d+\): shrinks from 16 to 8.*\[RECIPE_LADDER_SHRINKS\]$/m);
+    expectSentence(await run(['recipe', 'validate', await recipeFile(mnist.replace('width: 32', 'width: 8'))]), 2, /models\.ladder\[2\]\.width \(line \d+\): shrinks from 28 to 8.*\[RECIPE_LADDER_SHRINKS\]$/m);
   });
   test('a dataset that is not there', async () => {
     expectSentence(await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: absent '))), 3, /^error: absent: there is no dataset "absent"\. .*\[DATASET_NOT_FOUND\]$/m);
@@ -248,7 +248,7 @@ describe('recipes', () => {
     const file = join(folder, 'fresh.yaml');
     expect((await run(['recipe', 'init', '--out', file])).code).toBe(0);
     expect((await run(['recipe', 'init', '--out', file])).err).toContain('is there already and is not overwritten');
-    expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=16 → cnn width=16 → cnn width=24 → cnn width=32');
+    expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=24 → cnn width=28 → cnn width=32 → cnn width=36');
   });
   test('validate tells programs every problem', async () => {
     const ran = await run(['recipe', 'validate', await recipeFile(mnist.replace('rounds: 3', 'rounds: -3')), '-o', 'json']);
