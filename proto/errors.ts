@@ -82,7 +82,7 @@ export const errorTable = {
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
-  NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Register with the coordinator that leads now, then call again.'),
+  NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Try again in a moment; with the addresses of all coordinators, as `--address a:7700,b:7700`, the one that leads is found.'),
   LEASE_EXPIRED: row('retryable', 'deadlineExceeded', 'runFailed', 'The task is granted again; look at the worker\'s log if its leases keep expiring.'),
   WORKER_RESTARTED: row('retryable', 'aborted', 'runFailed', 'The task is granted again; look at the worker\'s log if it keeps restarting.'),
   WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),
