@@ -66,6 +66,10 @@ export class Checker {
   readonly #told = new Map<string, string>();
   readonly #knownRuns = new Set<string>();
   readonly #groups: EventGroup[] = [];
+  /** Runs that took facts after a loss while nobody reconciled: theirs is another branch, whatever the bucket says of the first. */
+  readonly #wentOn = new Set<string>();
+  #lost = false;
+  #reconciling = false;
   readonly #store: MemoryStore;
 
   readonly #term: () => number;
@@ -91,6 +95,7 @@ export class Checker {
     for (const event of group.events) {
       this.#fact(event, states.get(event.runId));
       this.#manifest(event);
+      if (this.#lost && !this.#reconciling) this.#wentOn.add(event.runId);
       states.set(event.runId, evolve(states.get(event.runId), event));
     }
     this.#lastSequence += group.events.length;
@@ -177,19 +182,28 @@ export class Checker {
     const before = new Map(counts);
     for (const group of groups) if (group.term <= term || group.events.length > 0) this.written(group);
     this.#lastTerm = term;
+    this.#lost = true;
+    this.#wentOn.clear();
     // What is read again happened once.
     counts.clear();
     for (const [what, times] of before) counts.set(what, times);
   }
 
-  /** I10. @param diverged runs that went on before anybody reconciled them: theirs are the facts of the new branch. */
+  /** What is written from now on, or no longer, may be what reconcile brings back. */
+  set reconciling(is: boolean) {
+    this.#reconciling = is;
+  }
+
+  /** I10. @param diverged as reconcile says it. */
   reconciled(diverged: readonly string[]): void {
+    this.#lost = false;
     for (const [taskId, sha256] of this.#told) {
       const task = this.#tasks.get(taskId);
       const now = this.state(task?.runId ?? '');
       // A task that was granted again before its record was read may have failed again, and been given up.
       const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : now?.control.givenUp !== undefined || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
-      if (!diverged.includes(task?.runId ?? '') && !givenUp) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
+      const { runId = '' } = task ?? {};
+      if (!diverged.includes(runId) && !this.#wentOn.has(runId) && !givenUp) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
     }
   }
 

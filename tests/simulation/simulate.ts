@@ -347,7 +347,11 @@ class Simulation {
     if (leader === undefined || this.world.nowMs < this.#lostAtMs + LIST_LAG_MS_MAX) return;
     const unclear = ({ runs }: ReconcileResponse): boolean => runs.some(({ notes }) => notes.some((note) => !note.includes('was left by a leader') && !note.includes('went on otherwise')));
     const looked = this.#plan.chance.wrongNamedBytes > 0 ? reconcile(leader, { runId: '', apply: false }) : Promise.resolve({ runs: [], objectsSeen: 0 });
-    looked.then((look) => (unclear(look) ? undefined : reconcile(leader, { runId: '', apply: true }))).then(this.#guard((done) => {
+    looked.then((look) => {
+      if (unclear(look)) return undefined;
+      this.#checker.reconciling = true;
+      return reconcile(leader, { runId: '', apply: true });
+    }).then(this.#guard((done) => {
       if (!this.#lost || done === undefined) return;
       const { runs } = done;
       for (const { verdict } of runs) this.world.count(`branch: reconcile says ${verdict}`);
@@ -356,7 +360,9 @@ class Simulation {
       this.#lost = false;
       for (const { runId, verdict, notes } of runs) if (verdict === 'unreadable') throw new Violation(`reconcile found ${runId} unreadable: ${notes.join('; ')}`);
       this.#checker.reconciled(runs.filter(({ verdict }) => verdict === 'diverged').map(({ runId }) => runId));
-    }), () => undefined);
+    }), () => undefined).finally(() => {
+      this.#checker.reconciling = false;
+    });
   }
 
   /** Coordinator by coordinator, whether or not there are other faults: each ends and comes back of the newer release. */
