@@ -213,7 +213,7 @@ export class Leader {
       const events = [...shares.values()].flatMap((share) => share.events);
       if (events.length === 0) continue;
       if (this.#stopped()) {
-        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
+        this.#refuse(shares);
         break;
       }
       const { journal, fold } = this.#options;
@@ -226,7 +226,7 @@ export class Leader {
       }
       if (this.#stopped()) {
         // It ended during the append: the fold belongs to the node again, which reads these facts from the journal.
-        for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
+        this.#refuse(shares);
         break;
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
@@ -241,6 +241,11 @@ export class Leader {
       this.#snapshotWhenDue();
     }
     this.#committing = false;
+  }
+
+  /** Who ended during an await says so to those whose group it was; `#fail` could not know of them. */
+  #refuse(shares: ReadonlyMap<string, Share>): void {
+    for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
   }
 
   /** Asked after each await: the world goes on meanwhile. */
