@@ -9,7 +9,7 @@
  *   ALUMNUS_CHAOS_SEED    what happens when (default: the clock's; printed)
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { stageName } from '../../coordinator/run/index.ts';
+import { stageName } from '../../proto/stages.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';

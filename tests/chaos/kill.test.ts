@@ -7,7 +7,7 @@
  *   ALUMNUS_CHAOS_SEED   what is killed when (default: the clock's; printed)
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stageName } from '../../coordinator/run/index.ts';
+import { stageName } from '../../proto/stages.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
 import { canSeeProcesses } from '../harness/child.ts';

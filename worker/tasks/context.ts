@@ -1,7 +1,8 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import { Stage, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+import { stageName } from '../../proto/stages.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
 
@@ -18,8 +19,6 @@ export interface TaskContext {
 /** Version of what outputs say about themselves, and of records. */
 export const RECORD_SCHEMA_VERSION = 1;
 
-const stageNames: Readonly<Record<number, string>> = { [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate' };
-
 /** Digest of the teacher whose labels a task writes, selects or reads; empty where it has none. */
 export function teacherOf({ spec }: Task): string {
   switch (spec?.$case) {
@@ -34,7 +33,7 @@ export function teacherOf({ spec }: Task): string {
  * alone: whichever worker does it, and however often, the bytes that hold this are the same.
  */
 export const describe = (task: Task): Record<string, string> => ({
-  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageNames[task.stage] ?? '',
+  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageName(task.stage),
   'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, 'alumnus.teacher': teacherOf(task),
 });
 

@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { outputsOf } from '../../../coordinator/reconcile.ts';
-import { decide, openTasks, stageName, type RunState } from '../../../coordinator/run/index.ts';
+import { decide, openTasks, type RunState } from '../../../coordinator/run/index.ts';
 import { TaskRecord } from '../../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../../../proto/stages.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import { readSelection } from '../../../worker/data/index.ts';
 import { RECORD_SCHEMA_VERSION, teacherOf } from '../../../worker/tasks/context.ts';
