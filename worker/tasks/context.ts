@@ -2,6 +2,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+import { RECORD_SCHEMA_VERSION } from '../../proto/record.ts';
 import { stageName } from '../../proto/stages.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
@@ -15,9 +16,6 @@ export interface TaskContext {
   /** Runs `work` when the device is free; only there may TensorFlow be used. */
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
-
-/** Version of what outputs say about themselves, and of records. */
-export const RECORD_SCHEMA_VERSION = 1;
 
 /** Digest of the teacher whose labels a task writes, selects or reads; empty where it has none. */
 export function teacherOf({ spec }: Task): string {
