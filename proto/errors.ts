@@ -88,6 +88,7 @@ export const errorTable = {
   WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),
   // Work
   ENGINE_CRASHED: row('retryable', 'internal', 'runFailed', 'The attempt is taken again; if every worker crashes on it, look at the shard it names.'),
+  ENGINE_SILENT: row('retryable', 'deadlineExceeded', 'runFailed', 'A new engine is started and the attempt is taken again; where single TensorFlow calls take so long, raise --engine-timeout of `alumnus worker`.'),
   ENGINE_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker ended its engine for another task\'s sake, and this one is granted again.'),
   ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),
   TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.learning_rate or the noise, then submit again.'),

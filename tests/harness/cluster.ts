@@ -113,10 +113,10 @@ export class Cluster {
   }
 
   /** @param through where it finds the coordinator; default where that listens. */
-  startWorker(id: string, through = this.address): Worker {
+  startWorker(id: string, through = this.address, flags: readonly string[] = []): Worker {
     const before = this.workers.get(id);
     if (before?.child.alive === true) throw new Error(`${id} runs already`);
-    const child = new Child('worker', id, workerFlags(through, id, this.folder), this.logFile(id));
+    const child = new Child('worker', id, [...workerFlags(through, id, this.folder), ...flags], this.logFile(id));
     const worker: Worker = { child, id };
     this.workers.set(id, worker);
     return worker;

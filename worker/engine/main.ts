@@ -72,7 +72,8 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
 
 process.on('message', (message: ToEngine) => {
   if (message.kind === 'run') void run(message);
-  else running.get(message.id)?.abort();
+  else if (message.kind === 'cancel') running.get(message.id)?.abort();
+  else send({ kind: 'pong' });
 });
 // The worker is gone, whether it stopped or was killed: nobody would take the results.
 process.on('disconnect', () => process.exit(0));
