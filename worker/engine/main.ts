@@ -26,7 +26,8 @@ const running = new Map<number, AbortController>();
 function storeAt(url: string): Promise<ObjectStore> {
   const known = stores.get(url);
   if (known !== undefined) return known;
-  const opened = openStore(url);
+  // The coordinator made it: a folder that is missing here is not the one that is meant.
+  const opened = openStore(url, { create: false });
   stores.set(url, opened);
   opened.catch(() => stores.delete(url));
   return opened;

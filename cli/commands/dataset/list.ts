@@ -19,7 +19,7 @@ export function addDatasetList(group: Command, context: Context): void {
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
-    const store = await openStore(storeUrl(context.env, flags));
+    const store = await openStore(storeUrl(context.env, flags), { create: false });
     const rows: DatasetSummary[] = [];
     const problems: AlumnusError[] = [];
     for (const name of await listDatasets(store)) {

@@ -1,5 +1,5 @@
-/** `dataset list` on stores that are whole, or partly damaged. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** `dataset list` on stores that are whole, partly damaged, or not there. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { importDataset } from '../../../dataset/index.ts';
@@ -43,4 +43,12 @@ test('a folder whose name is no dataset\'s is named, too; where no dataset can b
 
 test('whole datasets are listed, and the command succeeds', async () => {
   expect(await list(await storeWith('apples', 'dates'), '-o', 'name')).toEqual({ code: 0, out: 'apples\ndates\n', err: '' });
+});
+
+test('a store that is not there is told, and not made', async () => {
+  const root = join(dirname(await storeWith()), 'elsewhere');
+  const ran = await run(['dataset', 'list', '--store', root]);
+  expect(ran).toMatchObject({ code: 3, out: '' });
+  expect(ran.err).toMatch(new RegExp(`^error: ${root}: there is no object store in this folder\\. .*\\[STORE_NOT_FOUND\\]\n$`));
+  expect(existsSync(root)).toBe(false);
 });
