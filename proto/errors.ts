@@ -70,7 +70,7 @@ export const errorTable = {
   OBJECT_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Check that the coordinator and the workers use the same object store.'),
   STORE_FULL: row('retryable', 'resourceExhausted', 'environment', 'Free space on the device that holds the store; what is already stored is intact.'),
   STORE_UNWRITABLE: row('terminal', 'permissionDenied', 'environment', 'Make the folder writable, or name another with --home.'),
-  STORE_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Correct --store or --home; where there is no store yet, `alumnus dataset import` and `alumnus coordinator` make one.'),
+  STORE_NOT_FOUND: row('terminal', 'notFound', 'environment', 'Correct --store or --home; where there is no store yet, `alumnus dataset import` and `alumnus coordinator` make one.'),
   BUCKET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Create the bucket, or correct its name in the store\'s URL.'),
   STORE_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the object store runs at the endpoint in its URL and can be reached from this machine.'),
   STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY to keys that docs/storage.md\'s policy allows in.'),

@@ -33,8 +33,8 @@ const HOLDS_MAX = 1_000;
 const SLOTS = 2;
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
-/** Ends of an attempt that the next task would meet as well: without a wait a full store spends all tasks' attempts in seconds. */
-const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE']);
+/** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
+const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND']);
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */

@@ -48,7 +48,7 @@ test('whole datasets are listed, and the command succeeds', async () => {
 test('a store that is not there is told, and not made', async () => {
   const root = join(dirname(await storeWith()), 'elsewhere');
   const ran = await run(['dataset', 'list', '--store', root]);
-  expect(ran).toMatchObject({ code: 3, out: '' });
+  expect(ran).toMatchObject({ code: 8, out: '' });
   expect(ran.err).toMatch(new RegExp(`^error: ${root}: there is no object store in this folder\\. .*\\[STORE_NOT_FOUND\\]\n$`));
   expect(existsSync(root)).toBe(false);
 });
