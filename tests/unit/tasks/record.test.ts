@@ -61,7 +61,7 @@ beforeAll(async () => {
 });
 afterAll(() => home.remove());
 
-const kindOf = ({ task }: Done): string => task.spec?.$case ?? '';
+const kindOf = ({ task }: Pick<Done, 'task'>): string => task.spec?.$case ?? '';
 
 test('the run had every kind of task', () => expect([...new Set(done.map(kindOf))].sort()).toEqual(['audit', 'evaluate', 'label', 'select', 'train']));
 
@@ -84,10 +84,15 @@ test('every object of every kind of task says all that a reader without a journa
   for (const { task, teacherSha256, record, outputs } of done) {
     const about = {
       'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': RUN, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageName(task.stage), 'alumnus.subject': task.subject,
-      'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), 'alumnus.teacher': teacherSha256,
+      'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), ...(teacherSha256 === '' ? {} : { 'alumnus.teacher': teacherSha256 }),
     };
+    const names = [...Object.keys(about), ...(kindOf({ task }) === 'label' ? ['alumnus.shard'] : [])].sort();
     expect(outputs.length).toBeGreaterThan(0);
-    for (const key of outputs) expect(await store.metadata(key), key).toMatchObject(about);
+    for (const key of outputs) {
+      const said = await store.metadata(key);
+      expect(said, key).toMatchObject(about);
+      expect(Object.keys(said).sort(), key).toEqual(names);
+    }
     expect(await store.metadata(record.key)).toEqual(about);
   }
 });
