@@ -9,6 +9,8 @@ import type { ObjectRef, ObjectStore } from '../store/index.ts';
 /** Hex digits of the content's digest: 80 bits, so that no two of 10^9 images share a key. */
 export const KEY_DIGITS = 20;
 const KEY_BYTES = KEY_DIGITS / 2;
+/** As many as a number holds exactly: nearly every comparison ends with them. */
+const HEAD_BYTES = 6;
 
 /** @param keys each KEY_DIGITS hex digits, in any order. @returns [keys.length x KEY_BYTES] */
 export function encodeKeys(keys: Iterable<string>): Uint8Array {
@@ -25,14 +27,20 @@ export async function sharedKeys(store: ObjectStore, one: ObjectRef, other: Obje
   const held = Buffer.from(await store.get(shorter));
   let shared = 0;
   let at = 0;
+  const headAt = (): number => (at < held.byteLength ? held.readUIntBE(at, HEAD_BYTES) : Infinity);
+  let head = headAt();
   let begun = Buffer.alloc(0);
   for await (const chunk of store.stream(longer)) {
     const keys = Buffer.concat([begun, chunk]);
     const whole = keys.byteLength - (keys.byteLength % KEY_BYTES);
     for (let key = 0; key < whole; key += KEY_BYTES) {
+      const wanted = keys.readUIntBE(key, HEAD_BYTES);
       let order = -1;
-      while (at < held.byteLength && (order = held.compare(keys, key, key + KEY_BYTES, at, at + KEY_BYTES)) < 0) at += KEY_BYTES;
-      if (at < held.byteLength && order === 0) shared += 1;
+      while (head < wanted || (head === wanted && (order = held.compare(keys, key, key + KEY_BYTES, at, at + KEY_BYTES)) < 0)) {
+        at += KEY_BYTES;
+        head = headAt();
+      }
+      if (head === wanted && order === 0) shared += 1;
     }
     begun = Buffer.from(keys.subarray(whole));
   }

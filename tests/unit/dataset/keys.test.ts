@@ -32,6 +32,12 @@ describe('a list of keys', () => {
     }
   });
 
+  it('tells keys apart that begin alike', async () => {
+    const { store } = await temporaryStore();
+    const alike = (ends: readonly string[]): Promise<ObjectRef> => store.putAddressed('p', encodeKeys(ends.map((end) => `aabbccddeeff0000000${end}`)));
+    expect(await sharedKeys(store, await alike(['1', '3', '5', '9']), await alike(['0', '2', '3', '4', '6', '9', 'a']))).toBe(2);
+  });
+
   it('that is no list is named', async () => {
     const { store } = await temporaryStore();
     const [bad, good] = [await store.putAddressed('p', Buffer.from('no keys')), await store.putAddressed('p', encodeKeys(keysOf([1])))];
