@@ -12,7 +12,7 @@ import { cleanLayers, noisedLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, parameterSpecs } from '../../recipe/index.ts';
-import { noiseImages } from './noise/index.ts';
+import { mix, noiseImages } from './noise/index.ts';
 import { makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
 import type { TrainingSettings } from './types.ts';
@@ -72,14 +72,15 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
     },
     run(state, { images, targets, rate, seed }) {
       const draws = seededDraws(engine, seed!);
-      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), settings.noise, draws));
-      const labels = smoothLabels(engine, targets!, settings.labelSmoothing);
+      const plain = { images: noiseImages(engine, operations.fromBytes(engine, images!), settings, draws), targets: smoothLabels(engine, targets!, settings.labelSmoothing) };
+      const noised = settings.mixing === undefined ? plain : mix(engine, plain, settings.mixing, draws);
+      const pixels = scalePixels(engine, noised.images);
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
-        const noised = noisedLayers(engine, weights, draws);
-        takeStatistics = noised.takeStatistics;
-        return softCrossEntropy(engine, labels, buildModel(architecture, noised.layers, pixels)) as ReturnType<typeof tf.scalar>;
+        const noisy = noisedLayers(engine, weights, draws);
+        takeStatistics = noisy.takeStatistics;
+        return softCrossEntropy(engine, noised.targets, buildModel(architecture, noisy.layers, pixels)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
 
       const count = tf.add(state[countName]!, 1);
