@@ -63,25 +63,23 @@ export function mixWith(engine: TensorFlow, { images, targets }: Labeled, { part
   const { tf } = engine;
   const [batch, height, width] = images.shape as [number, number, number, number];
   const [otherImages, otherTargets] = [operations.gather(engine, images, partners), operations.gather(engine, targets, partners)];
-  const blend = (own: Tensor, other: Tensor, lambda: Tensor): Tensor => tf.add(tf.mul(own, lambda), tf.mul(other, tf.sub(1, lambda)));
+  const blend = (own: Tensor, other: Tensor, ownShare: Tensor, otherShare: Tensor): Tensor => tf.add(tf.mul(own, ownShare), tf.mul(other, otherShare));
   // timm's `rand_bbox`: sides cut down to whole pixels, then to even ones, and the box cut off at the border.
   const side = tf.sqrt(tf.sub(1, cutmix));
-  const span = (center: Tensor, size: number): [low: Tensor, high: Tensor] => {
+  const inside = (center: Tensor, size: number): Tensor => {
     const half = tf.floor(tf.mul(tf.floor(tf.mul(side, size)), 0.5));
-    const middle = tf.floor(tf.mul(center, size));
-    return [tf.maximum(tf.sub(middle, half), 0), tf.minimum(tf.add(middle, half), size)];
+    const distance = tf.sub(tf.reshape(tf.range(0, size, 1, 'float32'), [1, size]), tf.floor(tf.mul(center, size)));
+    return tf.logicalAnd(tf.greaterEqual(distance, tf.neg(half)), tf.less(distance, half));
   };
-  const inside = ([low, high]: [Tensor, Tensor], size: number): Tensor => {
-    const places = tf.reshape(tf.range(0, size, 1, 'float32'), [1, size]);
-    return tf.logicalAnd(tf.greaterEqual(places, low), tf.less(places, high));
-  };
-  const [y, x] = [span(centerY, height), span(centerX, width)];
-  const box = tf.logicalAnd(tf.reshape(inside(y, height), [batch, height, 1, 1]), tf.reshape(inside(x, width), [batch, 1, width, 1]));
-  const area = tf.mul(tf.sub(y[1], y[0]), tf.sub(x[1], x[0]));
-  // The share of the image that is left, which is lambda where the border cuts nothing off. 1 where nothing is cut out, so that the product is the one lambda that counts.
-  const lambda = tf.mul(mixup, tf.sub(1, tf.mul(area, 1 / (height * width))));
+  const box = tf.logicalAnd(tf.reshape(inside(centerY, height), [batch, height, 1, 1]), tf.reshape(inside(centerX, width), [batch, 1, width, 1]));
+  // Lambda corrected: the share of pixels that the partner gave. Counted, because TensorFlow's optimizer reorders the product of two sides and a
+  // constant; and both shares chosen, because it makes z of 1 - (1 - z). Either would round otherwise than the eager step.
+  const taken = tf.mul(tf.sum(tf.cast(box, 'float32'), [1, 2]), 1 / (height * width));
+  const isCut = tf.greater(taken, 0);
+  const blended = tf.sub(1, mixup);
+  const whole = (share: Tensor): Tensor => tf.reshape(share, [batch, 1, 1, 1]);
   return {
-    images: tf.where(box, otherImages, blend(images, otherImages, tf.reshape(mixup, [batch, 1, 1, 1]))),
-    targets: blend(targets, otherTargets, lambda),
+    images: tf.where(box, otherImages, blend(images, otherImages, whole(mixup), whole(blended))),
+    targets: blend(targets, otherTargets, tf.where(isCut, tf.sub(1, taken), mixup), tf.where(isCut, taken, blended)),
   };
 }
