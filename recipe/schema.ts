@@ -134,7 +134,7 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
       })
       .prefault({}),
-    noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input.'),
+    noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
     labels: z
       .strictObject({
         kind: z.enum(['soft', 'hard']).default('soft'),
@@ -143,6 +143,7 @@ export const recipeSchema = z
         budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
         copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
         batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
+        noised_teacher: z.boolean().default(false).describe('An ablation, to measure what clean labels are worth: the teacher labels with noise.input, noise.erasing, dropout and stochastic depth. Leave it false to train.'),
       })
       .prefault({}),
     promotion: z

@@ -4,8 +4,8 @@
  * Not for: data, labels, selection, evaluation.
  */
 export { imageNoise, trainingNoise } from './noise/index.ts';
-export { createPredictor } from './predict.ts';
-export type { Predictor } from './predict.ts';
+export { createNoisedPredictor, createPredictor } from './predict.ts';
+export type { NoisedPredictor, Predictor } from './predict.ts';
 export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
 export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
