@@ -115,7 +115,7 @@ export function prediction(engine: TensorFlow, architecture: Architecture, batch
 }
 
 /**
- * The ablation of a noised teacher (Noisy Student, arXiv 1911.04252, table 6): the same with noise on the images, dropout and stochastic depth.
+ * The ablation of a noised teacher (Noisy Student, arXiv 1911.04252, its ablation of noising): the same with noise on the images, dropout and stochastic depth.
  * Inputs: images as above, seed int32 `[2]`. Output: as above.
  */
 export function noisedPrediction(engine: TensorFlow, architecture: Architecture, batch: number, noise: ImageNoise): Program {
