@@ -29,7 +29,7 @@ export function seededDraws(engine: TensorFlow, seed: Tensor): Draws {
     beta(name, shape, alpha) {
       const [a, b] = [operations.randomGamma(engine, shape, alpha, seedOf(`${name}/a`)), operations.randomGamma(engine, shape, alpha, seedOf(`${name}/b`))];
       const sum = tf.add(a, b);
-      // Below some alpha of 0.2 both may fall under the smallest float32. The quotient is then as good as 0 or 1, either equally likely; one of them is better than a NaN.
+      // Of a small alpha both may fall under the least float32. The quotient is then 0 or 1, equally likely; to whoever mixes two samples that come in no order it is the same.
       return tf.where(tf.greater(sum, 0), tf.div(a, sum), tf.ones([...shape]));
     },
   };

@@ -4,7 +4,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { seededDraws, stepSeed } from '../../../worker/learning/draws.ts';
 import { attemptsMax, erase, rectangles } from '../../../worker/learning/noise/erasing.ts';
 import { mix, mixWith, partners } from '../../../worker/learning/noise/mixing.ts';
-import type { Erasing, Mixing } from '../../../worker/learning/index.ts';
+import { recipeSchema } from '../../../recipe/index.ts';
+import { trainingNoise, type Erasing, type Mixing } from '../../../worker/learning/index.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { Tensor, TensorFlow } from '../../../worker/tensorflow/index.ts';
 
@@ -197,4 +198,14 @@ describe('random erasing', () => {
   it('leaves everything at a chance of 0', () => {
     expect(new Set(erased({ probability: 0 }, 50).flat())).toEqual(new Set([-1]));
   });
+});
+
+it('takes the recipe\'s noise under our names, and what is absent as off', () => {
+  const { shape } = recipeSchema;
+  expect(trainingNoise(shape.noise.parse({ input: { name: 'affine', translate_pixels: 3 }, erasing: { area_min: 0.1 }, mix: { cutmix_alpha: 2 } }))).toEqual({
+    noise: { name: 'affine', degrees: 10, translatePixels: 3, scale: 0.1, flip: false },
+    erasing: { probability: 0.25, areaMin: 0.1, areaMax: 1 / 3, aspectMin: 0.3, mode: 'pixel' },
+    mixing: { mixupAlpha: 0, cutmixAlpha: 2, probability: 1, switchProbability: 0.5 },
+  });
+  expect(trainingNoise(shape.noise.parse({ input: { name: 'none' } }))).toEqual({ noise: { name: 'none' }, erasing: undefined, mixing: undefined });
 });

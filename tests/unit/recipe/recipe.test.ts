@@ -34,7 +34,7 @@ describe('a recipe', () => {
     expect(journalledRecipe(canonicalJson({ ...parseRecipe(least), labels: before }))).toEqual(parseRecipe(least));
   });
 
-  test('takes all noise at once, as DeiT trains', () => {
+  test('takes all noise at once, at the strengths of DeiT', () => {
     const { noise } = parseRecipe(`${least}noise:\n  input: { name: randaugment, operations: tf16 }\n  erasing: {}\n  mix: { mixup_alpha: 0.8, cutmix_alpha: 1 }\n`);
     // facebookresearch/deit main.py: reprob 0.25, remode pixel, mixup 0.8, cutmix 1.0, mixup_prob 1.0, mixup_switch_prob 0.5; areas and aspects are timm's.
     expect(noise).toEqual({

@@ -1,10 +1,11 @@
-/** Who labels clean and who doesn't: the programs that label tasks run, as TensorFlow is given them. */
+/** Noise as a recipe asks for it: what reaches a training, and who labels clean and who doesn't, by the programs that TensorFlow is given. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { decide, openTasks, stageName, type RunState } from '../../../coordinator/run/index.ts';
 import type { LabelSpec, Task } from '../../../proto/gen/alumnus/v1/task.ts';
+import { canonicalJson, recipeSchema, type Recipe } from '../../../recipe/index.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import { readLabelTable } from '../../../worker/data/index.ts';
 import { runTask } from '../../../worker/tasks/index.ts';
@@ -15,7 +16,8 @@ const RUN = 'patterns-ablation';
 
 let home: Awaited<ReturnType<typeof patternsHome>>;
 let store: ObjectStore;
-/** The run where its first teacher has to label. */
+/** The first training of the run, and the run where its first teacher has to label. */
+let training: Task;
 let state: RunState;
 
 const run = (task: Task): ReturnType<typeof runTask> =>
@@ -27,6 +29,7 @@ beforeAll(async () => {
   store = await openStore(`file://${home.home}/store`);
   const { recipe, data } = await prepareSubmission(store, patternsRecipe({ rounds: 1, control: false }).replace('steps: 30', 'steps: 20').replace('steps: 80', 'steps: 10'));
   ({ state } = decide(undefined, { kind: 'submit', runId: RUN, recipe, data }, 0));
+  [training] = openTasks(state) as [Task];
   while (stageName(state.stage) !== 'label') {
     for (const task of openTasks(state)) ({ state } = decide(state, { kind: 'complete', task, workerId: 'w1', result: { result: await run(task), deviceMs: 5 } }, 0));
   }
@@ -59,7 +62,7 @@ async function watched(task: Task): Promise<{ graphs: string[]; labels: string[]
     const ref = result.value.labels;
     if (ref === undefined) throw new Error('a label task writes labels');
     const table = await readLabelTable(await store.get(ref), ref.key);
-    return { graphs, labels: table.logProbabilities.map((row) => [...row].join()) };
+    return { graphs, labels: Array.from(table.logProbabilities, (row) => Array.from(row).join()) };
   } finally {
     // What lies below it is TensorFlow's own.
     Reflect.deleteProperty(binding, 'loadSavedModel');
@@ -99,4 +102,21 @@ test('a task says whether its teacher is noised, and so does its id', () => {
   const stronger = openTasks({ ...state, recipe: { ...state.recipe, labels: { ...state.recipe.labels, noised_teacher: true }, noise: { ...state.recipe.noise, erasing: { probability: 0.25, area_min: 0.02, area_max: 0.3, aspect_min: 0.3, mode: 'pixel' }, mix: { mixup_alpha: 1, cutmix_alpha: 0, probability: 1, switch_probability: 0.5 } } } });
   expect(stronger[0]?.taskId).not.toBe(ablation[0]?.taskId);
   expect(Object.keys(JSON.parse(specOf(stronger[0]!).teacherNoiseJson ?? '') as object)).toEqual(['erasing', 'input']);
+});
+
+test('erasing and mixing that a recipe names reach the training', async () => {
+  if (training.spec?.$case !== 'train') throw new Error('a run begins with a training');
+  const spec = training.spec.value;
+  /** The digest of what was learned. */
+  const learned = async (extra: Partial<Recipe['noise']>): Promise<string> => {
+    const given = JSON.parse(spec.trainingJson) as { noise: Recipe['noise'] };
+    const result = await run({ ...training, spec: { $case: 'train', value: { ...spec, trainingJson: canonicalJson({ ...given, noise: { ...given.noise, ...extra } }) } } });
+    if (result.$case !== 'train' || result.value.model === undefined) throw new Error('a training makes a model');
+    return (JSON.parse(Buffer.from(await store.get(result.value.model)).toString('utf8')) as { weights: { sha256: string } }).weights.sha256;
+  };
+  const noise = recipeSchema.shape.noise;
+  const { erasing, mix } = noise.parse({ erasing: { probability: 1 }, mix: { mixup_alpha: 1, cutmix_alpha: 1 } });
+  const results = [await learned({}), await learned({ erasing }), await learned({ mix }), await learned({ erasing, mix })];
+  expect(new Set(results).size).toBe(4);
+  expect(await learned({ erasing, mix })).toBe(results[3]);
 });
