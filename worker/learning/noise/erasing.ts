@@ -49,7 +49,7 @@ export function rectangles(engine: TensorFlow, height: number, width: number, { 
     const distance = tf.sub(tf.reshape(tf.range(0, size, 1, 'float32'), [1, size]), start);
     return tf.logicalAnd(tf.greaterEqual(distance, 0), tf.less(distance, length));
   };
-  const batch = areas.shape[0]!;
+  const batch = areas.shape[0];
   const rows = tf.reshape(within(top, side(heights), height), [batch, height, 1, 1]);
   const columns = tf.reshape(within(left, side(widths), width), [batch, 1, width, 1]);
   return tf.logicalAnd(rows, columns);

@@ -32,7 +32,7 @@ export interface Labeled {
 
 export function mix(engine: TensorFlow, samples: Labeled, mixing: Mixing, draws: Draws): Labeled {
   const { tf } = engine;
-  const batch = samples.images.shape[0]!;
+  const batch = samples.images.shape[0];
   const { mixupAlpha, cutmixAlpha, probability, switchProbability } = mixing;
   const draw = (name: string): Tensor => draws.uniform(`mixing/${name}`, [batch, 1]);
   const beta = (name: string, alpha: number): Tensor => draws.beta(`mixing/${name}`, [batch, 1], alpha);
