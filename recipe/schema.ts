@@ -56,6 +56,32 @@ const inputNoise = z.discriminatedUnion('name', [
   }),
 ]);
 
+const erasing = z
+  .strictObject({
+    probability: share.default(0.25).describe('Share of the images that lose a rectangle.'),
+    area_min: z.number().gt(0).max(1).default(0.02).describe('Least area of the rectangle, as a share of the image.'),
+    area_max: z.number().gt(0).max(1).default(1 / 3).describe('Largest area; the area is drawn uniformly.'),
+    aspect_min: z.number().gt(0).max(1).default(0.3).describe('Least height / width, and of width / height; the logarithm is drawn uniformly.'),
+    mode: z.enum(['pixel', 'const']).default('pixel').describe('What fills it. pixel: every value drawn from 0 to 255; const: gray of 128.'),
+  })
+  .refine(({ area_min, area_max }) => area_min <= area_max, { path: ['area_max'], message: 'must not be below area_min' });
+
+const mix = z
+  .strictObject({
+    mixup_alpha: z.number().min(0).max(100).default(0).describe('Mixup: lambda is drawn from Beta(alpha, alpha). 0, the default, is no mixup; DeiT has 0.8.'),
+    cutmix_alpha: z.number().min(0).max(100).default(0).describe('The same of CutMix; DeiT has 1.'),
+    probability: z.number().gt(0).max(1).default(1).describe('Share of the images that are mixed.'),
+    switch_probability: share.default(0.5).describe('Where both are on: the share of mixed images that get CutMix.'),
+  })
+  .refine(({ mixup_alpha, cutmix_alpha }) => mixup_alpha > 0 || cutmix_alpha > 0, { message: 'give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed' });
+
+const noise = z.strictObject({
+  input: inputNoise.prefault({ name: 'randaugment' }).describe('What is done to each image first.'),
+  // Not there, rather than there and off: what a task hashes of an old recipe must stay as it was.
+  erasing: erasing.optional().describe('Random erasing of each image, after the input noise. Absent: off; {}: on, as DeiT.'),
+  mix: mix.optional().describe('Mixup and CutMix of images and their targets, last. Absent: off.'),
+});
+
 const optimizer = z.strictObject({
   name: z.enum(['adamw', 'sgd']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum.'),
   learning_rate: z.number().gt(0).max(10).default(0.001),
@@ -108,7 +134,7 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
       })
       .prefault({}),
-    noise: z.strictObject({ input: inputNoise.prefault({ name: 'randaugment' }) }).prefault({}).describe('Every model trains noised; labels are always written on clean input.'),
+    noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
     labels: z
       .strictObject({
         kind: z.enum(['soft', 'hard']).default('soft'),
@@ -117,6 +143,7 @@ export const recipeSchema = z
         budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
         copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
         batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
+        noised_teacher: z.boolean().default(false).describe('An ablation, to measure what clean labels are worth: the teacher labels with noise.input, noise.erasing, dropout and stochastic depth. Leave it false to train.'),
       })
       .prefault({}),
     promotion: z

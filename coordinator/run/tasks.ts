@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
-import { canonicalJson, modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
@@ -57,6 +57,9 @@ function trainTask(state: RunState, iteration: number, subject: string, attempt:
   return task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec });
 }
 
+/** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
+const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
+
 const labeledShards = (iteration: IterationState) =>
   [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
 
@@ -82,7 +85,7 @@ function stageTasks(state: RunState): Task[] {
       return part(data.unlabeled, 'unlabeled').shards
         .filter((shard) => !current.labels.has(shard.name) && !current.quarantined.has(shard.name))
         .map((shard) => task(state, iteration, Stage.LABEL, shard.name, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
-          $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size },
+          $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size, teacherNoiseJson: teacherNoise(recipe) },
         }));
     }
     case Stage.SELECT:

@@ -1,21 +1,21 @@
 /**
- * One training step and one prediction, as programs. The step: noise the input, forward, loss, gradients, optimizer,
+ * One training step and one prediction, clean or noised, as programs. The step: noise the input, forward, loss, gradients, optimizer,
  * moving average, running statistics. Where the loss or any gradient is not finite, nothing moves, inside the graph.
  * Not for: the loop around them (train.ts, predict.ts).
- * Invariants: the step draws from its seed input only; the prediction has no seed.
+ * Invariants: what draws does so from its seed input only; the clean prediction has no seed.
  */
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
-import { cleanLayers, noisedLayers } from './layers.ts';
+import { cleanLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, parameterSpecs } from '../../recipe/index.ts';
-import { noiseImages } from './noise/index.ts';
+import { mix, noiseImages } from './noise/index.ts';
 import { makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { TrainingSettings } from './types.ts';
+import type { ImageNoise, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
@@ -72,14 +72,15 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
     },
     run(state, { images, targets, rate, seed }) {
       const draws = seededDraws(engine, seed!);
-      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), settings.noise, draws));
-      const labels = smoothLabels(engine, targets!, settings.labelSmoothing);
+      const plain = { images: noiseImages(engine, operations.fromBytes(engine, images!), settings, draws), targets: smoothLabels(engine, targets!, settings.labelSmoothing) };
+      const noised = settings.mixing === undefined ? plain : mix(engine, plain, settings.mixing, draws);
+      const pixels = scalePixels(engine, noised.images);
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
-        const noised = noisedLayers(engine, weights, draws);
-        takeStatistics = noised.takeStatistics;
-        return softCrossEntropy(engine, labels, buildModel(architecture, noised.layers, pixels)) as ReturnType<typeof tf.scalar>;
+        const noisy = noisedLayers(engine, weights, draws);
+        takeStatistics = noisy.takeStatistics;
+        return softCrossEntropy(engine, noised.targets, buildModel(architecture, noisy.layers, pixels)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
 
       const count = tf.add(state[countName]!, 1);
@@ -109,6 +110,24 @@ export function prediction(engine: TensorFlow, architecture: Architecture, batch
     run(weights, { images }) {
       const logits = buildModel(architecture, cleanLayers(engine, weights), scalePixels(engine, operations.fromBytes(engine, images!)));
       return { outputs: { logProbabilities: engine.tf.logSoftmax(logits) }, updates: {} };
+    },
+  };
+}
+
+/**
+ * The ablation of a noised teacher (Noisy Student, arXiv 1911.04252, its ablation of noising): the same with noise on the images, dropout and stochastic depth.
+ * Inputs: images as above, seed int32 `[2]`. Output: as above.
+ */
+export function noisedPrediction(engine: TensorFlow, architecture: Architecture, batch: number, noise: ImageNoise): Program {
+  const clean = prediction(engine, architecture, batch);
+  return {
+    name: 'noised prediction',
+    variables: clean.variables,
+    inputs: { ...clean.inputs, seed: { shape: [2], dataType: 'int32' } },
+    run(weights, { images, seed }) {
+      const draws = seededDraws(engine, seed!);
+      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), noise, draws));
+      return { outputs: { logProbabilities: engine.tf.logSoftmax(buildModel(architecture, noisedPredictionLayers(engine, weights, draws), pixels)) }, updates: {} };
     },
   };
 }

@@ -2,24 +2,29 @@
  * The words of learning: what a model is, what training it needs, what comes out.
  * Not for: anything that runs.
  */
+import type { Noise } from '../../recipe/index.ts';
 
 export interface TensorData { name: string; shape: number[]; values: Float32Array }
 
-/**
- * Noise on the input.
- * `affine`: rotation by up to `degrees` either way, translation by up to `translatePixels` in x and y, scaling by a
- * factor in [1 - scale, 1 + scale]; all uniform; with `flip`, half of the images mirrored left to right.
- * `randaugment`: `layers` operations in a row, each drawn uniformly from the list, at one magnitude (0 to 30).
- */
-export type InputNoise =
-  | { name: 'none' }
-  | { name: 'affine'; degrees: number; translatePixels: number; scale: number; flip: boolean }
-  | { name: 'randaugment'; operations: 'paper14' | 'tf16'; layers: number; magnitude: number };
+type Camel<Name> = Name extends `${infer First}_${infer Rest}` ? `${First}${Capitalize<Camel<Rest>>}` : Name;
+/** The recipe's options under our names, each member of a union by itself: `translate_pixels` becomes `translatePixels`. */
+export type CamelKeys<Options> = Options extends object ? { [Name in keyof Options as Camel<Name & string>]: Options[Name] } : Options;
+
+/** The recipe's noise (recipe/schema.ts says what each option means). What is absent is off. */
+export type InputNoise = CamelKeys<Noise['input']>;
+export type Erasing = CamelKeys<NonNullable<Noise['erasing']>>;
+export type Mixing = CamelKeys<NonNullable<Noise['mix']>>;
+
+/** Noise on each image by itself. */
+export interface ImageNoise {
+  noise: InputNoise;
+  erasing?: Erasing | undefined;
+}
 
 export interface OptimizerSettings { name: 'adamw' | 'sgd'; learningRate: number; weightDecay: number; momentum: number }
 export interface ScheduleSettings { name: 'cosine' | 'constant' | 'exponential'; warmupSteps: number }
 
-export interface TrainingSettings {
+export interface TrainingSettings extends ImageNoise {
   steps: number;
   /** Samples a step from each source; a batch holds the labeled first. */
   batchLabeled: number;
@@ -30,7 +35,8 @@ export interface TrainingSettings {
   emaDecay: number;
   /** Taken from a one-hot target and spread over all classes. Soft targets stay as they are, as in the published code. */
   labelSmoothing: number;
-  noise: InputNoise;
+  /** Of images and their targets with one another. */
+  mixing?: Mixing | undefined;
   seed: number;
 }
 

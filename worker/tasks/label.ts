@@ -1,8 +1,13 @@
-/** label: a teacher's soft labels for one shard. Clean input, EMA weights, dropout and stochastic depth off: the predictor has no other way. */
+/**
+ * label: a teacher's soft labels for one shard. Clean input, EMA weights, dropout and stochastic depth off: the predictor has no other way.
+ * Only where the task itself brings the noise of the ablation (`labels.noised_teacher` in the recipe) is another predictor taken, which has.
+ */
 import type { LabelResult, LabelSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { decodedShard, encodeTally, labelsOf, tallyOf, writeLabelTable } from '../data/index.ts';
 import { aboutOf, required, type TaskContext } from './context.ts';
-import { predictorOf, readModel } from './model.ts';
+import { imageNoise } from '../learning/index.ts';
+import type { Recipe } from '../../recipe/index.ts';
+import { noisedPredictorOf, predictorOf, readModel } from './model.ts';
 
 export async function label(context: TaskContext, spec: LabelSpec): Promise<LabelResult> {
   const { store, task, cacheFolder } = context;
@@ -13,9 +18,14 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   const { keys, images } = await decodedShard(store, shard, { height, width, channels: channels === 1 ? 1 : 3 }, cacheFolder);
   let startMs = 0;
   const logProbabilities = await context.onDevice(async () => {
-    const predictor = await predictorOf(store, teacher, spec.batchSize);
+    if (spec.teacherNoiseJson === undefined) {
+      const predictor = await predictorOf(store, teacher, spec.batchSize);
+      startMs = performance.now();
+      return predictor.logProbabilities(images, keys.length);
+    }
+    const predictor = await noisedPredictorOf(store, teacher, spec.batchSize, imageNoise(JSON.parse(spec.teacherNoiseJson) as Recipe['noise']));
     startMs = performance.now();
-    return predictor.logProbabilities(images, keys.length);
+    return predictor.logProbabilities(images, keys.length, task.seed);
   });
   const seconds = (performance.now() - startMs) / 1000;
   const labels = labelsOf(keys, logProbabilities, architecture.classes);

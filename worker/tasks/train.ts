@@ -5,7 +5,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
 import type { TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
-import { train as fit, type InputNoise, type TrainingSettings } from '../learning/index.ts';
+import { train as fit, trainingNoise, type TrainingSettings } from '../learning/index.ts';
 import { batcher, loadLabeled, loadSelected } from '../data/index.ts';
 import { required, shapeOf, type TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
@@ -54,9 +54,6 @@ function settingsOf(training: TrainingJson, seed: number): TrainingSettings {
     steps: training.steps, batchLabeled: training.batch_labeled, batchUnlabeled: training.batch_unlabeled,
     optimizer: { name: optimizer.name, learningRate: optimizer.learning_rate, weightDecay: optimizer.weight_decay, momentum: optimizer.momentum },
     schedule: { name: schedule.name, warmupSteps: schedule.warmup_steps },
-    emaDecay: training.ema_decay, labelSmoothing: training.label_smoothing, noise: noiseOf(training.noise.input), seed,
+    emaDecay: training.ema_decay, labelSmoothing: training.label_smoothing, ...trainingNoise(training.noise), seed,
   };
 }
-
-const noiseOf = (noise: Recipe['noise']['input']): InputNoise =>
-  noise.name === 'affine' ? { name: 'affine', degrees: noise.degrees, translatePixels: noise.translate_pixels, scale: noise.scale, flip: noise.flip } : noise;

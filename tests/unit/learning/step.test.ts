@@ -28,6 +28,9 @@ const cases: [string, 'cnn' | 'residual', Partial<TrainingSettings>][] = [];
 for (const model of ['cnn', 'residual'] as const) {
   const noises: InputNoise[] = [{ name: 'none' }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: false }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: true }, { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 9 }, { name: 'randaugment', operations: 'tf16', layers: 2, magnitude: 9 }];
   for (const noise of noises) cases.push([`${model}, ${noise.name}${noise.name === 'randaugment' ? ` ${noise.operations}` : ''}`, model, { noise }]);
+  cases.push([`${model}, all noise at once`, model, { noise: { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 9 }, erasing: { probability: 0.5, areaMin: 0.02, areaMax: 1 / 3, aspectMin: 0.3, mode: 'pixel' }, mixing: { mixupAlpha: 0.8, cutmixAlpha: 1, probability: 0.9, switchProbability: 0.5 } }]);
+  cases.push([`${model}, const erasing and mixup`, model, { erasing: { probability: 0.5, areaMin: 0.02, areaMax: 1 / 3, aspectMin: 0.3, mode: 'const' }, mixing: { mixupAlpha: 0.2, cutmixAlpha: 0, probability: 1, switchProbability: 0.5 } }]);
+  cases.push([`${model}, CutMix`, model, { mixing: { mixupAlpha: 0, cutmixAlpha: 1, probability: 1, switchProbability: 0.5 } }]);
   cases.push([`${model}, sgd`, model, { optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 1e-4, momentum: 0.9 } }]);
 }
 
