@@ -32,11 +32,11 @@ export function stateFromJson(text: string): RunState {
     return NUMBER_KEY in value ? Number(value[NUMBER_KEY]) : value;
   }) as Earlier;
   const recipe = journalledRecipe(rest.recipeJson);
-  return { ...rest, recipe, pauseRule: rest.pauseRule ?? '', budget: budgetOf(rest, recipe) };
+  return { ...rest, recipe, pauseRule: rest.pauseRule ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
 }
 
-type Later = 'pauseRule' | 'budget';
-/** As a release before budgets wrote it. */
+type Later = 'pauseRule' | 'budget' | 'checkpoints';
+/** As a release before budgets, or before checkpoints, wrote it. */
 type Earlier = Omit<RunState, 'recipe' | Later> & Partial<Pick<RunState, Later>>;
 
 /** Nobody counted what a run spent before there were budgets; from the snapshot on it is. */

@@ -10,7 +10,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AlumnusError } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 
@@ -34,6 +34,7 @@ interface Pending {
   readonly resolve: (result: TaskResult) => void;
   readonly reject: (error: AlumnusError) => void;
   readonly onProgress: (progress: Progress) => void;
+  readonly onCheckpoint: (checkpoint: Checkpoint) => void;
 }
 
 /** Between two steps of a training and two batches of labeling an engine looks: this is far above either. */
@@ -78,7 +79,7 @@ export class EngineProcess {
     return child;
   }
 
-  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<TaskResult> {
+  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void = () => undefined): Promise<TaskResult> {
     const child = this.start();
     this.#lastId += 1;
     const id = this.#lastId;
@@ -102,7 +103,7 @@ export class EngineProcess {
           settle();
           reject(error);
         },
-        onProgress,
+        onProgress, onCheckpoint,
       });
       signal.addEventListener('abort', cancel, { once: true });
       this.#send(child, { kind: 'run', id, task, storeUrl });
@@ -133,6 +134,10 @@ export class EngineProcess {
     if (pending === undefined) return;
     if (message.kind === 'progress') {
       pending.onProgress(message.progress);
+      return;
+    }
+    if (message.kind === 'checkpoint') {
+      pending.onCheckpoint(message.checkpoint);
       return;
     }
     this.#pending.delete(message.id);

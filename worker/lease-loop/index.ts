@@ -6,12 +6,13 @@
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
  *  2. A finished result is reported until a coordinator answers, across restarts and changes of the leader; it is never thrown away.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
- *  4. A new leader is told what is held before it is asked for work; all loops share that one registration.
+ *  4. What an attempt kept for the next one (its newest checkpoint) is told with each renewal, and with its failure.
+ *  5. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
 import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { Line, type Method } from './line.ts';
@@ -37,7 +38,7 @@ const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNRE
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
-  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<TaskResult>;
+  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void): Promise<TaskResult>;
 }
 
 export interface LeaseLoopOptions {
@@ -57,6 +58,8 @@ interface Held {
   readonly abort: AbortController;
   readonly done: Promise<void>;
   progress: Progress | undefined;
+  /** The newest. */
+  checkpoint: Checkpoint | undefined;
 }
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
@@ -233,7 +236,7 @@ export class LeaseLoop {
       this.#held.delete(keyOf(leaseId));
       this.#freed();
     });
-    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined });
+    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined, checkpoint: undefined });
     // Whatever goes wrong in reporting was logged there; a rejected promise must not end the process.
     done.catch((thrown: unknown) => this.#options.log(toAlumnusError(thrown, task.taskId).sentence));
   }
@@ -244,9 +247,13 @@ export class LeaseLoop {
       const held = this.#held.get(keyOf(leaseId));
       if (held !== undefined) held.progress = progress;
     };
+    const onCheckpoint = (checkpoint: Checkpoint): void => {
+      const held = this.#held.get(keyOf(leaseId));
+      if (held !== undefined) held.checkpoint = checkpoint;
+    };
     let result: TaskResult;
     try {
-      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal);
+      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal, onCheckpoint);
     } catch (thrown) {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
@@ -254,7 +261,7 @@ export class LeaseLoop {
       if (STORE_TROUBLE.has(error.code)) this.#troubled = sleep(this.#trouble.next(), this.#stopping.signal);
       const counts = !NOT_THE_TASKS_FAULT.has(error.code);
       const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts });
+      await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts, checkpoint: this.#held.get(keyOf(leaseId))?.checkpoint });
       return;
     }
     this.#trouble.reset();
@@ -288,7 +295,7 @@ export class LeaseLoop {
 
   /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
-    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress }) => ({ leaseId, taskId: task.taskId, progress }));
+    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress, checkpoint }) => ({ leaseId, taskId: task.taskId, progress, checkpoint }));
   }
 
   #drop(lost: readonly LeaseId[], why: string): void {

@@ -1,6 +1,6 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import { Stage, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type Checkpoint, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
@@ -11,12 +11,19 @@ export interface TaskContext {
   readonly cacheFolder: string;
   readonly signal: AbortSignal;
   progress(progress: Progress): void;
+  /** Of a training: it lies in the store, verified. */
+  checkpoint(checkpoint: Checkpoint): void;
+  /** For the worker's log: what a person may want to know of an attempt that goes on. */
+  note(line: string): void;
   /** Runs `work` when the device is free; only there may TensorFlow be used. */
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
 /** Version of what outputs say about themselves, and of records. */
 export const RECORD_SCHEMA_VERSION = 1;
+
+/** In a checkpoint's metadata beside what every output says: steps done. */
+export const CHECKPOINT_STEP = 'alumnus.step';
 
 const stageNames: Readonly<Record<number, string>> = { [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate' };
 

@@ -28,7 +28,8 @@ const cases: [string, 'cnn' | 'residual', Partial<TrainingSettings>][] = [];
 for (const model of ['cnn', 'residual'] as const) {
   const noises: InputNoise[] = [{ name: 'none' }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: false }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: true }, { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 9 }, { name: 'randaugment', operations: 'tf16', layers: 2, magnitude: 9 }];
   for (const noise of noises) cases.push([`${model}, ${noise.name}${noise.name === 'randaugment' ? ` ${noise.operations}` : ''}`, model, { noise }]);
-  cases.push([`${model}, sgd`, model, { optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 1e-4, momentum: 0.9 } }]);
+  cases.push([`${model}, sgd`, model, { optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 1e-4, momentum: 0.9, decay: 0, epsilon: 0 } }]);
+  cases.push([`${model}, rmsprop, clipped`, model, { optimizer: { name: 'rmsprop', learningRate: 0.01, weightDecay: 1e-4, momentum: 0.9, decay: 0.9, epsilon: 0.001 }, clipNorm: 0.5 }]);
 }
 
 describe('the compiled step', () => {
