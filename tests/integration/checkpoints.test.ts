@@ -49,6 +49,20 @@ async function played(checkpointSteps: number, workers: readonly string[], distu
   return { evidence, logs: [...cluster.workers.keys()].map((name) => cluster.log(name)).join('\n'), cluster };
 }
 
+test('a training that diverges goes back once, at half the rate, and then ends the run with a remedy; each attempt the same', async () => {
+  const cluster = await Cluster.create({ template: template.home });
+  await cluster.start(['worker-1']);
+  const wild = recipe(CHECKPOINT_STEPS).replace('name: rmsprop, learning_rate: 0.002', 'name: sgd, learning_rate: 10').replace('\n  clip_norm: 5', '').replace('attempts: 20', 'attempts: 2');
+  await cluster.submit(wild, RUN);
+  const view = await cluster.settled(RUN, 'failed');
+  expect(view.summary?.reason).toMatch(/TRAINING_DIVERGED.*also after the training had gone back to step 0 and on at 0\.5 of the learning rate/s);
+  await cluster.stop();
+  const went = [...cluster.log('worker-1').matchAll(/no finite loss up to step (\d+): goes back to step (\d+)/g)].map(([, from, to]) => `${from} ${to}`);
+  expect(went).toHaveLength(2);
+  expect(went[1]).toBe(went[0]);
+  expect((await evidenceOf(cluster.home, RUN)).failures.map(({ code }) => code)).toEqual(['TRAINING_DIVERGED', 'TRAINING_DIVERGED']);
+});
+
 const training = (view: RunView): TaskView | undefined => view.tasks.find(({ task, state }) => task?.stage === Stage.TRAIN && state === 'leased');
 
 /** Until the training has come so far. */

@@ -43,5 +43,7 @@ export function decodeCheckpoint(bytes: Uint8Array, architecture: Architecture, 
     if (tensor === undefined || tensor.shape.join() !== shape.join()) throw damaged(`${name} is ${tensor === undefined ? 'missing' : `of shape [${tensor.shape.join()}]`}`);
     return [name, tensor.values];
   }));
-  return { step, variables, lossCurve, lossSum, lossCount, ...wentBackTo === undefined ? {} : { wentBackTo } };
+  // A stretch without any finite loss is NaN, which JSON writes as null.
+  const points = lossCurve.map(point => ({ step: point.step, loss: (point.loss as number | null) ?? Number.NaN }));
+  return { step, variables, lossCurve: points, lossSum, lossCount, ...wentBackTo === undefined ? {} : { wentBackTo } };
 }

@@ -97,8 +97,8 @@ describe('the worker service', () => {
   /** Calls as they come over the wire. */
   function calls(leader: Leader) {
     const service = workerService({ leader: () => leader, leaderAddress: '', journal: leader.journal }, 'file:///store');
-    const call = <Request, Response>(method: (call: ServerUnaryCall<Request, Response>, callback: (error: unknown, response?: Response | null) => void) => void, request: Request): Promise<Response> =>
-      new Promise((resolve, reject) => method({ request } as ServerUnaryCall<Request, Response>, (error, response) => (error === null ? resolve(response as Response) : reject(error as Error))));
+    const call = <Request, Response>(method: (call: ServerUnaryCall<Request, Response>, callback: (error: Error | null, response?: Response | null) => void) => void, request: Request): Promise<Response> =>
+      new Promise((resolve, reject) => method({ request } as ServerUnaryCall<Request, Response>, (error, response) => (error === null ? resolve(response as Response) : reject(error))));
     return {
       register: (request: object) => call(service.register, RegisterRequest.fromPartial({ slots: 1, ...request })),
       renew: (request: object) => call(service.renew, RenewRequest.fromPartial(request)),

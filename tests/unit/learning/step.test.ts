@@ -171,4 +171,23 @@ describe('a step that is not finite', () => {
     expect([Number.isFinite(loss![0]), finite![0]]).toEqual([true, 0]);
     executable.dispose();
   });
+
+  it('is seen where every gradient is finite but their norm, which they are clipped by, is not', () => {
+    // As above with weights of 1e25: gradients toward the hidden layer of some 1e25, whose squares exceed 3.4e38.
+    const chosen = architecture('cnn', { width: 4, dense: 16, dropout: 0, dropout_features: 0 });
+    const finiteWith = (clipNorm: number): number => {
+      const still = settings({ noise: { name: 'none' }, labelSmoothing: 0, clipNorm });
+      const program = trainingStep(engine, chosen, still);
+      const start = initialState(chosen, still, program);
+      const executable = compile(engine, program);
+      start['hidden/kernel']!.fill(0);
+      start['hidden/bias']!.fill(2e-38);
+      start['logits/kernel']!.forEach((_, index, kernel) => { kernel[index] = index % 5 === 0 ? 1e25 : -1e25; });
+      executable.write(start);
+      const { finite } = executable.run(feed(0));
+      executable.dispose();
+      return finite![0]!;
+    };
+    expect([finiteWith(0), finiteWith(1)]).toEqual([1, 0]);
+  });
 });
