@@ -256,7 +256,7 @@ export class SimulatedWorker {
   #do(held: Held, task: Task, from: number): void {
     const { world, plan, faulty, isPoison } = this.#at;
     const { random } = world;
-    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next()) * (1 - from / task.work);
+    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next()) * (from === 0 ? 1 : 1 - from / task.work);
     if (faulty() && random.chance(plan.chance.slowTask)) {
       world.count('fault: slow task');
       ms *= SLOW_FACTOR;
