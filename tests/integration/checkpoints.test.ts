@@ -52,7 +52,8 @@ async function played(checkpointSteps: number, workers: readonly string[], distu
 test('a training that diverges goes back once, at half the rate, and then ends the run with a remedy; each attempt the same', async () => {
   const cluster = await Cluster.create({ template: template.home });
   await cluster.start(['worker-1']);
-  const wild = recipe(CHECKPOINT_STEPS).replace('name: rmsprop, learning_rate: 0.002', 'name: sgd, learning_rate: 10').replace('\n  clip_norm: 5', '').replace('attempts: 20', 'attempts: 2');
+  // Weights decay beyond zero and grow ninefold and more with each step, fourfold and more at half the rate.
+  const wild = recipe(CHECKPOINT_STEPS).replace('name: rmsprop, learning_rate: 0.002', 'name: sgd, learning_rate: 10, weight_decay: 1').replace('\n  clip_norm: 5', '').replace('attempts: 20', 'attempts: 2');
   await cluster.submit(wild, RUN);
   const view = await cluster.settled(RUN, 'failed');
   expect(view.summary?.reason).toMatch(/TRAINING_DIVERGED.*also after the training had gone back to step 0 and on at 0\.5 of the learning rate/s);
