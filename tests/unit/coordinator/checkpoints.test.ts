@@ -1,5 +1,5 @@
 /** How far trainings came, from what workers say to what their next attempts are handed: once a fact, in order, and known again from journal, snapshot and bucket. */
-import type { ServerUnaryCall } from '@grpc/grpc-js';
+import type { handleUnaryCall, ServerUnaryCall } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { workerService } from '../../../coordinator/api/worker-service.ts';
 import { Fold } from '../../../coordinator/fold.ts';
@@ -97,8 +97,8 @@ describe('the worker service', () => {
   /** Calls as they come over the wire. */
   function calls(leader: Leader) {
     const service = workerService({ leader: () => leader, leaderAddress: '', journal: leader.journal }, 'file:///store');
-    const call = <Request, Response>(method: (call: ServerUnaryCall<Request, Response>, callback: (error: Error | null, response?: Response | null) => void) => void, request: Request): Promise<Response> =>
-      new Promise((resolve, reject) => method({ request } as ServerUnaryCall<Request, Response>, (error, response) => (error === null ? resolve(response as Response) : reject(error))));
+    const call = <Request, Response>(method: handleUnaryCall<Request, Response>, request: Request): Promise<Response> =>
+      new Promise((resolve, reject) => method({ request } as ServerUnaryCall<Request, Response>, (error, response) => (error === null ? resolve(response as Response) : reject(Object.assign(new Error('refused'), error)))));
     return {
       register: (request: object) => call(service.register, RegisterRequest.fromPartial({ slots: 1, ...request })),
       renew: (request: object) => call(service.renew, RenewRequest.fromPartial(request)),
