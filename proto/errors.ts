@@ -92,7 +92,7 @@ export const errorTable = {
   ENGINE_SILENT: row('retryable', 'deadlineExceeded', 'runFailed', 'A new engine is started and the attempt is taken again; where single TensorFlow calls take so long, raise --engine-timeout of `alumnus worker`.'),
   ENGINE_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker ended its engine for another task\'s sake, and this one is granted again.'),
   ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),
-  TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.learning_rate or the noise, then submit again.'),
+  TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.optimizer.learning_rate, set training.clip_norm or weaken the noise, then submit again.'),
   LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
   CANCELLED: row('terminal', 'cancelled', 'interrupted', 'Nothing to do: it was asked for.'),
   // Surroundings

@@ -83,10 +83,12 @@ const noise = z.strictObject({
 });
 
 const optimizer = z.strictObject({
-  name: z.enum(['adamw', 'sgd']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum.'),
+  name: z.enum(['adamw', 'sgd', 'rmsprop']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum; rmsprop: TensorFlow\'s, with momentum, as the published code of EfficientNet and Noisy Student.'),
   learning_rate: z.number().gt(0).max(10).default(0.001),
   weight_decay: z.number().min(0).max(1).default(0.0001).describe('Skips biases and norms.'),
-  momentum: z.number().min(0).lt(1).default(0.9).describe('Of sgd.'),
+  momentum: z.number().min(0).lt(1).default(0.9).describe('Of sgd and rmsprop.'),
+  decay: z.number().min(0).lt(1).optional().describe('Of rmsprop: of the mean of squared gradients. Default 0.9.'),
+  epsilon: z.number().gt(0).max(1).optional().describe('Of rmsprop: added to that mean, inside the square root. Default 0.001.'),
 });
 
 const teacherPhase = z.strictObject({
@@ -128,10 +130,15 @@ export const recipeSchema = z
           .strictObject({
             name: z.enum(['cosine', 'exponential', 'constant']).default('cosine'),
             warmup_steps: z.int().min(0).max(STEPS_MAX).default(0),
+            decay_factor: z.number().gt(0).lt(1).optional().describe('Of exponential: what the rate is multiplied by at each decay. Default 0.97.'),
+            decay_steps: positiveInteger(STEPS_MAX).optional().describe('Of exponential: a decay every so many steps, in stairs counted from the first step. Default: 146 decays over the training, evenly, as 2.4 epochs of 350.'),
+            decay_epochs: z.number().gt(0).max(STEPS_MAX).optional().describe('The same in epochs, passes over the labeled images by the labeled part of the batches; 2.4 in the published code.'),
           })
           .prefault({}),
         ema_decay: z.number().min(0).lt(1).default(0.995).describe('Exponential moving average of the weights; what labels and is evaluated.'),
         label_smoothing: z.number().min(0).max(0.5).default(0),
+        clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
+        checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
       })
       .prefault({}),
     noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
@@ -189,7 +196,15 @@ export const recipeSchema = z
         context.addIssue({ code: 'custom', path: ['data', part], message: 'name a dataset here, or one for all parts in data.dataset' });
       }
     }
-    if (recipe.training.schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
+    const { schedule } = recipe.training;
+    for (const field of ['decay_factor', 'decay_steps', 'decay_epochs'] as const) {
+      if (schedule[field] !== undefined && schedule.name !== 'exponential') context.addIssue({ code: 'custom', path: ['training', 'schedule', field], message: `belongs to the schedule "exponential", and this one is "${schedule.name}"` });
+    }
+    if (schedule.decay_steps !== undefined && schedule.decay_epochs !== undefined) context.addIssue({ code: 'custom', path: ['training', 'schedule', 'decay_epochs'], message: 'give decay_steps or decay_epochs, not both' });
+    for (const field of ['decay', 'epsilon'] as const) {
+      if (recipe.training.optimizer[field] !== undefined && recipe.training.optimizer.name !== 'rmsprop') context.addIssue({ code: 'custom', path: ['training', 'optimizer', field], message: `belongs to the optimizer "rmsprop", and this one is "${recipe.training.optimizer.name}"` });
+    }
+    if (schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
       context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
     }
   });

@@ -33,8 +33,8 @@ export function addReconcile(program: Command, context: Context): void {
     const where = (run: ReconciledRun): string => (run.state === '' ? '' : `${run.state}, iteration ${run.iteration}, ${stageName(run.stage)}`);
     await printListing(context, form, {
       kind: 'ReconciledRun', rows: runs, name: (run) => run.runId,
-      head: ['run', 'verdict', 'facts', 'results', 'to do', 'state', 'notes'],
-      cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, String(run.factsRestored), String(run.resultsTaken), String(run.tasksOpen), where(run), run.notes.join('\n')],
+      head: ['run', 'verdict', 'facts', 'results', 'checkpoints', 'to do', 'state', 'notes'],
+      cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, String(run.factsRestored), String(run.resultsTaken), String(run.checkpointsTaken), String(run.tasksOpen), where(run), run.notes.join('\n')],
       empty: 'There are no runs in the object store.',
     });
   });

@@ -58,6 +58,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     return [{
       task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
       lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`,
+      checkpointStep: run.checkpoints.get(task.taskId)?.[0]?.step ?? 0,
     }];
   });
   const label = run.stage === Stage.LABEL;

@@ -26,7 +26,7 @@ function task(state: RunState, iteration: number, stage: Stage, subject: string,
   // The whole specification is hashed: it names every input by digest and holds its part of the recipe.
   const digest = createHash('sha256').update(canonicalJson({ run: state.runId, iteration, stage, subject, attempt, seed, spec })).digest('hex');
   const taskId = `i${iteration}.${stageName(stage)}.${subject}.t${attempt}-${digest.slice(0, 16)}`;
-  return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec };
+  return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec, checkpointSteps: 0, checkpoints: [] };
 }
 
 const part = (value: PartRef | undefined, name: string): PartRef => {
@@ -36,25 +36,29 @@ const part = (value: PartRef | undefined, name: string): PartRef => {
 
 function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
   const { recipe, data } = state;
-  const { teacher, student, ...shared } = recipe.training;
+  // How often checkpoints are written is no input: the weights come out the same.
+  const { teacher, student, checkpoint_steps: checkpointSteps, schedule: { decay_epochs: decayEpochs, ...schedule }, ...shared } = recipe.training;
   const choice = modelOfIteration(recipe, iteration);
   const alone = subject === subjects.control;
   const phase = from === undefined && !alone
     ? { steps: teacher.steps, batch_labeled: teacher.batch_labeled, batch_unlabeled: 0 }
     // The control sees as many images a step as the student: the comparison is of labels, not of compute.
     : alone ? { steps: student.steps, batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : student;
+  const labeled = part(data.labeled, 'labeled');
+  // The control's rate falls as the student's does, though its batches hold more labeled images.
+  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples / (from === undefined && !alone ? teacher : student).batch_labeled };
   const spec: TrainSpec = {
     model: { name: choice.model, options: modelOptions(choice) },
     image: data.image,
     classNames: data.classNames,
-    labeled: part(data.labeled, 'labeled'),
+    labeled,
     unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
     selection: from?.selection?.selection,
     pseudoLabels: from === undefined ? [] : labeledShards(from),
     labelKind: recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, noise: recipe.noise }),
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise }),
   };
-  return task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec });
+  return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
 }
 
 /** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */

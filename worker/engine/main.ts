@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { toAlumnusError } from '../../proto/errors.ts';
-import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
 import { runTask, writeRecord } from '../tasks/index.ts';
@@ -57,7 +57,9 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
           deviceMs += performance.now() - startMs;
         }
       });
-    const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, onDevice });
+    const checkpoint = (each: Checkpoint): void => send({ kind: 'checkpoint', id, checkpoint: each });
+    const note = (line: string): void => void process.stderr.write(`${task.taskId}: ${line}\n`);
+    const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, checkpoint, note, onDevice });
     const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
     // Before anyone is told: whoever takes the result finds it in the bucket.
     await writeRecord(store, task, values.worker, done);

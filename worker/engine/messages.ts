@@ -1,6 +1,6 @@
 /** What the worker and its engine say to each other over the channel of the child process. */
 import type { ErrorCode } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 
 export type ToEngine =
@@ -13,5 +13,6 @@ export type FromEngine =
   | { readonly kind: 'ready' }
   | { readonly kind: 'pong' }
   | { readonly kind: 'progress'; readonly id: number; readonly progress: Progress }
+  | { readonly kind: 'checkpoint'; readonly id: number; readonly checkpoint: Checkpoint }
   | { readonly kind: 'done'; readonly id: number; readonly result: TaskResult }
   | { readonly kind: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string; readonly where: string };

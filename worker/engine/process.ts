@@ -13,7 +13,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { AlumnusError } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 
@@ -39,6 +39,7 @@ interface Pending {
   readonly resolve: (result: TaskResult) => void;
   readonly reject: (error: AlumnusError) => void;
   readonly onProgress: (progress: Progress) => void;
+  readonly onCheckpoint: (checkpoint: Checkpoint) => void;
 }
 
 /** Between two steps of a training and two batches of labeling an engine looks: this is far above either. */
@@ -91,7 +92,7 @@ export class EngineProcess {
     return child;
   }
 
-  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<TaskResult> {
+  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void = () => undefined): Promise<TaskResult> {
     const child = this.start();
     this.#lastId += 1;
     const id = this.#lastId;
@@ -115,7 +116,7 @@ export class EngineProcess {
           settle();
           reject(error);
         },
-        onProgress,
+        onProgress, onCheckpoint,
       });
       this.#watch();
       signal.addEventListener('abort', cancel, { once: true });
@@ -172,6 +173,10 @@ export class EngineProcess {
     if (pending === undefined) return;
     if (message.kind === 'progress') {
       pending.onProgress(message.progress);
+      return;
+    }
+    if (message.kind === 'checkpoint') {
+      pending.onCheckpoint(message.checkpoint);
       return;
     }
     this.#pending.delete(message.id);

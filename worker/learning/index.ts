@@ -3,6 +3,7 @@
  * described in. Importing it loads no TensorFlow; `train` and `createPredictor` do, and belong in an engine process.
  * Not for: data, labels, selection, evaluation.
  */
+export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 export { imageNoise, trainingNoise } from './noise/index.ts';
 export { createNoisedPredictor, createPredictor } from './predict.ts';
 export type { NoisedPredictor, Predictor } from './predict.ts';
@@ -10,4 +11,4 @@ export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
 export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
-export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
+export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

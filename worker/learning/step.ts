@@ -13,7 +13,7 @@ import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, parameterSpecs } from '../../recipe/index.ts';
 import { mix, noiseImages } from './noise/index.ts';
-import { makeOptimizer } from './optimizers.ts';
+import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
 import type { ImageNoise, TrainingSettings } from './types.ts';
 
@@ -36,12 +36,26 @@ export function initialWeights(architecture: Architecture, seed: number): Record
     : truncatedNormal(sizeOf(shape), initial.deviation, seedFor(seed, `weight/${name}`))]));
 }
 
+/** The variables of a step. */
+export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>): Record<string, TensorSpec> {
+  const specs = parameterSpecs(architecture);
+  const variables: Record<string, TensorSpec> = { [countName]: float([]) };
+  for (const { name, shape } of specs) variables[name] = float(shape);
+  for (const { name, shape } of specs.filter(trainable)) {
+    for (const slot of Object.keys(initialSlots(settings.optimizer))) variables[slotName(slot, name)] = float(shape);
+    variables[averageName(name)] = float(shape);
+  }
+  return variables;
+}
+
 /** All variables of a step at its start. */
 export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program): Record<string, Float32Array> {
   const weights = initialWeights(architecture, settings.seed);
-  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+  const learned = parameterSpecs(architecture).filter(trainable);
+  const averages = Object.fromEntries(learned.map(({ name }) => [averageName(name), weights[name]!]));
+  const slots = Object.fromEntries(learned.flatMap(({ name, shape }) => Object.entries(initialSlots(settings.optimizer)).map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)])));
   const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
-  return { ...zeros, ...weights, ...averages };
+  return { ...zeros, ...slots, ...weights, ...averages };
 }
 
 /**
@@ -55,15 +69,9 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
   const specs = parameterSpecs(architecture);
   const learned = specs.filter(trainable);
   const optimizer = makeOptimizer(engine, settings.optimizer);
-  const variables: Record<string, TensorSpec> = { [countName]: float([]) };
-  for (const { name, shape } of specs) variables[name] = float(shape);
-  for (const { name, shape } of learned) {
-    for (const slot of optimizer.slots) variables[slotName(slot, name)] = float(shape);
-    variables[averageName(name)] = float(shape);
-  }
   return {
     name: 'training step',
-    variables,
+    variables: stepVariables(architecture, settings),
     inputs: {
       images: { shape: [batch, height, width, channels], dataType: 'uint8' },
       targets: float([batch, classes]),
@@ -83,17 +91,20 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
         return softCrossEntropy(engine, noised.targets, buildModel(architecture, noisy.layers, pixels)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
 
+      const clipped = settings.clipNorm > 0 ? clipByGlobalNorm(engine, grads, settings.clipNorm) : undefined;
+
       const count = tf.add(state[countName]!, 1);
       const decay = effectiveDecay(engine, settings.emaDecay, count);
       const next: Tensors = { ...takeStatistics(state), [countName]: count };
       learned.forEach(({ name, role }, index) => {
         const slots = Object.fromEntries(optimizer.slots.map(slot => [slot, state[slotName(slot, name)]!]));
-        const updated = optimizer.update({ weight: state[name]!, gradient: grads[index]!, slots, decays: role === 'weight' }, rate!, count);
+        const updated = optimizer.update({ weight: state[name]!, gradient: (clipped?.gradients ?? grads)[index]!, slots, decays: role === 'weight' }, rate!, count);
         next[name] = updated.weight;
         next[averageName(name)] = movingAverage(engine, state[averageName(name)]!, updated.weight, decay);
         for (const slot of optimizer.slots) next[slotName(slot, name)] = updated.slots[slot]!;
       });
-      const finite = operations.allFinite(engine, [loss, ...grads]);
+      // The norm can overflow where no gradient did.
+      const finite = operations.allFinite(engine, [loss, ...grads, ...clipped === undefined ? [] : [clipped.norm]]);
       const updates = Object.fromEntries(Object.entries(next).map(([name, value]) => [name, operations.selectWhole(engine, finite, value, state[name]!)]));
       return { outputs: { loss, finite: tf.cast(finite, 'float32') }, updates };
     },

@@ -21,8 +21,10 @@ export interface ImageNoise {
   erasing?: Erasing | undefined;
 }
 
-export interface OptimizerSettings { name: 'adamw' | 'sgd'; learningRate: number; weightDecay: number; momentum: number }
-export interface ScheduleSettings { name: 'cosine' | 'constant' | 'exponential'; warmupSteps: number }
+/** `momentum` is of sgd and rmsprop, `decay` (of the mean square) and `epsilon` of rmsprop. */
+export interface OptimizerSettings { name: 'adamw' | 'sgd' | 'rmsprop'; learningRate: number; weightDecay: number; momentum: number; decay: number; epsilon: number }
+/** `decaySteps`, of exponential: the rate is multiplied by `decayFactor` every so many steps; 0: 146 times over the training, evenly. */
+export interface ScheduleSettings { name: 'cosine' | 'constant' | 'exponential'; warmupSteps: number; decayFactor: number; decaySteps: number }
 
 export interface TrainingSettings extends ImageNoise {
   steps: number;
@@ -35,6 +37,8 @@ export interface TrainingSettings extends ImageNoise {
   emaDecay: number;
   /** Taken from a one-hot target and spread over all classes. Soft targets stay as they are, as in the published code. */
   labelSmoothing: number;
+  /** Upper bound of the gradients' norm, all taken together; 0: none. */
+  clipNorm: number;
   /** Of images and their targets with one another. */
   mixing?: Mixing | undefined;
   seed: number;
@@ -49,3 +53,20 @@ export interface Batch {
 
 /** `loss` and `imagesPerSecond` are of the steps since the last report. */
 export interface TrainingProgress { step: number; steps: number; loss: number; imagesPerSecond: number; learningRate: number }
+
+/** Mean loss over the steps since the point before. */
+export interface LossPoint { step: number; loss: number }
+
+/** A training between two steps: with its architecture, settings and batches, all that the next steps depend on. */
+export interface TrainingState {
+  /** Steps done. */
+  readonly step: number;
+  /** Every variable of the step, by name: weights, their averages, the optimizer's slots and count, running statistics. */
+  readonly variables: Readonly<Record<string, Float32Array>>;
+  readonly lossCurve: readonly LossPoint[];
+  /** Of finite losses since the curve's last point. */
+  readonly lossSum: number;
+  readonly lossCount: number;
+  /** The step that this training went back to, to go on at a lower rate; absent where it never did. */
+  readonly wentBackTo?: number;
+}

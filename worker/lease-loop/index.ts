@@ -7,12 +7,13 @@
  *  2. A finished result is reported until a coordinator answers, across restarts and changes of the leader; it is never thrown away.
  *     One that is refused for good is reported as a failure, with the refusal's reason.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
- *  4. A new leader is told what is held before it is asked for work; all loops share that one registration.
+ *  4. What an attempt kept for the next one (its newest checkpoint) is told with each renewal, and with its failure.
+ *  5. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
 import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { Line, type Method } from './line.ts';
@@ -38,7 +39,7 @@ const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNRE
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
-  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<TaskResult>;
+  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void): Promise<TaskResult>;
 }
 
 export interface LeaseLoopOptions {
@@ -58,6 +59,8 @@ interface Held {
   readonly abort: AbortController;
   readonly done: Promise<void>;
   progress: Progress | undefined;
+  /** The newest. */
+  checkpoint: Checkpoint | undefined;
 }
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
@@ -234,7 +237,7 @@ export class LeaseLoop {
       this.#held.delete(keyOf(leaseId));
       this.#freed();
     });
-    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined });
+    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined, checkpoint: undefined });
     // Whatever goes wrong in reporting was logged there; a rejected promise must not end the process.
     done.catch((thrown: unknown) => this.#options.log(toAlumnusError(thrown, task.taskId).sentence));
   }
@@ -245,9 +248,13 @@ export class LeaseLoop {
       const held = this.#held.get(keyOf(leaseId));
       if (held !== undefined) held.progress = progress;
     };
+    const onCheckpoint = (checkpoint: Checkpoint): void => {
+      const held = this.#held.get(keyOf(leaseId));
+      if (held !== undefined) held.checkpoint = checkpoint;
+    };
     let result: TaskResult;
     try {
-      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal);
+      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal, onCheckpoint);
     } catch (thrown) {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
@@ -279,7 +286,7 @@ export class LeaseLoop {
 
   async #reportFailure(leaseId: LeaseId, { taskId }: Task, { code, where, message: what }: AlumnusError): Promise<void> {
     const message = where === '' || where === taskId ? what : `${where}: ${what}`;
-    await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId: this.#options.workerId, leaseId, taskId, code, message, counts: !NOT_THE_TASKS_FAULT.has(code) });
+    await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId: this.#options.workerId, leaseId, taskId, code, message, counts: !NOT_THE_TASKS_FAULT.has(code), checkpoint: this.#held.get(keyOf(leaseId))?.checkpoint });
   }
 
   /** Says it until it is answered. Undefined where the worker stops first. */
@@ -299,7 +306,7 @@ export class LeaseLoop {
 
   /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
-    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress }) => ({ leaseId, taskId: task.taskId, progress }));
+    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress, checkpoint }) => ({ leaseId, taskId: task.taskId, progress, checkpoint }));
   }
 
   #drop(lost: readonly LeaseId[], why: string): void {

@@ -1,6 +1,6 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { RECORD_SCHEMA_VERSION } from '../../proto/record.ts';
 import { stageName } from '../../proto/stages.ts';
@@ -13,9 +13,16 @@ export interface TaskContext {
   readonly cacheFolder: string;
   readonly signal: AbortSignal;
   progress(progress: Progress): void;
+  /** Of a training: it lies in the store, verified. */
+  checkpoint(checkpoint: Checkpoint): void;
+  /** For the worker's log: what a person may want to know of an attempt that goes on. */
+  note(line: string): void;
   /** Runs `work` when the device is free; only there may TensorFlow be used. */
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
+
+/** In a checkpoint's metadata beside what every output says: steps done. */
+export const CHECKPOINT_STEP = 'alumnus.step';
 
 /** Digest of the teacher whose labels a task writes or selects; empty where it has none, or where its specification names none (a training knows its selection, not who wrote the labels). */
 export function teacherOf({ spec }: Task): string {

@@ -192,7 +192,7 @@ describe('the leader', () => {
     if (held?.task === undefined) throw new Error('a free worker is granted a waiting task');
     await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
     const next = await lead(journal, 2);
-    const { lost } = next.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [{ leaseId: held.leaseId, taskId: held.task.taskId, progress: undefined }], nowMs);
+    const { lost } = next.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [{ leaseId: held.leaseId, taskId: held.task.taskId, progress: undefined, checkpoint: undefined }], nowMs);
     expect(lost).toEqual([]);
     await complete(next, held.task);
     expect(next.run(RUN).iterations[1]?.labels.size).toBe(1);
@@ -241,7 +241,7 @@ describe('the leader', () => {
     await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
     expect(leader.scheduler.tasksOf(RUN)).toEqual([]);
     expect(leader.scheduler.workers()[0]?.leases).toEqual([]);
-    expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([held?.leaseId]);
+    expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([held?.leaseId]);
   });
 
   test('a store that takes nothing keeps a stage from ending and nothing else: a run is paused for it, and what was said is told by the next manifest', async () => {

@@ -32,6 +32,7 @@ process.on('message', ({ kind, id, task }) => {
     return;
   }
   subjects.set(id, task.subject);
+  if (task.subject === 'keeps') process.send({ kind: 'checkpoint', id, checkpoint: { step: 7, ref: { key: 'k', sha256: 's', bytes: 1 } } });
   if (task.subject === 'answer') process.send({ kind: 'done', id, result: { deviceMs: process.pid } });
   else if (task.subject === 'fails') process.send({ kind: 'failed', id, code: 'SHARD_CORRUPT', message: 'is no shard', where: 'a.tar' });
   else if (task.subject === 'crash') process.kill(process.pid, 'SIGKILL');
@@ -114,6 +115,15 @@ describe('the engine', () => {
     const first = await answer();
     expect((await begin(subject).result).deviceMs).toBe(first);
     expect(log).toEqual([]);
+  });
+
+  test('that tells of a checkpoint is heard, and its task goes on', async () => {
+    const abort = new AbortController();
+    const checkpoint = await new Promise((resolve) => {
+      engine.run(Task.fromPartial({ taskId: 'keeps', subject: 'keeps' }), 'file:///store', () => undefined, abort.signal, resolve).catch(() => undefined);
+    });
+    expect(checkpoint).toEqual({ step: 7, ref: { key: 'k', sha256: 's', bytes: 1 } });
+    expect(await answer()).toBeGreaterThan(0);
   });
 
   test('keeps its process when a cancelled task ends in time', async () => {

@@ -22,7 +22,7 @@ let training: Task;
 let state: RunState;
 
 const run = (task: Task): ReturnType<typeof runTask> =>
-  runTask({ task, store, cacheFolder: `${home.home}/cache`, signal: new AbortController().signal, progress: () => undefined, onDevice: (body) => body() });
+  runTask({ task, store, cacheFolder: `${home.home}/cache`, signal: new AbortController().signal, progress: () => undefined, checkpoint: () => undefined, note: () => undefined, onDevice: (body) => body() });
 
 beforeAll(async () => {
   loadTensorFlow({ threads: 1 });

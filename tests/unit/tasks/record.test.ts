@@ -38,7 +38,7 @@ async function keysBelow(prefix: string): Promise<string[]> {
 }
 
 async function work(task: Task, workerId = WORKER): Promise<Done> {
-  const made = await runTask({ task, store, cacheFolder: `${home.home}/cache`, signal: new AbortController().signal, progress: () => undefined, onDevice: (body) => body() });
+  const made = await runTask({ task, store, cacheFolder: `${home.home}/cache`, signal: new AbortController().signal, progress: () => undefined, checkpoint: () => undefined, note: () => undefined, onDevice: (body) => body() });
   const outputs = (await keysBelow(task.outputPrefix)).filter((key) => !key.endsWith('.record'));
   const result = { result: made, deviceMs: 5 };
   return { task, teacherSha256: teacherOf(task), result, outputs, record: await writeRecord(store, task, workerId, result) };
