@@ -50,7 +50,7 @@ export async function* ahead<Item, Result>(
         continue;
       }
       const found = await orAborted(next, within);
-      queue.shift();
+      void queue.shift();
       wakePump();
       if (found === undefined) return;
       yield found.result;
