@@ -1,6 +1,6 @@
 /**
  * The decoding threads of this process: images to pixels beside the engine's own thread, which TensorFlow holds for
- * the length of a step. They are started as work needs them, shared by all tasks, and never keep the process alive.
+ * the length of a step. They are started as work needs them, shared by all tasks, and keep the process alive only while they work.
  * Not for: reading shards, choosing what to decode.
  * Invariants:
  *  1. Every job is resolved or rejected, whatever becomes of its thread.
@@ -96,6 +96,7 @@ export class Decoders {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       thread.pending.set(next.request.id, next);
+      thread.worker.ref();
       thread.worker.postMessage(next.request, [next.request.encoded]);
     }
   }
@@ -108,6 +109,7 @@ export class Decoders {
       const job = pending.get(reply.id);
       pending.delete(reply.id);
       job?.settle(reply);
+      if (pending.size === 0) worker.unref();
       this.#dispatch();
     });
     const ended = (how: string): void => {
@@ -118,7 +120,6 @@ export class Decoders {
     };
     worker.on('error', (error: Error) => ended(error.message));
     worker.on('exit', (code) => ended(`exit code ${code}`));
-    worker.unref();
     return thread;
   }
 
