@@ -1,4 +1,5 @@
 /** Decoding on threads, which only the compiled program has: the same pixels and errors as on the calling thread, and a job's end whatever becomes of it. */
+import { execFile } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -60,12 +61,11 @@ describe.each([1, 3])('images on %i threads', (threads) => {
 describe('a process', () => {
   it('ends though its threads are idle', async () => {
     decoders = new Threads(0);
-    const { execFile } = await import('node:child_process');
     const script = `const { Decoders } = await import(${JSON.stringify(built)}); await new Decoders(2).decode({ shape: { height: 1, width: 1, channels: 1 }, names: ['a'], images: [Buffer.from(${JSON.stringify(Buffer.from(encodePng(Uint8Array.of(7), { height: 1, width: 1, channels: 1 })).toString('base64'))}, 'base64')] }, new AbortController().signal).then((pixels) => process.stdout.write(String(pixels[0])));`;
     const child = execFile(process.execPath, ['--input-type=module', '-e', script]);
     let output = '';
     child.stdout?.on('data', (text: string) => (output += text));
-    const code = await Promise.race([new Promise((resolve) => child.on('exit', resolve)), delay(30_000, 'still there')]);
+    const code = await Promise.race([new Promise((resolve) => child.on('close', resolve)), delay(30_000, 'still there')]);
     child.kill();
     expect([code, output]).toEqual([0, '7']);
   });

@@ -102,7 +102,8 @@ export class Decoders {
   }
 
   #start(): Thread {
-    const thread: Thread = { worker: new Worker(new URL('./decoder-thread.js', import.meta.url)), pending: new Map() };
+    // Options of the process, such as one that says how its own program is read, are not for it.
+    const thread: Thread = { worker: new Worker(new URL('./decoder-thread.js', import.meta.url), { execArgv: [] }), pending: new Map() };
     const { worker, pending } = thread;
     this.#threads.add(thread);
     worker.on('message', (reply: DecodeReply) => {
