@@ -1,9 +1,10 @@
 /**
  * Images: encoded bytes to pixels `[height, width, channels]` and, at import, to the dataset's own shape.
- * Small plain PNGs take the fast way (png.ts); JPEG and every other kind of PNG go through sharp.
+ * Plain PNGs and JPEGs take the fast ways (png.ts, jpeg.ts); every other kind of either goes through sharp.
  */
 import sharp from 'sharp';
 import { AlumnusError } from '../proto/errors.ts';
+import { decodeJpeg } from './jpeg.ts';
 import type { ImageShape } from './manifest.ts';
 import { decodePng, encodePng, PngError } from './png.ts';
 
@@ -35,9 +36,9 @@ sharp.concurrency(1);
 const open = (bytes: Uint8Array) => sharp(bytes, { failOn: 'truncated' }).rotate();
 
 /** Undefined for what sharp must decode. */
-function decodePlain(bytes: Uint8Array, where: string): Decoded | undefined {
+async function decodePlain(bytes: Uint8Array, where: string): Promise<Decoded | undefined> {
   try {
-    return decodePng(bytes);
+    return decodePng(bytes) ?? (await decodeJpeg(bytes));
   } catch (thrown) {
     if (thrown instanceof PngError) throw corrupt(where, thrown.message, thrown);
     throw thrown;
@@ -45,7 +46,7 @@ function decodePlain(bytes: Uint8Array, where: string): Decoded | undefined {
 }
 
 async function decodeAs(bytes: Uint8Array, shape: ImageShape | undefined, where: string): Promise<Decoded> {
-  const plain = decodePlain(bytes, where);
+  const plain = await decodePlain(bytes, where);
   return plain !== undefined && (shape === undefined || same(plain.shape, shape)) ? plain : decodeBySharp(bytes, { resize: shape, channels: shape?.channels }, where);
 }
 
@@ -71,7 +72,7 @@ async function decodeBySharp(bytes: Uint8Array, options: { readonly resize?: Ima
  */
 export async function decodeImage(bytes: Uint8Array, shape: ImageShape, where = 'image'): Promise<Uint8Array> {
   // In one pass: asking for an image's own channels first takes nearly as long as decoding it.
-  const decoded = decodePlain(bytes, where) ?? (await decodeBySharp(bytes, { channels: shape.channels }, where));
+  const decoded = (await decodePlain(bytes, where)) ?? (await decodeBySharp(bytes, { channels: shape.channels }, where));
   if (decoded.shape.height !== shape.height || decoded.shape.width !== shape.width) {
     throw corrupt(where, `is ${decoded.shape.width} x ${decoded.shape.height} where the dataset's are ${shape.width} x ${shape.height}`, undefined);
   }

@@ -5,7 +5,6 @@
  *  2. At most `countMax` results are under way or ready at any time.
  *  3. Once the consumer stops, by whatever way, or `signal` aborts, no item is taken any more and the work under way is told by its signal.
  */
-import { setMaxListeners } from 'node:events';
 
 /** The promise's end, or the signal's reason if that comes first. */
 export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
@@ -23,8 +22,6 @@ export async function* ahead<Item, Result>(
   signal.throwIfAborted();
   const stop = new AbortController();
   const within = AbortSignal.any([signal, stop.signal]);
-  // Each work under way listens to it.
-  setMaxListeners(0, within);
   /** Each resolves to its result or, at the end, to undefined. */
   const queue: Promise<{ readonly result: Result } | undefined>[] = [];
   let wakeTaker: () => void = () => undefined;

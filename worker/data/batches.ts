@@ -5,7 +5,6 @@
  * A set that fits in `memoryBytes` decoded, one byte a value, with its targets, is held so (held.ts); a larger one is streamed block
  * by block (streamed.ts), and batches are made some steps ahead. Which of the two depends on manifest and selection alone.
  */
-import { setMaxListeners } from 'node:events';
 import { invariant } from '../../proto/errors.ts';
 import type { LabeledShard, ObjectRef, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { orAborted } from './ahead.ts';
@@ -61,8 +60,6 @@ export interface Batches {
 export async function openBatches(source: Source, plan: BatchPlan, labeled: PartRef, selected?: SelectedPart): Promise<Batches> {
   const closed = new AbortController();
   const within = { ...source, signal: AbortSignal.any([source.signal, closed.signal]) };
-  // Each decoding job of the batches under way listens to it.
-  setMaxListeners(0, within.signal);
   const close = (): void => closed.abort();
   try {
     const parts: Part[] = [];

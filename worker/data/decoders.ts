@@ -7,6 +7,7 @@
  *  2. Jobs begin in the order in which they were asked for; one whose signal aborts is rejected at once, and dropped where it hasn't begun.
  *  3. A thread has at most JOBS_AT_ONCE jobs, so that what waits stays where an abort can drop it.
  */
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { AlumnusError } from '../../proto/errors.ts';
@@ -22,7 +23,7 @@ export interface DecodeJob {
 
 /** One that is decoded and one that waits, so that a thread never does. */
 const JOBS_AT_ONCE = 2;
-/** Beyond, libvips's own threads are the limit. */
+/** Beyond, handing jobs over is the limit. */
 const THREADS_MAX = 16;
 
 interface Pending {
@@ -81,6 +82,8 @@ export class Decoders {
           resolve(reply);
         },
       };
+      // One for each job that waits: many are no leak.
+      setMaxListeners(0, signal);
       signal.addEventListener('abort', onAbort, { once: true });
       this.#waiting.push(pending);
       this.#dispatch();

@@ -8,7 +8,6 @@
  *  3. ENGINE_CRASHED is said only where the engine ended by itself: what we end tells nothing about the tasks in flight.
  */
 import { fork, type ChildProcess } from 'node:child_process';
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
@@ -37,8 +36,6 @@ interface Pending {
   readonly onProgress: (progress: Progress) => void;
 }
 
-/** Beyond, reading the store is the limit. */
-const UV_THREADS_MAX = 16;
 /** Between two steps of a training and two batches of labeling an engine looks: this is far above either. */
 const CANCEL_MS_MAX = 5_000;
 
@@ -60,9 +57,7 @@ export class EngineProcess {
     const { threads, workerId, cacheFolder, log } = this.#options;
     // Beside this file, in whichever form it runs (built .js).
     const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
-    // The threads that JPEGs are decoded on; four, whatever the machine, unless said otherwise before the process begins.
-    const env = { UV_THREADPOOL_SIZE: String(Math.min(UV_THREADS_MAX, Math.max(4, availableParallelism()))), ...process.env };
-    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { env, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
     child.on('message', (message: FromEngine) => this.#receive(message));
     const ended = (how: string): void => {
