@@ -18,7 +18,7 @@ let images: Uint8Array[];
 beforeAll(async () => {
   ({ Decoders: Threads } = (await import(built)) as { Decoders: typeof Decoders });
   names = Array.from({ length: 60 }, (_, at) => `shard/${at}`);
-  images = await Promise.all(names.map((_, at) => (at % 3 === 0 ? jpeg(at, shape) : encodePng(picture(at, shape), shape))));
+  images = await Promise.all(names.map(async (_, at) => (at % 3 === 0 ? await jpeg(at, shape) : encodePng(picture(at, shape), shape))));
 });
 afterEach(() => decoders.close());
 
@@ -51,7 +51,7 @@ describe.each([1, 3])('images on %i threads', (threads) => {
   it('are rejected when their threads end, and later ones get new threads', async () => {
     decoders = new Threads(threads);
     const jobs = Array.from({ length: 2 * threads }, () => decoders.decode({ shape, names, images }, never));
-    jobs.forEach((job) => job.catch(() => undefined));
+    for (const job of jobs) job.catch(() => undefined);
     await decoders.close();
     for (const each of await Promise.allSettled(jobs)) expect(each).toMatchObject({ status: 'rejected', reason: { code: 'ENGINE_CRASHED' } });
     expect(await decoders.decode({ shape, names, images }, never)).toHaveLength(60 * 24 * 20 * 3);
