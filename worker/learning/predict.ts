@@ -23,8 +23,8 @@ export interface Predictor {
 }
 
 export interface NoisedPredictor {
-  /** The same, noised: each batch by draws that are a function of `seed` (any safe integer) and the batch's place in the call. */
-  logProbabilities(images: Uint8Array, count: number, seed: number): Promise<Float32Array>;
+  /** The same, noised: each batch by draws that are a function of `seed` (any safe integer) and its number, the first of the call being batch `first`. */
+  logProbabilities(images: Uint8Array, count: number, seed: number, first?: number): Promise<Float32Array>;
   dispose(): void;
 }
 
@@ -37,7 +37,7 @@ export async function createPredictor(architecture: Architecture, weights: reado
 /** For the ablation of a noised teacher, and nothing else. Throws as `createPredictor`. */
 export async function createNoisedPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, noise: ImageNoise): Promise<NoisedPredictor> {
   const { run, dispose } = batchwise(architecture, weights, batchSize, noisedPrediction(loadTensorFlow(), architecture, batchSize, noise));
-  return { logProbabilities: (images, count, seed) => run(images, count, batch => ({ seed: stepSeed(seed, batch) })), dispose };
+  return { logProbabilities: (images, count, seed, first = 0) => run(images, count, batch => ({ seed: stepSeed(seed, first + batch) })), dispose };
 }
 
 /** A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images. */

@@ -6,7 +6,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
 import type { TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { decodeCheckpoint, encodeCheckpoint, train as fit, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
-import { batcher, loadLabeled, loadSelected } from '../data/index.ts';
+import { openBatches, type SelectedPart } from '../data/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
 
@@ -27,20 +27,20 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   const parameters = parameterCount(architecture);
   const source = { store, shape, classes: spec.classNames.length, cacheFolder, signal };
   const labeledPart = required(spec.labeled, 'labeled');
-  const labeled = await loadLabeled(source, labeledPart);
-  const selected = spec.unlabeled === undefined || spec.selection === undefined ? undefined : await loadSelected(source, spec.unlabeled, spec.selection, spec.pseudoLabels, spec.labelKind);
+  const selected: SelectedPart | undefined = spec.unlabeled === undefined || spec.selection === undefined ? undefined
+    : { unlabeled: spec.unlabeled, selection: spec.selection, pseudoLabels: spec.pseudoLabels, kind: spec.labelKind };
   const settings = settingsOf(training, task.seed);
-  const nextBatch = batcher({ batchLabeled: settings.batchLabeled, batchUnlabeled: settings.batchUnlabeled, classes: architecture.classes, seed: task.seed }, labeled, selected);
   const resume = await resumable(context, architecture, settings);
+  const batches = await openBatches(source, { batchLabeled: settings.batchLabeled, batchUnlabeled: settings.batchUnlabeled, seed: task.seed }, labeledPart, selected);
   const trained = await context.onDevice(() =>
-    fit(architecture, settings, nextBatch, {
+    fit(architecture, settings, batches.at, {
       signal, resume, checkpointSteps: task.checkpointSteps,
       onCheckpoint: (state) => keep(context, architecture, settings, state),
       onWentBack: (from, to) => context.note(`no finite loss up to step ${from}: goes back to step ${to}, and on at a lower learning rate`),
       everySteps: Math.max(PROGRESS_EVERY_STEPS, Math.ceil(settings.steps / CURVE_POINTS_MAX)),
       onProgress: ({ step, steps, imagesPerSecond, loss }) => context.progress({ done: step, total: steps, unit: 'steps', rate: imagesPerSecond, loss }),
     }),
-  );
+  ).finally(batches.close);
   const ref = await writeModel(
     context,
     {
