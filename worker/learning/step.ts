@@ -79,7 +79,11 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
         const noised = noisedLayers(engine, weights, draws);
         takeStatistics = noised.takeStatistics;
-        return softCrossEntropy(engine, labels, buildModel(architecture, noised.layers, pixels)) as ReturnType<typeof tf.scalar>;
+        const logits = buildModel(architecture, noised.layers, pixels);
+        const distillation = noised.distillationLogits();
+        const loss = softCrossEntropy(engine, labels, logits);
+        // Half of the loss each (facebookresearch/deit, losses.py, alpha 0.5), here on the same targets.
+        return (distillation === undefined ? loss : tf.mul(tf.add(loss, softCrossEntropy(engine, labels, distillation)), 0.5)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
 
       const count = tf.add(state[countName]!, 1);
