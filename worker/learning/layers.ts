@@ -10,7 +10,7 @@ import type { Tensor, Tensor4D, TensorFlow, Tensors } from '../tensorflow/index.
 import type { Draws } from './draws.ts';
 
 /** Momentum of the running statistics, as in EfficientNet. */
-const statisticsMomentum = 0.99;
+export const statisticsMomentum = 0.99;
 
 /** What training and prediction have in common. */
 function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>, 'batchNormalization' | 'dropout' | 'residual' | 'distilled'> {
@@ -40,7 +40,7 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
     globalAverage: x => tf.mul(tf.sum(x, [1, 2]), 1 / (x.shape[1]! * x.shape[2]!)),
     flatten: x => tf.reshape(x, [x.shape[0], -1]),
     tokens: x => tf.reshape(x, [x.shape[0], -1, x.shape[3]!]),
-    prepend: (x, name) => tf.concat([tf.tile(tf.expandDims(weight(parameterName.token(name)), 0), [x.shape[0], 1, 1]), x], 1),
+    prepend: (x, name) => tf.concat([tf.tile(tf.reshape(weight(parameterName.token(name)), [1, 1, -1]), [x.shape[0], 1, 1]), x], 1),
     positions: (x, name) => tf.add(x, weight(parameterName.positions(name))),
     token: (x, index) => tf.reshape(tf.slice(x, [0, index, 0], [-1, 1, -1]), [x.shape[0], x.shape[2]!]),
     attention(x, heads) {

@@ -149,7 +149,7 @@ export function layerNormalization(engine: TensorFlow, x: Tensor, scale: Tensor,
 }
 
 /** Added to the variance, as in EfficientNet and the published Noisy Student code. */
-const batchNormEpsilon = 1e-3;
+export const batchNormEpsilon = 1e-3;
 
 /**
  * Batch normalization of `x` `[batch, height, width, channels]` by the batch's own mean and variance.

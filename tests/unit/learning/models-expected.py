@@ -1,7 +1,7 @@
 """
 Writes models-expected.json: what the published PyTorch code of each model gives, and its parameter counts.
 Logits in evaluation mode; loss and norm of the gradient of all trained parameters in training mode (batch statistics,
-no dropout, no stochastic depth), for small variants with made-up weights and images that models-published.test.ts
+no dropout, no stochastic depth, in double precision), for small variants with made-up weights and images that models-published.test.ts
 makes again by the same formulas. Images have odd sides where a model has strides, because PyTorch and TensorFlow pad
 alike there.
 
@@ -26,7 +26,7 @@ CLASSES, BATCH = 5, 4
 
 def images(side):
     index = np.arange(BATCH * side * side * 3)
-    return torch.tensor((((index * 37) % 251) / 250).reshape(BATCH, side, side, 3).transpose(0, 3, 1, 2).astype(np.float32))
+    return torch.tensor((((index * 37) % 251) / 250).reshape(BATCH, side, side, 3).transpose(0, 3, 1, 2).astype(np.float32)).double()
 
 def values(name, shape):
     """In Alumnus's layout: kernels [height, width, in, out] and [in, out]."""
@@ -102,6 +102,7 @@ def transformer_name(layer, part):
 def result(name, options, side, model, rename):
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d): module.eps = 1e-3
+    model.double()
     fill(model, rename)
     model.eval()
     with torch.no_grad(): logits = model(images(side))
