@@ -74,11 +74,15 @@ function differentiable(engine: TensorFlow, inputs: readonly Tensor[], forward: 
   })(...inputs);
 }
 
-/** The gradients of tfjs itself take three to eight operations for what TensorFlow has one kernel for. */
+/**
+ * The gradient of tfjs itself takes three operations for what TensorFlow has one kernel for. It is given x, not y: a
+ * normalization whose result only a rectifier reads is fused with it in a graph, and then rounds otherwise than alone.
+ */
 export const relu = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
-  x => { const y = one(engine, 'Relu', [typeAttribute('T', 'float32')], [x!]); return { value: y, saved: [y] }; },
-  (dy, [y]) => [one(engine, 'ReluGrad', [typeAttribute('T', 'float32')], [dy, y!])]);
+  x => ({ value: one(engine, 'Relu', [typeAttribute('T', 'float32')], [x!]), saved: [x!] }),
+  (dy, [x]) => [one(engine, 'ReluGrad', [typeAttribute('T', 'float32')], [dy, x!])]);
 
+/** With TensorFlow's own kernel for the gradient, dy y (1 - y). */
 export const sigmoid = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
   x => { const y = one(engine, 'Sigmoid', [typeAttribute('T', 'float32')], [x!]); return { value: y, saved: [y] }; },
   (dy, [y]) => [one(engine, 'SigmoidGrad', [typeAttribute('T', 'float32')], [y!, dy])]);

@@ -94,9 +94,10 @@ describe('logits, loss and gradient', () => {
         noised.takeStatistics(weights);
         return tf.mul(tf.addN(heads.map(head => softCrossEntropy(engine, targets, head))), 1 / heads.length) as ReturnType<typeof tf.scalar>;
       })(learned.map(name => weights[name]!));
-      expect(value.dataSync()[0]! / each.loss).toBeCloseTo(1, 4);
+      expect(Math.abs(value.dataSync()[0]! / each.loss - 1)).toBeLessThan(2e-4);
       const norm = Math.sqrt(grads.reduce((sum, gradient) => sum + gradient.dataSync().reduce((squares, x) => squares + x * x, 0), 0));
-      expect(norm / each.gradientNorm).toBeCloseTo(1, 3);
+      // PyTorch's own single precision is up to 3e-3 away from its double precision here (ResNet-50).
+      expect(Math.abs(norm / each.gradientNorm - 1)).toBeLessThan(5e-3);
     });
   });
 });
@@ -104,23 +105,24 @@ describe('logits, loss and gradient', () => {
 /** Norm of a - b. */
 const distance = (a: Float32Array, b: Float32Array): number => Math.sqrt(a.reduce((sum, value, index) => sum + (value - b[index]!) ** 2, 0));
 
-const tiny: [string, Record<string, number>][] = [
-  ['resnet', { depth: 18, width: 4, stem: 7, dropout: 0.2 }],
-  ['wide-resnet', { depth: 10, width: 1, dropout: 0.3 }],
-  ['efficientnet-b0', { width: 0.1, depth: 0.1, stem_stride: 1, survival: 0.5 }],
-  ['vit-tiny', { patch: 4, width: 24, depth: 2, dropout: 0.1, survival: 0.5 }],
-  ['deit-tiny', { patch: 4, width: 24, depth: 2, survival: 0.5 }],
+/**
+ * Not to the bit everywhere: in a graph TensorFlow replaces some kernels by those of oneDNN, which add in another order, and
+ * batch normalization of the few values that so small a model has magnifies that. The last column bounds the difference of
+ * all weights after training, as a share of how far training moved them.
+ */
+const tiny: [string, Record<string, number>, number][] = [
+  ['resnet', { depth: 18, width: 4, stem: 7, dropout: 0.2 }, 1e-6],
+  ['wide-resnet', { depth: 10, width: 1, dropout: 0.3 }, 1e-6],
+  ['efficientnet-b0', { width: 0.1, depth: 0.1, stem_stride: 1, survival: 0.5 }, 1e-3],
+  ['vit-tiny', { patch: 4, width: 24, depth: 2, dropout: 0.1, survival: 0.5 }, 1e-5],
+  ['deit-tiny', { patch: 4, width: 24, depth: 2, survival: 0.5 }, 1e-5],
 ];
 
-/**
- * Not to the bit: in a graph TensorFlow puts a convolution and what follows it into one oneDNN kernel, which adds in
- * another order. Batch normalization of few values magnifies that.
- */
-const changeBound = 1e-3;
+const lossBound = 1e-4;
 const predictionBound = 1e-5;
 
 describe('compiled equals eager', () => {
-  it.each(tiny)('in two training steps and in prediction: %s %j', (name, options) => {
+  it.each(tiny)('in two training steps and in prediction: %s %j', (name, options, changeBound) => {
     const architecture = architectureOf({ name, options, side: 12 }, 5);
     const chosen = settings({ noise: { name: 'none' }, optimizer: { name: 'sgd', learningRate: 0.01, weightDecay: 1e-4, momentum: 0.9 } });
     const program = trainingStep(engine, architecture, chosen);
@@ -131,7 +133,7 @@ describe('compiled equals eager', () => {
       const feed = { ...batch(12, step), rate: Float32Array.of(0.01), seed: stepSeed(1, step) };
       const [outputs, reference] = [compiled.run(feed), eager.run(feed)];
       expect(outputs['finite']![0]).toBe(1);
-      expect(outputs['loss']![0]! / reference['loss']![0]!).toBeCloseTo(1, 4);
+      expect(Math.abs(outputs['loss']![0]! / reference['loss']![0]! - 1)).toBeLessThan(lossBound);
     }
     const [state, reference] = [compiled.read(), eager.read()];
     const all = (of: (name: string) => number): number => Math.hypot(...parameterSpecs(architecture).map(({ name }) => of(name)));
