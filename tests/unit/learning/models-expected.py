@@ -1,12 +1,13 @@
 """
 Writes models-expected.json: what the published PyTorch code of each model gives, and its parameter counts.
 Logits in evaluation mode; loss and norm of the gradient of all trained parameters in training mode (batch statistics,
-no dropout, no stochastic depth, in double precision), for small variants with made-up weights and images that models-published.test.ts
-makes again by the same formulas. Images have odd sides where a model has strides, because PyTorch and TensorFlow pad
+no dropout, no stochastic depth, in double precision), for small variants with made-up weights and images that models.test.ts makes again
+by the same formulas. Images have odd sides where a model has strides, because PyTorch and TensorFlow pad
 alike there.
 
-Sources: torchvision 0.29.2 (ResNet), timm 1.0.31 (EfficientNet, ViT, DeiT), xternalz/WideResNet-pytorch wideresnet.py
-(its path is the first argument), torch 2.15.0.
+Sources: torchvision 0.29.2 (ResNet, counts of EfficientNet B0 to B7), timm 1.0.31 (EfficientNet, ViT, DeiT),
+xternalz/WideResNet-pytorch wideresnet.py, torch 2.15.0. The tests read the JSON; they need no Python.
+Run: pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 && python models-expected.py PATH/TO/wideresnet.py
 """
 import json, math, re, sys
 from functools import partial

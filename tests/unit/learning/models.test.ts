@@ -95,7 +95,7 @@ describe('logits, loss and gradient', () => {
         return tf.mul(tf.addN(heads.map(head => softCrossEntropy(engine, targets, head))), 1 / heads.length) as ReturnType<typeof tf.scalar>;
       })(learned.map(name => weights[name]!));
       expect(Math.abs(value.dataSync()[0]! / each.loss - 1)).toBeLessThan(2e-4);
-      const norm = Math.sqrt(grads.reduce((sum, gradient) => sum + gradient.dataSync().reduce((squares, x) => squares + x * x, 0), 0));
+      const norm = Math.sqrt(grads.reduce((sum, gradient) => sum + (gradient.dataSync() as Float32Array).reduce((squares, x) => squares + x * x, 0), 0));
       // PyTorch's own single precision is up to 3e-3 away from its double precision here (ResNet-50).
       expect(Math.abs(norm / each.gradientNorm - 1)).toBeLessThan(5e-3);
     });
