@@ -27,7 +27,7 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
     dense(x, name) {
       const kernel = weight(parameterName.kernel(name));
       // All tokens of the batch in one product: with the batch as an axis of its own, the kernel's gradient would come a sample at a time.
-      const y = operations.addBias(engine, operations.matMul(engine, x.rank === 2 ? x : tf.reshape(x, [-1, kernel.shape[0]!]), kernel), weight(parameterName.bias(name)));
+      const y = operations.addBias(engine, operations.matMul(engine, x.rank === 2 ? x : tf.reshape(x, [-1, kernel.shape[0]]), kernel), weight(parameterName.bias(name)));
       return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), kernel.shape[1]!]);
     },
     layerNormalization: (x, name) => operations.layerNormalization(engine, x, weight(parameterName.scale(name)), weight(parameterName.offset(name))),

@@ -3,6 +3,7 @@
  * projective transforms, fused batch normalization. Each is one or few calls of `executeOp`, so it can be traced.
  * Not for: what tfjs offers already.
  */
+import { invariant } from '../../proto/errors.ts';
 import { attributeKind, dataTypeCode } from './graph.ts';
 import type { OperationAttribute, Tensor, TensorFlow } from './load.ts';
 
@@ -67,8 +68,9 @@ type WithGradient = (dy: Tensor, saved: Tensor[]) => Tensor[];
  */
 function differentiable(engine: TensorFlow, inputs: readonly Tensor[], forward: (...inputs: Tensor[]) => { value: Tensor; saved: Tensor[] }, gradient: WithGradient): Tensor {
   return engine.tf.customGrad((...given) => {
-    const [save, tensors] = [given.at(-1) as unknown as (tensors: Tensor[]) => void, given.slice(0, -1) as Tensor[]];
-    const { value, saved } = forward(...tensors);
+    const save = given.at(-1);
+    invariant(typeof save === 'function', 'tfjs hands over where to save');
+    const { value, saved } = forward(...given.slice(0, -1) as Tensor[]);
     save(saved);
     return { value, gradFunc: gradient };
   })(...inputs);
@@ -79,12 +81,12 @@ function differentiable(engine: TensorFlow, inputs: readonly Tensor[], forward: 
  * normalization whose result only a rectifier reads is fused with it in a graph, and then rounds otherwise than alone.
  */
 export const relu = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
-  x => ({ value: one(engine, 'Relu', [typeAttribute('T', 'float32')], [x!]), saved: [x!] }),
+  x => ({ value: one(engine, 'Relu', [typeAttribute('T', 'float32')], [x]), saved: [x] }),
   (dy, [x]) => [one(engine, 'ReluGrad', [typeAttribute('T', 'float32')], [dy, x!])]);
 
 /** With TensorFlow's own kernel for the gradient, dy y (1 - y). */
 export const sigmoid = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
-  x => { const y = one(engine, 'Sigmoid', [typeAttribute('T', 'float32')], [x!]); return { value: y, saved: [y] }; },
+  x => { const y = one(engine, 'Sigmoid', [typeAttribute('T', 'float32')], [x]); return { value: y, saved: [y] }; },
   (dy, [y]) => [one(engine, 'SigmoidGrad', [typeAttribute('T', 'float32')], [y!, dy])]);
 
 /** x Phi(x), where Phi(x) = (1 + erf(x / sqrt 2)) / 2; its derivative is Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi). */
@@ -92,8 +94,8 @@ export function gelu(engine: TensorFlow, x: Tensor): Tensor {
   const { tf } = engine;
   return differentiable(engine, [x],
     x => {
-      const phi = tf.add(tf.mul(tf.erf(tf.mul(x!, Math.SQRT1_2)), 0.5), 0.5);
-      return { value: tf.mul(x!, phi), saved: [x!, phi] };
+      const phi = tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQRT1_2)), 0.5), 0.5);
+      return { value: tf.mul(x, phi), saved: [x, phi] };
     },
     (dy, [x, phi]) => {
       const density = tf.exp(tf.mul(tf.square(x!), -0.5));
@@ -105,7 +107,7 @@ export function gelu(engine: TensorFlow, x: Tensor): Tensor {
 export const addBias = (engine: TensorFlow, x: Tensor, bias: Tensor): Tensor => {
   const attributes = [typeAttribute('T', 'float32'), stringAttribute('data_format', 'NHWC')];
   return differentiable(engine, [x, bias],
-    (x, bias) => ({ value: one(engine, 'BiasAdd', attributes, [x!, bias!]), saved: [] }),
+    (x, bias) => ({ value: one(engine, 'BiasAdd', attributes, [x, bias]), saved: [] }),
     dy => [dy, one(engine, 'BiasAddGrad', attributes, [dy])]);
 };
 
@@ -114,14 +116,14 @@ const product = (engine: TensorFlow, a: Tensor, b: Tensor, transposeA: boolean, 
 
 /** `a` `[rows, inner]` times `b` `[inner, columns]`. */
 export const matMul = (engine: TensorFlow, a: Tensor, b: Tensor): Tensor => differentiable(engine, [a, b],
-  (a, b) => ({ value: product(engine, a!, b!, false, false), saved: [a!, b!] }),
+  (a, b) => ({ value: product(engine, a, b, false, false), saved: [a, b] }),
   (dy, [a, b]) => [product(engine, dy, b!, false, true), product(engine, a!, dy, true, false)]);
 
 /** Softmax over the last axis; dx = (dy - sum(dy y)) y. */
 export function softmax(engine: TensorFlow, x: Tensor): Tensor {
   const { tf } = engine;
   return differentiable(engine, [x],
-    x => { const y = one(engine, 'Softmax', [typeAttribute('T', 'float32')], [x!]); return { value: y, saved: [y] }; },
+    x => { const y = one(engine, 'Softmax', [typeAttribute('T', 'float32')], [x]); return { value: y, saved: [y] }; },
     (dy, [y]) => [tf.mul(tf.sub(dy, tf.sum(tf.mul(dy, y!), -1, true)), y!)]);
 }
 
@@ -138,10 +140,10 @@ export function layerNormalization(engine: TensorFlow, x: Tensor, scale: Tensor,
   const mean = (values: Tensor): Tensor => tf.mul(tf.sum(values, -1, true), 1 / features);
   return differentiable(engine, [x, scale, offset],
     (x, scale, offset) => {
-      const centered = tf.sub(x!, mean(x!));
+      const centered = tf.sub(x, mean(x));
       const inverse = tf.rsqrt(tf.add(mean(tf.square(centered)), layerNormEpsilon));
       const normalized = tf.mul(centered, inverse);
-      return { value: tf.add(tf.mul(normalized, scale!), offset!), saved: [normalized, inverse, scale!] };
+      return { value: tf.add(tf.mul(normalized, scale), offset), saved: [normalized, inverse, scale] };
     },
     (dy, [normalized, inverse, scale]) => {
       const product = tf.mul(dy, normalized!);

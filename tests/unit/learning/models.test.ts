@@ -10,7 +10,7 @@ import type { Architecture } from '../../../recipe/index.ts';
 import { seededDraws, stepSeed } from '../../../worker/learning/draws.ts';
 import { cleanLayers, noisedLayers } from '../../../worker/learning/layers.ts';
 import { softCrossEntropy } from '../../../worker/learning/losses.ts';
-import { initialState, initialWeights, prediction, trainingStep } from '../../../worker/learning/step.ts';
+import { initialState, prediction, trainingStep } from '../../../worker/learning/step.ts';
 import { compile, interpret, loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { Tensor, TensorFlow } from '../../../worker/tensorflow/index.ts';
 import { batch, settings, threads } from './setting.ts';
@@ -92,7 +92,7 @@ describe('logits, loss and gradient', () => {
         const logits = buildModel(architecture, noised.layers, images);
         const heads = [logits, noised.distillationLogits()].filter(head => head !== undefined);
         noised.takeStatistics(weights);
-        return tf.mul(tf.addN(heads.map(head => softCrossEntropy(engine, targets, head))), 1 / heads.length) as ReturnType<typeof tf.scalar>;
+        return tf.mul<ReturnType<typeof tf.scalar>>(tf.addN(heads.map(head => softCrossEntropy(engine, targets, head))), 1 / heads.length);
       })(learned.map(name => weights[name]!));
       expect(Math.abs(value.dataSync()[0]! / each.loss - 1)).toBeLessThan(2e-4);
       const norm = Math.sqrt(grads.reduce((sum, gradient) => sum + (gradient.dataSync() as Float32Array).reduce((squares, x) => squares + x * x, 0), 0));
