@@ -110,7 +110,7 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
     refs.push(await writeShard(store, 'bench', 'unlabeled', shard, samples));
   }
   const context = (task: Task, cacheFolder: string, device: Turnstile): TaskContext => ({
-    task, store, cacheFolder, signal: new AbortController().signal, progress: () => undefined, onDevice: (work) => device.pass(work),
+    task, store, cacheFolder, signal: new AbortController().signal, progress: () => undefined, checkpoint: () => undefined, note: () => undefined, onDevice: (work) => device.pass(work),
   });
   const weights = parameterSpecs(architecture).map(({ name: parameter, shape: sizes }, number) => {
     const values = Float32Array.from({ length: sizes.reduce((product, size) => product * size, 1) }, (_, at) => 0.05 * Math.sin(at * 12.9898 + number) + (parameter.includes('variance') ? 1 : 0));

@@ -38,8 +38,8 @@ interface Subject {
 
 const subjects: Readonly<Record<string, Subject>> = {
   cnn: { architecture: { model: { name: 'cnn', options: { width: 32 } }, input: { height: 28, width: 28, channels: 1 }, classes: 10 }, batch: 128, steps: 20, batches: 60 },
-  'wide-resnet': { architecture: { model: { name: 'wide-resnet', options: { depth: 16, widen: 2 } }, input: { height: 32, width: 32, channels: 3 }, classes: 10 }, batch: 64, steps: 6, batches: 16 },
-  vit: { architecture: { model: { name: 'vit', options: { patch: 4 } }, input: { height: 32, width: 32, channels: 3 }, classes: 10 }, batch: 64, steps: 4, batches: 10 },
+  'wide-resnet': { architecture: { model: { name: 'wide-resnet', options: { depth: 16, width: 2, survival: 1 } }, input: { height: 32, width: 32, channels: 3 }, classes: 10 }, batch: 64, steps: 6, batches: 16 },
+  'vit-tiny': { architecture: { model: { name: 'vit-tiny', options: { patch: 4 } }, input: { height: 32, width: 32, channels: 3 }, classes: 10 }, batch: 64, steps: 4, batches: 10 },
 };
 
 export async function run(args: string[]): Promise<void> {

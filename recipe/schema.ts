@@ -5,7 +5,7 @@
  * coordinator checks those when a run is submitted.
  */
 import { z } from 'zod';
-import { findModel, modelNames } from './models/index.ts';
+import { findModel, modelNames, rangeProblem } from './models/index.ts';
 
 const positiveInteger = (max: number) => z.int().min(1).max(max);
 const share = z.number().min(0).max(1);
@@ -33,8 +33,9 @@ const modelChoice = z
       if (key === 'model') continue;
       const option = Object.hasOwn(options, key) ? options[key] : undefined;
       if (option === undefined) context.addIssue({ code: 'custom', path: [key], message: `${choice.model} has no such option; it has ${Object.keys(options).join(', ')}` });
-      else if (typeof value !== 'number' || value < option.min || value > option.max || (option.integer && !Number.isInteger(value))) {
-        context.addIssue({ code: 'custom', path: [key], message: `must be ${option.integer ? 'an integer' : 'a number'} from ${option.min} to ${option.max}` });
+      else {
+        const problem = rangeProblem(option, value);
+        if (problem !== undefined) context.addIssue({ code: 'custom', path: [key], message: problem });
       }
     }
   });
@@ -184,10 +185,11 @@ export const recipeSchema = z
     }
     for (let step = 1; step < ladder.length; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
-      if (smaller === undefined || larger === undefined || smaller.model !== larger.model) continue;
-      for (const [key, option] of Object.entries(findModel(larger.model)?.options ?? {})) {
+      const [teacher, student] = [findModel(smaller?.model ?? ''), findModel(larger?.model ?? '')];
+      if (smaller === undefined || larger === undefined || teacher === undefined || teacher.family !== student?.family) continue;
+      for (const [key, option] of Object.entries(student.options)) {
         if (option.size !== true) continue;
-        const [before, after] = [Number(smaller[key] ?? option.default), Number(larger[key] ?? option.default)];
+        const [before, after] = [Number(smaller[key] ?? teacher.options[key]?.default), Number(larger[key] ?? option.default)];
         if (after < before) context.addIssue({ code: 'custom', path: ['models', 'ladder', step, key], message: `shrinks from ${before} to ${after}: a student is equal to its teacher or larger` });
       }
     }

@@ -122,7 +122,7 @@ class ViT(nn.Module):
         return self.logits(self.final(self.blocks(x))[:, 0])
 
 
-MODELS = {"cnn": Cnn, "wide-resnet": WideResNet, "vit": ViT}
+MODELS = {"cnn": Cnn, "wide-resnet": WideResNet, "vit-tiny": ViT}
 RATE, WEIGHT_DECAY, EMA_DECAY = 1e-3, 1e-4, 0.995
 
 

@@ -6,6 +6,7 @@ import type { Model } from './model.ts';
 
 export const cnn: Model = {
   name: 'cnn',
+  family: 'cnn',
   options: {
     width: { default: 16, min: 1, max: 1024, integer: true, size: true, what: 'filters of the first convolution; the second has twice as many' },
     dense: { default: 128, min: 1, max: 8192, integer: true, size: true, what: 'units of the hidden layer' },

@@ -6,8 +6,12 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { declaringLayers } from './layers.ts';
 import type { Layers, ParameterSpec } from './layers.ts';
 import { cnn } from './cnn.ts';
-import type { Model } from './model.ts';
+import { efficientNets } from './efficientnet.ts';
+import { rangeProblem, type Model } from './model.ts';
+import { resNet } from './resnet.ts';
 import { residual } from './residual.ts';
+import { visionTransformers } from './vision-transformer.ts';
+import { wideResNet } from './wide-resnet.ts';
 
 export interface ImageShape { height: number; width: number; channels: number }
 
@@ -16,7 +20,7 @@ export interface NamedModel { name: string; options: Record<string, number> }
 
 export interface Architecture { model: NamedModel; input: ImageShape; classes: number }
 
-const models: readonly Model[] = [cnn, residual];
+const models: readonly Model[] = [cnn, residual, resNet, wideResNet, ...efficientNets, ...visionTransformers];
 
 export const modelNames: string[] = models.map(model => model.name);
 
@@ -30,9 +34,8 @@ export function validateModelOptions(choice: NamedModel): string[] {
   return Object.entries(choice.options).flatMap(([name, value]) => {
     const range = Object.hasOwn(model.options, name) ? model.options[name] : undefined;
     if (range === undefined) return [`${model.name} has no option ${JSON.stringify(name)}; it has ${Object.keys(model.options).join(', ')}`];
-    if (range.integer && !Number.isInteger(value)) return [`${model.name}.${name} is a whole number, not ${value}`];
-    if (!(value >= range.min && value <= range.max)) return [`${model.name}.${name} lies between ${range.min} and ${range.max}, not ${value}`];
-    return [];
+    const problem = rangeProblem(range, value);
+    return problem === undefined ? [] : [`${model.name}.${name} ${problem}, not ${value}`];
   });
 }
 
@@ -65,4 +68,4 @@ export function parameterCount(architecture: Architecture): number {
 }
 
 export { parameterName, type Layers, type ParameterSpec } from './layers.ts';
-export type { Model, OptionRange } from './model.ts';
+export { rangeProblem, type Model, type OptionRange } from './model.ts';

@@ -14,19 +14,22 @@ const stages = 3;
  */
 export const survivalProbability = (block: number, blocks: number, lastSurvival: number): number => 1 - (block / blocks) * (1 - lastSurvival);
 
-function block<T>(layers: Layers<T>, x: T, name: string, filters: number, stride: number, survival: number): T {
+/** Two 3x3 convolutions, each after a normalization and a rectifier; `dropout` lies between them, as in wide networks. */
+export function preactivationBlock<T>(layers: Layers<T>, x: T, name: string, { filters, stride, survival, dropout = 0 }: { filters: number; stride: number; survival: number; dropout?: number }): T {
   const activated = layers.relu(layers.batchNormalization(x, `${name}/normalization_1`));
   // Where the shape changes, the shortcut is a projection of the activated input.
   const same = stride === 1 && layers.channels(x) === filters;
   const shortcut = same ? x : layers.convolution(activated, `${name}/projection`, { filters, size: 1, stride });
   const first = layers.convolution(activated, `${name}/convolution_1`, { filters, size: 3, stride });
-  const second = layers.convolution(layers.relu(layers.batchNormalization(first, `${name}/normalization_2`)), `${name}/convolution_2`, { filters, size: 3 });
+  const between = layers.dropout(layers.relu(layers.batchNormalization(first, `${name}/normalization_2`)), name, dropout);
+  const second = layers.convolution(between, `${name}/convolution_2`, { filters, size: 3 });
   // Only an identity shortcut may lose its branch, as in the published EfficientNet.
   return layers.residual(shortcut, second, name, same ? survival : 1);
 }
 
 export const residual: Model = {
   name: 'residual',
+  family: 'residual',
   options: {
     width: { default: 16, min: 1, max: 1024, integer: true, size: true, what: 'filters of the first stage; each next stage has twice as many' },
     blocks: { default: 2, min: 1, max: 64, integer: true, size: true, what: 'residual blocks a stage' },
@@ -39,7 +42,7 @@ export const residual: Model = {
     for (let stage = 0; stage < stages; stage++) {
       for (let index = 0; index < blocks; index++) {
         const survival = survivalProbability(stage * blocks + index + 1, stages * blocks, options['survival']!);
-        x = block(layers, x, `stage_${stage + 1}/block_${index + 1}`, options['width']! * 2 ** stage, stage > 0 && index === 0 ? 2 : 1, survival);
+        x = preactivationBlock(layers, x, `stage_${stage + 1}/block_${index + 1}`, { filters: options['width']! * 2 ** stage, stride: stage > 0 && index === 0 ? 2 : 1, survival });
       }
     }
     x = layers.globalAverage(layers.relu(layers.batchNormalization(x, 'final')));

@@ -10,5 +10,6 @@ export type { NoisedPredictor, Predictor } from './predict.ts';
 export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
 export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
+export { loadLayersFormat, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
 export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

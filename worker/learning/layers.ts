@@ -11,10 +11,10 @@ import type { Tensor, Tensor4D, TensorFlow, Tensors } from '../tensorflow/index.
 import type { Draws } from './draws.ts';
 
 /** Momentum of the running statistics, as in EfficientNet. */
-const statisticsMomentum = 0.99;
+export const statisticsMomentum = 0.99;
 
 /** What training and prediction have in common. */
-function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>, 'batchNormalization' | 'dropout' | 'residual'> {
+function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>, 'batchNormalization' | 'dropout' | 'residual' | 'distilled'> {
   const { tf } = engine;
   const weight = (name: string): Tensor => {
     const found = weights[name];
@@ -23,14 +23,36 @@ function sharedLayers(engine: TensorFlow, weights: Tensors): Omit<Layers<Tensor>
   };
   return {
     convolution: (x, name, { stride = 1 }) => tf.conv2d(x as Tensor4D, weight(parameterName.kernel(name)) as Tensor4D, stride, 'same'),
-    bias: (x, name) => tf.add(x, weight(parameterName.bias(name))),
-    dense: (x, name) => tf.add(tf.matMul(x, weight(parameterName.kernel(name))), weight(parameterName.bias(name))),
-    relu: x => tf.relu(x),
-    maxPool: x => tf.maxPool(x as Tensor4D, 2, 2, 'valid'),
+    depthwiseConvolution: (x, name, { stride = 1 }) => tf.depthwiseConv2d(x as Tensor4D, weight(parameterName.kernel(name)) as Tensor4D, stride, 'same'),
+    bias: (x, name) => operations.addBias(engine, x, weight(parameterName.bias(name))),
+    dense(x, name) {
+      const kernel = weight(parameterName.kernel(name));
+      // All tokens of the batch in one product: with the batch as an axis of its own, the kernel's gradient would come a sample at a time.
+      const y = operations.addBias(engine, operations.matMul(engine, x.rank === 2 ? x : tf.reshape(x, [-1, kernel.shape[0]]), kernel), weight(parameterName.bias(name)));
+      return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), kernel.shape[1]!]);
+    },
+    layerNormalization: (x, name) => operations.layerNormalization(engine, x, weight(parameterName.scale(name)), weight(parameterName.offset(name))),
+    relu: x => operations.relu(engine, x),
+    swish: x => tf.mul(x, operations.sigmoid(engine, x)),
+    gelu: x => operations.gelu(engine, x),
+    gate: (x, logits) => tf.mul(x, tf.reshape(operations.sigmoid(engine, logits), [x.shape[0], 1, 1, x.shape[3]!])),
+    maxPool: (x, size = 2) => tf.maxPool(x as Tensor4D, size, 2, size === 2 ? 'valid' : 'same'),
     // Not `tf.mean`: its gradient divides by a constant, which the graph's optimizer turns into a product that rounds otherwise.
     globalAverage: x => tf.mul(tf.sum(x, [1, 2]), 1 / (x.shape[1]! * x.shape[2]!)),
     flatten: x => tf.reshape(x, [x.shape[0], -1]),
+    tokens: x => tf.reshape(x, [x.shape[0], -1, x.shape[3]!]),
+    prepend: (x, name) => tf.concat([tf.tile(tf.reshape(weight(parameterName.token(name)), [1, 1, -1]), [x.shape[0], 1, 1]), x], 1),
+    positions: (x, name) => tf.add(x, weight(parameterName.positions(name))),
+    token: (x, index) => tf.reshape(tf.slice(x, [0, index, 0], [-1, 1, -1]), [x.shape[0], x.shape[2]!]),
+    attention(x, heads) {
+      const [batch, tokens, features] = x.shape as [number, number, number];
+      const size = features / (3 * heads);
+      const [queries, keys, values] = tf.unstack(tf.transpose(tf.reshape(x, [batch, tokens, 3, heads, size]), [2, 0, 3, 1, 4])) as [Tensor, Tensor, Tensor];
+      const shares = operations.softmax(engine, tf.matMul(tf.mul(queries, 1 / Math.sqrt(size)), keys, false, true));
+      return tf.reshape(tf.transpose(tf.matMul(shares, values), [0, 2, 1, 3]), [batch, tokens, heads * size]);
+    },
     channels: x => x.shape.at(-1)!,
+    sides: x => [x.shape[1]!, x.shape[2]!],
   };
 }
 
@@ -42,6 +64,7 @@ export function cleanLayers(engine: TensorFlow, weights: Tensors): Layers<Tensor
     batchNormalization: (x, name) => operations.fixedNormalization(engine, x, weights[parameterName.scale(name)]!, weights[parameterName.offset(name)]!, weights[parameterName.mean(name)]!, weights[parameterName.variance(name)]!),
     dropout: x => x,
     residual: (shortcut, branch) => tf.add(shortcut, branch),
+    distilled: (classLogits, distillationLogits) => tf.mul(tf.add(classLogits, distillationLogits), 0.5),
   };
 }
 
@@ -66,9 +89,13 @@ function droppingLayers(engine: TensorFlow, draws: Draws): Pick<Layers<Tensor>, 
 /** Layers of a teacher that labels noised: dropout and stochastic depth as in training, batch normalization by what training learned, as in prediction. */
 export const noisedPredictionLayers = (engine: TensorFlow, weights: Tensors, draws: Draws): Layers<Tensor> => ({ ...cleanLayers(engine, weights), ...droppingLayers(engine, draws) });
 
-/** Layers for training: dropout and stochastic depth drawn from `draws`, batch normalization by the batch. */
-export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws): { layers: Layers<Tensor>; takeStatistics(old: Tensors): Tensors } {
+/**
+ * Layers for training: dropout and stochastic depth drawn from `draws`, batch normalization by the batch.
+ * A model with a distillation head returns the logits of its class head; `distillationLogits` then gives those of the other.
+ */
+export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws): { layers: Layers<Tensor>; distillationLogits(): Tensor | undefined; takeStatistics(old: Tensors): Tensors } {
   const { tf } = engine;
+  let distillation: Tensor | undefined;
   const batches: { name: string; mean: Tensor; variance: Tensor }[] = [];
   const layers: Layers<Tensor> = {
     ...sharedLayers(engine, weights),
@@ -78,9 +105,15 @@ export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws)
       batches.push({ name, mean, variance });
       return y;
     },
+    distilled(classLogits, distillationLogits) {
+      invariant(distillation === undefined, 'a model has one distillation head');
+      distillation = distillationLogits;
+      return classLogits;
+    },
   };
   return {
     layers,
+    distillationLogits: () => distillation,
     /** The running statistics after this batch; frees what the forward pass kept. */
     takeStatistics(old) {
       const next: Tensors = {};

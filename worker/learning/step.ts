@@ -88,7 +88,11 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
         const noisy = noisedLayers(engine, weights, draws);
         takeStatistics = noisy.takeStatistics;
-        return softCrossEntropy(engine, noised.targets, buildModel(architecture, noisy.layers, pixels)) as ReturnType<typeof tf.scalar>;
+        const logits = buildModel(architecture, noisy.layers, pixels);
+        const distillation = noisy.distillationLogits();
+        const loss = softCrossEntropy(engine, noised.targets, logits);
+        // Half of the loss each (facebookresearch/deit, losses.py, alpha 0.5), here on the same targets.
+        return (distillation === undefined ? loss : tf.mul(tf.add(loss, softCrossEntropy(engine, noised.targets, distillation)), 0.5)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
 
       const clipped = settings.clipNorm > 0 ? clipByGlobalNorm(engine, grads, settings.clipNorm) : undefined;

@@ -3,6 +3,7 @@
  * projective transforms, fused batch normalization. Each is one or few calls of `executeOp`, so it can be traced.
  * Not for: what tfjs offers already.
  */
+import { invariant } from '../../proto/errors.ts';
 import { attributeKind, dataTypeCode } from './graph.ts';
 import type { OperationAttribute, Tensor, TensorFlow } from './load.ts';
 
@@ -65,8 +66,102 @@ export const histogram = (engine: TensorFlow, values: Tensor, size: number): Ten
   one(engine, 'DenseBincount', [typeAttribute('Tidx', 'int32'), typeAttribute('T', 'float32'), boolAttribute('binary_output', false)],
     [values, engine.tf.scalar(size, 'int32'), engine.tf.tensor1d([], 'float32')]);
 
+type WithGradient = (dy: Tensor, saved: Tensor[]) => Tensor[];
+
+/**
+ * An operation with a gradient of its own: `forward` gives the value and what `gradient` needs of it. Within both, tfjs
+ * records nothing.
+ */
+function differentiable(engine: TensorFlow, inputs: readonly Tensor[], forward: (...inputs: Tensor[]) => { value: Tensor; saved: Tensor[] }, gradient: WithGradient): Tensor {
+  return engine.tf.customGrad((...given) => {
+    const save = given.at(-1);
+    invariant(typeof save === 'function', 'tfjs hands over where to save');
+    const { value, saved } = forward(...given.slice(0, -1) as Tensor[]);
+    save(saved);
+    return { value, gradFunc: gradient };
+  })(...inputs);
+}
+
+/**
+ * The gradient of tfjs itself takes three operations for what TensorFlow has one kernel for. It is given x, not y: a
+ * normalization whose result only a rectifier reads is fused with it in a graph, and then rounds otherwise than alone.
+ */
+export const relu = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
+  x => ({ value: one(engine, 'Relu', [typeAttribute('T', 'float32')], [x]), saved: [x] }),
+  (dy, [x]) => [one(engine, 'ReluGrad', [typeAttribute('T', 'float32')], [dy, x!])]);
+
+/** With TensorFlow's own kernel for the gradient, dy y (1 - y). */
+export const sigmoid = (engine: TensorFlow, x: Tensor): Tensor => differentiable(engine, [x],
+  x => { const y = one(engine, 'Sigmoid', [typeAttribute('T', 'float32')], [x]); return { value: y, saved: [y] }; },
+  (dy, [y]) => [one(engine, 'SigmoidGrad', [typeAttribute('T', 'float32')], [y!, dy])]);
+
+/** x Phi(x), where Phi(x) = (1 + erf(x / sqrt 2)) / 2; its derivative is Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi). */
+export function gelu(engine: TensorFlow, x: Tensor): Tensor {
+  const { tf } = engine;
+  return differentiable(engine, [x],
+    x => {
+      const phi = tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQRT1_2)), 0.5), 0.5);
+      return { value: tf.mul(x, phi), saved: [x, phi] };
+    },
+    (dy, [x, phi]) => {
+      const density = tf.exp(tf.mul(tf.square(x!), -0.5));
+      return [tf.mul(dy, tf.add(phi!, tf.mul(tf.mul(x!, 1 / Math.sqrt(2 * Math.PI)), density)))];
+    });
+}
+
+/** `bias` `[channels]` added along the last axis. */
+export const addBias = (engine: TensorFlow, x: Tensor, bias: Tensor): Tensor => {
+  const attributes = [typeAttribute('T', 'float32'), stringAttribute('data_format', 'NHWC')];
+  return differentiable(engine, [x, bias],
+    (x, bias) => ({ value: one(engine, 'BiasAdd', attributes, [x, bias]), saved: [] }),
+    dy => [dy, one(engine, 'BiasAddGrad', attributes, [dy])]);
+};
+
+const product = (engine: TensorFlow, a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor =>
+  one(engine, 'MatMul', [typeAttribute('T', 'float32'), boolAttribute('transpose_a', transposeA), boolAttribute('transpose_b', transposeB)], [a, b]);
+
+/** `a` `[rows, inner]` times `b` `[inner, columns]`. */
+export const matMul = (engine: TensorFlow, a: Tensor, b: Tensor): Tensor => differentiable(engine, [a, b],
+  (a, b) => ({ value: product(engine, a, b, false, false), saved: [a, b] }),
+  (dy, [a, b]) => [product(engine, dy, b!, false, true), product(engine, a!, dy, true, false)]);
+
+/** Softmax over the last axis; dx = (dy - sum(dy y)) y. */
+export function softmax(engine: TensorFlow, x: Tensor): Tensor {
+  const { tf } = engine;
+  return differentiable(engine, [x],
+    x => { const y = one(engine, 'Softmax', [typeAttribute('T', 'float32')], [x]); return { value: y, saved: [y] }; },
+    (dy, [y]) => [tf.mul(tf.sub(dy, tf.sum(tf.mul(dy, y!), -1, true)), y!)]);
+}
+
+/** Added to the variance of a token, as in the published ViT and DeiT. */
+const layerNormEpsilon = 1e-6;
+
+/**
+ * Layer normalization over the last axis (Ba et al. 2016, arXiv 1607.06450) of `x` `[..., features]`, with `scale` and
+ * `offset` `[features]`. With n the normalized x and g = dy scale, dx = (g - mean(g) - n mean(g n)) / deviation.
+ */
+export function layerNormalization(engine: TensorFlow, x: Tensor, scale: Tensor, offset: Tensor): Tensor {
+  const { tf } = engine;
+  const features = x.shape.at(-1)!;
+  const mean = (values: Tensor): Tensor => tf.mul(tf.sum(values, -1, true), 1 / features);
+  return differentiable(engine, [x, scale, offset],
+    (x, scale, offset) => {
+      const centered = tf.sub(x, mean(x));
+      const inverse = tf.rsqrt(tf.add(mean(tf.square(centered)), layerNormEpsilon));
+      const normalized = tf.mul(centered, inverse);
+      return { value: tf.add(tf.mul(normalized, scale), offset), saved: [normalized, inverse, scale] };
+    },
+    (dy, [normalized, inverse, scale]) => {
+      const product = tf.mul(dy, normalized!);
+      const leading = dy.shape.slice(0, -1).map((_, axis) => axis);
+      const g = tf.mul(dy, scale!);
+      const dx = tf.mul(tf.sub(tf.sub(g, mean(g)), tf.mul(normalized!, mean(tf.mul(product, scale!)))), inverse!);
+      return [dx, tf.sum(product, leading), tf.sum(dy, leading)];
+    });
+}
+
 /** Added to the variance, as in EfficientNet and the published Noisy Student code. */
-const batchNormEpsilon = 1e-3;
+export const batchNormEpsilon = 1e-3;
 
 /**
  * Batch normalization of `x` `[batch, height, width, channels]` by the batch's own mean and variance.

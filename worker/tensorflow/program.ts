@@ -183,12 +183,14 @@ function trace(engine: TensorFlow, program: Program): Trace {
     });
     checkUpdates(program, result.updates);
     outputs = Object.keys(result.outputs);
+    // One node between all reads and all assignments, because an edge from each to each (a transformer with AdamW has 600 variables) costs seconds of the first run.
+    const allRead = graph.node('NoOp', variables.map((_, index) => `^${variableNode(index)}_read`), {}, 'all_read');
     const assigned = Object.entries(result.updates).map(([name, tensor]) => {
       const index = variables.indexOf(name);
       const node = variableNode(index);
       const value = source(idOf(engine, tensor), name);
       const dtype = attribute.type(dataTypeCode[program.variables[name]!.dataType]);
-      return graph.node('AssignVariableOp', [node, value, ...variables.map((_, other) => `^${variableNode(other)}_read`)], { dtype }, `${node}_assign`);
+      return graph.node('AssignVariableOp', [node, value, `^${allRead}`], { dtype }, `${node}_assign`);
     });
     outputs.forEach((name, index) => {
       const tensor = result.outputs[name]!;

@@ -269,7 +269,8 @@ describe('weights as bytes', () => {
 
 describe('models', () => {
   it('are known by name', () => {
-    expect(modelNames).toEqual(['cnn', 'residual']);
+    const sizes = (family: string, names: string): string[] => names.split(' ').map(size => `${family}-${size}`);
+    expect(modelNames).toEqual(['cnn', 'residual', 'resnet', 'wide-resnet', ...sizes('efficientnet', 'b0 b1 b2 b3 b4 b5 b6 b7 l2'), ...sizes('vit', 'tiny small base'), ...sizes('deit', 'tiny small base')]);
   });
 
   it.each([
@@ -290,7 +291,7 @@ describe('models', () => {
 
   it('say what is wrong with a choice', () => {
     expect(validateModelOptions({ name: 'cnn', options: { width: 16 } })).toEqual([]);
-    expect(validateModelOptions({ name: 'vit', options: {} })[0]).toContain('cnn, residual');
+    expect(validateModelOptions({ name: 'transformer', options: {} })[0]).toContain('cnn, residual');
     expect(validateModelOptions({ name: 'cnn', options: { depth: 3, width: 1.5, dropout: 1 } })).toHaveLength(3);
     expect(validateModelOptions({ name: 'cnn', options: { width: Number.NaN } })).toHaveLength(1);
     expect(validateModelOptions({ name: 'cnn', options: { constructor: 1 } })).toHaveLength(1);

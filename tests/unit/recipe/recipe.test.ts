@@ -61,7 +61,9 @@ describe('a recipe', () => {
     ['a ladder that shrinks below a default', least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn, width: 8 }\n'), ['models.ladder[1].width (line 7): shrinks from 16 to 8: a student is equal to its teacher or larger']],
     ['a ladder longer than the run', `${least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn }\n    - { model: cnn }\n')}rounds: 1\n`, ['models.ladder (line 6): has 3 models for 2 iterations: raise rounds or take 1 out']],
     ['an empty ladder', least.replace('\n    - { model: cnn }', ' []'), ['models.ladder (line 5): too small: expected array to have >=1 items']],
-    ['a model there is not', least.replace('cnn', 'transformer'), ['models.ladder[0].model (line 6): there is no model "transformer"; there are cnn, residual']],
+    ['a model there is not', least.replace('cnn', 'transformer'), ['models.ladder[0].model (line 6): there is no model "transformer"; there are cnn, residual, resnet, wide-resnet, efficientnet-b0, efficientnet-b1, efficientnet-b2, efficientnet-b3, efficientnet-b4, efficientnet-b5, efficientnet-b6, efficientnet-b7, efficientnet-l2, vit-tiny, vit-small, vit-base, deit-tiny, deit-small, deit-base']],
+    ['a depth that was not published', least.replace('{ model: cnn }', '{ model: resnet, depth: 49 }'), ['models.ladder[0].depth (line 6): must be one of 18, 34, 50, 101, 152']],
+    ['a ladder that shrinks from one size of a family to another', least.replace('    - { model: cnn }\n', '    - { model: efficientnet-b1 }\n    - { model: efficientnet-b0 }\n'), ['models.ladder[1].depth (line 7): shrinks from 1.1 to 1: a student is equal to its teacher or larger']],
     ['an option its model has not', least.replace('{ model: cnn }', '{ model: cnn, depth: 3 }'), ['models.ladder[0].depth (line 6): cnn has no such option; it has width, dense, dropout_features, dropout']],
     ['an option out of range', least.replace('{ model: cnn }', '{ model: cnn, width: 0 }'), ['models.ladder[0].width (line 6): must be an integer from 1 to 1024']],
     ['no dataset', 'name: digits\ndata: {}\nmodels:\n  ladder: [{ model: cnn }]\n', ['data.labeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.unlabeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.validation (line 2): name a dataset here, or one for all parts in data.dataset']],
@@ -85,6 +87,14 @@ describe('a recipe', () => {
     expect(problems.length).toBeGreaterThan(0);
     if (expected.length > 0) expect(problems).toEqual(expected);
     expect(() => parseRecipe(text)).toThrow(expect.objectContaining({ code: expected.every((each) => each.includes(': shrinks')) && expected.length > 0 ? 'RECIPE_LADDER_SHRINKS' : 'RECIPE_INVALID' }) as Error);
+  });
+
+  test.each([
+    ['sizes of one family', '{ model: vit-tiny, patch: 4 }', '{ model: vit-small, patch: 4 }'],
+    ['a size that is written out', '{ model: efficientnet-b7 }', '{ model: efficientnet-b0, width: 2, depth: 3.1 }'],
+    ['models of different families, whose parameters are counted when the data is known', '{ model: cnn }', '{ model: wide-resnet, depth: 16, width: 2 }'],
+  ])('a ladder may hold %s', (_, first, second) => {
+    expect(problemsOf(least.replace('    - { model: cnn }\n', `    - ${first}\n    - ${second}\n`))).toEqual([]);
   });
 
   test('all mistakes are told at once', () => {
