@@ -8,7 +8,7 @@ import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
-import { currentIteration, isAudit, isControl, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { currentIteration, guardRules, isAudit, isControl, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -94,6 +94,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const { givenUp: _givenUp, ...control } = state.control;
       const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control };
       if (state.pauseRule === pauseRules.coverage) return withIteration(resumed, { coverageAcknowledged: true });
+      if (guardRules.includes(state.pauseRule)) return withIteration(resumed, { passed: [...(currentIteration(state).passed ?? []), state.pauseRule] });
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }
@@ -143,9 +144,10 @@ function stageEntered(state: RunState, iteration: number, stage: RunState['stage
   if (current === undefined) {
     const previous = state.iterations[iteration - 1];
     const fresh = emptyIteration(iteration, attempt, state.teacher?.model);
-    // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels.
+    // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels, and what a person has seen of them.
     const same = previous?.teacher !== undefined && previous.teacher.sha256 === fresh.teacher?.sha256;
-    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels } : fresh] };
+    const passed = previous?.passed?.filter((rule) => labelGuards.includes(rule)) ?? [];
+    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels, ...(passed.length === 0 ? {} : { passed }) } : fresh] };
   }
   if (attempt === current.try) return next;
   // Another seed: training and what follows are done again, labels and selection stand.

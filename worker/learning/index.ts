@@ -7,6 +7,7 @@ export { createPredictor } from './predict.ts';
 export type { Predictor } from './predict.ts';
 export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
-export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
+export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, negativeLogLikelihood, TEMPERATURE_MAX, TEMPERATURE_MIN, type Predicted } from './calibration.ts';
+export { argmax, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
 export type { Batch, InputNoise, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
