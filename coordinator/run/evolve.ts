@@ -138,6 +138,12 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
   }
 }
 
+/** The guards of a teacher's labels that a person resumed the run past. */
+function seenOfLabels({ passed = [] }: IterationState): Pick<IterationState, 'passed'> {
+  const kept = passed.filter((rule) => labelGuards.includes(rule));
+  return kept.length === 0 ? {} : { passed: kept };
+}
+
 function stageEntered(state: RunState, iteration: number, stage: RunState['stage'], attempt: number, atMs: number): RunState {
   const next: RunState = { ...state, iteration, stage, try: attempt, stageEnteredAtMs: atMs };
   const current = state.iterations[iteration];
@@ -146,15 +152,14 @@ function stageEntered(state: RunState, iteration: number, stage: RunState['stage
     const fresh = emptyIteration(iteration, attempt, state.teacher?.model);
     // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels, and what a person has seen of them.
     const same = previous?.teacher !== undefined && previous.teacher.sha256 === fresh.teacher?.sha256;
-    const passed = previous?.passed?.filter((rule) => labelGuards.includes(rule)) ?? [];
-    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels, ...(passed.length === 0 ? {} : { passed }) } : fresh] };
+    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels, ...seenOfLabels(previous) } : fresh] };
   }
   if (attempt === current.try) return next;
   // Another seed: training and what follows are done again, labels and selection stand.
   const iterations = [...state.iterations];
   iterations[iteration] = {
     ...emptyIteration(iteration, attempt, current.teacher), labels: current.labels, quarantined: current.quarantined,
-    ...(current.selection === undefined ? {} : { selection: current.selection }),
+    ...(current.selection === undefined ? {} : { selection: current.selection }), ...seenOfLabels(current),
   };
   return { ...next, iterations, refusedTries: [...state.refusedTries, current] };
 }
