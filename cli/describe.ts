@@ -1,6 +1,7 @@
 /** One run in words, for `run describe`. */
 import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
+import { confidenceSummary } from './confidence.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
 import { facts, stageName, table } from './output.ts';
 import { nextStep } from './remedy.ts';
@@ -42,6 +43,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],
     ]),
     summaryText(view, columns),
+    confidenceSummary(view),
   ];
   const open = view.tasks.filter((task) => task.state !== 'done');
   if (running && open.length > 0) {
