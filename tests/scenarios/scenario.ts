@@ -211,7 +211,7 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
       balance: named.balance === 'none' ? 'none' : 'classes', budget_per_class: Number(named.budget_per_class ?? 0),
       ...(named.threshold === undefined ? {} : { threshold: Number(named.threshold) }), ...(named.precision === undefined ? {} : { precision: Number(named.precision) }),
     },
-    guards: { class_share_least: Number(named.class_share_least ?? 0.1), class_share_most: Number(named.class_share_most ?? 0.5), calibration_error_most: Number(named.calibration_most ?? 0.5) },
+    guards: { class_share_least: Number(named.class_share_least ?? 0.1), class_share_most: Number(named.class_share_most ?? 0.75), calibration_error_most: Number(named.calibration_most ?? 0.5) },
     promotion: {
       require: named.require === 'better' ? 'better' : 'not-worse',
       alpha: Number(named.alpha ?? 0.05),

@@ -62,7 +62,8 @@ export function drawPlan(seed: number): Plan {
   const random = new Random(seed, 1);
   // Kinds that came later draw from a stream of their own: seeds that know none of them keep their histories.
   const later = new Random(seed, 3);
-  const guards = new Random(seed, 4);
+  // Of all runs of a seed or of none.
+  const guarded = new Random(seed, 6).chance(0.25);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
@@ -84,7 +85,7 @@ export function drawPlan(seed: number): Plan {
       quarantinedShare: random.pick([0, 0.05, 0.3, 1]),
       attempts: random.whole(1, 4),
       poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
-      guarded: guards.chance(0.25),
+      guarded,
       cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
     };
   });

@@ -47,12 +47,12 @@ describe('skewed classes', () => {
     });
   });
 
-  test('a tenth of the expected share is just enough, to the bit; half of all is just not too much', () => {
+  test('a tenth of the expected share is just enough, to the bit; three quarters of all are just not too much', () => {
     // 5 / 1000 / (50 / 1000) is less than 0.1 in floating point.
     expect(skewedClasses(classes(990, 5, 5), validation(900, 50, 50), guards())).toEqual({ rare: [], crowded: [] });
     expect(skewedClasses(classes(991, 4, 5), validation(900, 50, 50), guards()).rare).toEqual([{ class: 1, share: 0.004, expected: 0.05 }]);
-    expect(skewedClasses(classes(50, 25, 25), validation(25, 25, 50), guards()).crowded).toEqual([]);
-    expect(skewedClasses(classes(51, 25, 24), validation(25, 25, 50), guards()).crowded).toEqual([{ class: 0, share: 0.51, expected: 0.25 }]);
+    expect(skewedClasses(classes(75, 13, 12), validation(25, 25, 50), guards()).crowded).toEqual([]);
+    expect(skewedClasses(classes(76, 12, 12), validation(25, 25, 50), guards()).crowded).toEqual([{ class: 0, share: 0.76, expected: 0.25 }]);
   });
 
   test('a class that validation lacks, or has much of, is not asked', () => {
