@@ -2,6 +2,7 @@
 import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../proto/stages.ts';
+import { confidenceSummary } from './confidence.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
 import { facts, table } from './output.ts';
 import { nextStep } from './remedy.ts';
@@ -43,6 +44,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],
     ]),
     summaryText(view, columns),
+    confidenceSummary(view),
   ];
   const open = view.tasks.filter((task) => task.state !== 'done');
   if (running && open.length > 0) {

@@ -16,6 +16,8 @@ const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(#(labeled|unlabele
 const STEPS_MAX = 10_000_000;
 const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
+/** Of labels: the published one. */
+const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
 export const DEVICE_HOURS_MAX = 100_000_000;
 export const WALL_HOURS_MAX = 87_600;
@@ -146,13 +148,18 @@ export const recipeSchema = z
     labels: z
       .strictObject({
         kind: z.enum(['soft', 'hard']).default('soft'),
-        threshold: share.default(0.3).describe('Least confidence of a pseudo-label that is kept.'),
+        threshold: share.optional().meta({ default: THRESHOLD, description: `Least confidence of a pseudo-label that is kept. Default ${THRESHOLD} where no precision is written.` }),
+        precision: z.number().gt(0).lt(1).optional().describe('Instead of threshold: how often the labels that are kept should be right, above 0 and below 1. Each teacher\'s threshold is the least confidence whose predictions on validation are right at least so often, by the 95 % lower bound.'),
         balance: z.enum(['classes', 'none']).default('classes'),
         budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
         copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
         batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
         noised_teacher: z.boolean().default(false).describe('An ablation, to measure what clean labels are worth: the teacher labels with noise.input, noise.erasing, dropout and stochastic depth. Leave it false to train.'),
       })
+      .superRefine((labels, context) => {
+        if (labels.threshold !== undefined && labels.precision !== undefined) context.addIssue({ code: 'custom', path: ['precision'], message: 'is written beside threshold: write one of the two' });
+      })
+      .transform((labels) => (labels.threshold === undefined && labels.precision === undefined ? { ...labels, threshold: THRESHOLD } : labels))
       .prefault({}),
     promotion: z
       .strictObject({
@@ -162,6 +169,14 @@ export const recipeSchema = z
         tries_max: z.int().min(1).max(10).default(2),
       })
       .prefault({}),
+    guards: z
+      .strictObject({
+        class_share_least: share.default(0.1).describe('Of the share that a class has of validation, how much it must have of the eligible pseudo-labels, or the run pauses before it trains on them. Share from 0 (never asked) to 1, default 0.1.'),
+        class_share_most: z.number().gt(0).max(1).default(0.75).describe('Share of the eligible pseudo-labels above which one class pauses the run before it trains on them; classes that have more than half of it on validation are not asked. Above 0 to 1 (never asked), default 0.75.'),
+        calibration_error_most: share.default(0.5).describe('Expected calibration error on validation (15 bins, without temperature) above which a model that is to write labels is not promoted before a person has seen it. 0 to 1 (never asked), default 0.5.'),
+      })
+      .prefault({})
+      .describe('What in a teacher\'s labels pauses the run until a person resumes it.'),
     tolerance: z
       .strictObject({
         quarantined_share: share.default(0.05).describe('Share of a stage\'s shards that may be quarantined before the run pauses.'),
@@ -224,9 +239,9 @@ export type Noise = Recipe['noise'];
  * @param recipeJson canonical JSON of a recipe that was valid when it was journalled.
  */
 export function journalledRecipe(recipeJson: string): Recipe {
-  const written = JSON.parse(recipeJson) as { readonly tolerance?: object };
-  // Before it could be asked, a run went on with whatever classes it had.
-  return recipeSchema.parse({ ...written, tolerance: { class_coverage: 0, ...written.tolerance } });
+  const written = JSON.parse(recipeJson) as { readonly tolerance?: object; readonly guards?: object };
+  // Before these could be asked, a run went on with whatever classes and confidence it had.
+  return recipeSchema.parse({ ...written, tolerance: { class_coverage: 0, ...written.tolerance }, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1, ...written.guards } });
 }
 
 /** The recipe's schema as JSON Schema (draft 2020-12), for editors. */

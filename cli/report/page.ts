@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { IterationView, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
+import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
 import { difference, wilson, type Proportion } from '../statistics.ts';
@@ -59,6 +60,7 @@ ${lossPanel(view)}
 </div>
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
+${confidenceSection(view)}
 ${classSection(view, summary)}
 ${gallerySection(audits)}
 ${lineageSection(view)}
@@ -183,6 +185,17 @@ ${legend([{ name: 'as the teacher labeled', className: 'control', mark: 'box', o
 ${balanceChart(classes.length > CLASS_ROWS_MAX ? byShift : classes)}
 <figcaption>${integer(last.selection.labeled)} labeled, ${integer(last.selection.kept)} kept, ${integer(last.selection.rows)} rows.${cut(classes.length)}</figcaption></figure>
 </div>`;
+}
+
+function confidenceSection(view: RunView): Markup {
+  const rows = confidenceRows(view);
+  if (rows.length === 0) return nothing;
+  const [, kept, error, temperature, scaled, testError, testScaled] = confidenceHead;
+  return html`<h2>How far confidence can be trusted</h2>
+<p class="note">${confidenceLegend}</p>
+<div class="panel scroll"><table class="cards"><thead><tr>${confidenceHead.map((name, column) => html`<th scope="col" class="${column > 1 ? 'figure' : ''}">${name.charAt(0).toUpperCase()}${name.slice(1)}</th>`)}</tr></thead><tbody>
+${rows.map((row) => html`<tr><th scope="row">${row.title}</th><td data-label="${kept}">${row.kept}</td><td data-label="${error}" class="figure">${row.error}</td><td data-label="${temperature}" class="figure">${row.temperature}</td><td data-label="${scaled}" class="figure">${row.scaled}</td><td data-label="${testError}" class="figure">${row.testError}</td><td data-label="${testScaled}" class="figure">${row.testScaled}</td></tr>`)}
+</tbody></table></div>`;
 }
 
 const lastShare = (row: { marks: readonly { value: Proportion }[] }): number => {

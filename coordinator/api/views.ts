@@ -4,7 +4,7 @@ import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, T
 import { Stage, type EvaluateResult, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { currentIteration, decideGate, isControl, MS_PER_HOUR, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { currentIteration, decideGate, isControl, MS_PER_HOUR, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(run: RunState): RunSummary {
@@ -20,7 +20,7 @@ function modelView(run: RunState, iteration: number, trained: Trained | undefine
   return {
     label: [choice.model, ...written].join(' '), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
     validation: evaluation?.validation, test: evaluation?.test, steps: trained?.result.steps ?? 0, images: trained?.result.images ?? 0,
-    finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0,
+    finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0, calibration: evaluation?.calibration,
   };
 }
 
@@ -38,6 +38,7 @@ function iterationView(run: RunState, each: IterationState): IterationView {
   return {
     iteration: each.iteration, try: each.try, model: modelView(run, each.iteration, each.student, each.evaluation), selection: each.selection, audit: each.audit,
     decision: each.decision ?? '', gate: each.gate, gatesWithFewer: gatesWithFewer(run, each.evaluation, each.gate), quarantined: each.quarantined.size, teacherSha256: each.teacher?.sha256 ?? '',
+    threshold: each.teacher === undefined ? undefined : thresholdOf(run, each),
   };
 }
 

@@ -18,8 +18,10 @@ import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
 import { decideGate } from './gate.ts';
+import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, controlWanted, openTasks } from './tasks.ts';
+import { thresholdOf } from './threshold.ts';
 
 export type Command =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData }
@@ -97,7 +99,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
   switch (command.kind) {
     case 'complete': {
       mustBeOpen(state, command.task);
-      mustAnswer(command.task, command.result);
+      mustAnswer(command.task, command.result, state.recipe);
       return [{ $case: 'taskCompleted', value: { place: placeOf(command.task), workerId: command.workerId, result: command.result } }];
     }
     case 'fail': {
@@ -177,7 +179,7 @@ function mustBeOpen(state: RunState, task: Task): void {
 }
 
 /** What a result must hold for its task to be done by it: a student that was compared with nobody must not pass the gate. */
-function mustAnswer(task: Task, { result }: TaskResult): void {
+function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): void {
   const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
   const wanted = task.spec;
   if (result === undefined || result.$case !== wanted?.$case) throw bad(`a ${wanted?.$case ?? 'nameless'} task can't be completed by ${result === undefined ? 'no' : `a ${result.$case}`} result`);
@@ -189,6 +191,8 @@ function mustAnswer(task: Task, { result }: TaskResult): void {
   }
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
+  // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
+  if (labels.precision !== undefined && result.value.confidence.reduce((sum, bin) => sum + bin.total, 0) !== result.value.validation.total) throw bad('the result does not count the predictions on validation by confidence, which labels.precision needs');
   if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
 }
 
@@ -242,6 +246,8 @@ function consequence(state: RunState): Fact | undefined {
   const enter = (stage: Stage, attempt: number = state.try, at: number = iteration): Fact => ({ $case: 'stageEntered', value: { iteration: at, stage, try: attempt } });
   switch (state.stage) {
     case Stage.LABEL: {
+      const unreached = precisionOutOfReach(state);
+      if (unreached !== undefined) return pausedByGuard(unreached);
       const shards = state.data.unlabeled?.shards.length ?? 0;
       const lost = current.quarantined.size;
       // As a quotient: 29 of 50 is a share of 0.58 to the bit, while 0.58 * 50 is less than 29.
@@ -256,9 +262,12 @@ function consequence(state: RunState): Fact | undefined {
       if (selection === undefined) return undefined;
       const empty = selection.classes.filter((each) => each.eligible === 0).map((each) => state.data.classNames[each.class] ?? String(each.class));
       if (empty.length > 0 && (recipe.labels.balance === 'classes' || empty.length === selection.classes.length)) {
-        return { $case: 'runFailed', value: { code: 'LABELS_COLLAPSED', reason: `iteration ${iteration}: no pseudo-label of at least ${recipe.labels.threshold} confidence names ${empty.join(', ')}` } };
+        return { $case: 'runFailed', value: { code: 'LABELS_COLLAPSED', reason: `iteration ${iteration}: no pseudo-label of at least ${thresholdOf(state).confidence} confidence names ${empty.join(', ')}` } };
       }
-      return lowCoverage(state) ?? enter(Stage.TRAIN);
+      const thin = lowCoverage(state);
+      if (thin !== undefined) return thin;
+      const skewed = skewedLabels(state);
+      return skewed === undefined ? enter(Stage.TRAIN) : pausedByGuard(skewed);
     }
     case Stage.TRAIN: {
       const student = current.student;
@@ -272,10 +281,13 @@ function consequence(state: RunState): Fact | undefined {
       const evaluation = current.evaluation;
       if (evaluation === undefined || auditWanted(state)) return undefined;
       const model = current.student?.result.model;
-      if (state.teacher === undefined) return { $case: 'studentPromoted', value: { iteration, model, gate: undefined } };
+      const doubt = unsupportedConfidence(state);
+      if (state.teacher === undefined) return doubt === undefined ? { $case: 'studentPromoted', value: { iteration, model, gate: undefined } } : pausedByGuard(doubt);
       const [counts] = evaluation.paired;
       invariant(counts !== undefined, 'a student with a teacher is compared with it');
       const { promote, gate } = decideGate(counts, recipe.promotion, state.gates + 1);
+      // Who is refused writes no labels: nobody need see it.
+      if (promote && doubt !== undefined) return pausedByGuard(doubt);
       return { $case: promote ? 'studentPromoted' : 'studentRefused', value: { iteration, model, gate } };
     }
     case Stage.PROMOTE:
@@ -284,6 +296,8 @@ function consequence(state: RunState): Fact | undefined {
       return undefined;
   }
 }
+
+const pausedByGuard = ({ rule, reason }: GuardPause): Fact => ({ $case: 'runPaused', value: { by: 'alumnus', rule, reason } });
 
 /**
  * Labels of lost shards may be missed by some classes more than by others: then a person decides. Whoever resumes goes on

@@ -8,7 +8,7 @@ import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
-import { CHECKPOINTS_MAX, currentIteration, isAudit, isControl, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { CHECKPOINTS_MAX, currentIteration, guardRules, isAudit, isControl, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -103,6 +103,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const { givenUp: _givenUp, ...control } = state.control;
       const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control };
       if (state.pauseRule === pauseRules.coverage) return withIteration(resumed, { coverageAcknowledged: true });
+      if (guardRules.includes(state.pauseRule)) return withIteration(resumed, { passed: [...(currentIteration(state).passed ?? []), state.pauseRule] });
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }
@@ -146,22 +147,28 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
   }
 }
 
+/** The guards of a teacher's labels that a person resumed the run past. */
+function seenOfLabels({ passed = [] }: IterationState): Pick<IterationState, 'passed'> {
+  const kept = passed.filter((rule) => labelGuards.includes(rule));
+  return kept.length === 0 ? {} : { passed: kept };
+}
+
 function stageEntered(state: RunState, iteration: number, stage: RunState['stage'], attempt: number, atMs: number): RunState {
   const next: RunState = { ...state, iteration, stage, try: attempt, stageEnteredAtMs: atMs };
   const current = state.iterations[iteration];
   if (current === undefined) {
     const previous = state.iterations[iteration - 1];
     const fresh = emptyIteration(iteration, attempt, state.teacher?.model);
-    // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels.
+    // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels, and what a person has seen of them.
     const same = previous?.teacher !== undefined && previous.teacher.sha256 === fresh.teacher?.sha256;
-    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels } : fresh] };
+    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels, ...seenOfLabels(previous) } : fresh] };
   }
   if (attempt === current.try) return next;
   // Another seed: training and what follows are done again, labels and selection stand.
   const iterations = [...state.iterations];
   iterations[iteration] = {
     ...emptyIteration(iteration, attempt, current.teacher), labels: current.labels, quarantined: current.quarantined,
-    ...(current.selection === undefined ? {} : { selection: current.selection }),
+    ...(current.selection === undefined ? {} : { selection: current.selection }), ...seenOfLabels(current),
   };
   return { ...next, iterations, refusedTries: [...state.refusedTries, current] };
 }

@@ -40,6 +40,8 @@ export interface IterationState {
   readonly acknowledged?: boolean;
   /** A person has seen that classes have few labels and resumed the run. */
   readonly coverageAcknowledged?: boolean;
+  /** Rules of guards whose pause a person has resumed the run from. */
+  readonly passed?: readonly string[];
 }
 
 /** What a run may spend, and what it has spent. Nothing here ever decreases but the limits. */
@@ -56,7 +58,12 @@ export interface Budget {
 }
 
 /** Rules of our own that pause a run and that need to know later that it was they. */
-export const pauseRules = { budget: 'budget', coverage: 'coverage' } as const;
+export const pauseRules = { budget: 'budget', coverage: 'coverage', precision: 'precision', skew: 'skew', calibration: 'calibration' } as const;
+
+/** Those that are about a teacher's labels, and so hold as long as the teacher. */
+export const labelGuards: readonly string[] = [pauseRules.precision, pauseRules.skew];
+/** Those of `guards.ts`: whoever resumes goes on with what was seen. */
+export const guardRules: readonly string[] = [...labelGuards, pauseRules.calibration];
 
 export interface Teacher {
   readonly model: ObjectRef;

@@ -8,6 +8,7 @@ import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
+import { thresholdOf } from './threshold.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
 export const PAIRED_SUBSETS: readonly number[] = [500];
@@ -97,7 +98,7 @@ function stageTasks(state: RunState): Task[] {
       return [task(state, iteration, Stage.SELECT, subjects.selection, 0, current.labels.size, [], {
         $case: 'select',
         value: {
-          teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: recipe.labels.threshold, balance: recipe.labels.balance,
+          teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
           budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
         },
       })];
@@ -110,7 +111,7 @@ function stageTasks(state: RunState): Task[] {
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
           $case: 'audit',
-          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: labeledShards(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: recipe.labels.threshold },
+          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: labeledShards(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: thresholdOf(state).confidence },
         }));
       }
       return tasks;

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { currentIteration, decide, evolve, isBudgetDue, isEnded, openTasks, pauseRules, spentBudget, wallMsSpent, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { currentIteration, decide, evolve, guardRules, isBudgetDue, isEnded, labelThreshold, openTasks, pauseRules, shareAtLeast, skewedClasses, spentBudget, thresholdOf, wallMsSpent, type Command, type RunState } from '../../coordinator/run/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
 
@@ -23,6 +23,10 @@ interface Step {
   readonly testRight: number;
   /** Of the first class; the others have hundreds. */
   readonly eligible: number;
+  /** Of an evaluation, in thousandths. */
+  readonly calibrationError: number;
+  /** Of validation, those of the first class, of 1,000. */
+  readonly truth: number;
   /** Since the step before. */
   readonly minutes: number;
   /** Device time of a result, of a failed attempt, or of attempts in flight, whichever the step has. */
@@ -37,14 +41,14 @@ const usual: Readonly<Record<Step['kind'], number>> = { complete: 200, late: 30,
 const stepOf = (weights: Readonly<Record<Step['kind'], number>>): fc.Arbitrary<Step> => fc.record<Step>({
   kind: fc.oneof(...Object.entries(weights).map(([kind, weight]) => ({ weight, arbitrary: fc.constant(kind as Step['kind']) }))),
   which: fc.nat(50), worker: fc.nat(4), counts: fc.boolean(), better: fc.nat(40), worse: fc.nat(40), right: fc.integer({ min: 700, max: 900 }), testRight: fc.integer({ min: 0, max: 1000 }),
-  eligible: fc.integer({ min: 1, max: 60 }), minutes: fc.nat(40), deviceMinutes: fc.nat(60), deviceHours: fc.option(fc.nat(12), { nil: undefined }), wallHours: fc.option(fc.nat(20), { nil: undefined }),
+  eligible: fc.integer({ min: 1, max: 60 }), calibrationError: fc.nat(600), truth: fc.integer({ min: 0, max: 1000 }), minutes: fc.nat(40), deviceMinutes: fc.nat(60), deviceHours: fc.option(fc.nat(12), { nil: undefined }), wallHours: fc.option(fc.nat(20), { nil: undefined }),
 });
 
 const recipe: fc.Arbitrary<Recipe> = fc.record({
   rounds: fc.nat(3), control: fc.boolean(), share: fc.constantFrom(0, 0.3, 1), attempts: fc.integer({ min: 1, max: 3 }),
   wish: fc.constantFrom('keep-teacher' as const, 'retry' as const, 'stop' as const, 'wait' as const), require: fc.constantFrom('not-worse' as const, 'better' as const), tries: fc.integer({ min: 1, max: 3 }),
-  coverage: fc.constantFrom(0, 0.1, 0.5), deviceHours: fc.constantFrom(0, 0, 2, 6), wallHours: fc.constantFrom(0, 0, 3, 10),
-}).map((drawn) => makeRecipe({ rounds: drawn.rounds, control: drawn.control, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts, class_coverage: drawn.coverage }, budget: { device_hours: drawn.deviceHours, wall_hours: drawn.wallHours } }));
+  coverage: fc.constantFrom(0, 0.1, 0.5), precision: fc.option(fc.constantFrom(0.8, 0.9, 0.97), { nil: undefined }), least: fc.constantFrom(0, 0.1, 0.5), most: fc.constantFrom(0.4, 0.5, 1), error: fc.constantFrom(0.1, 0.5, 1), deviceHours: fc.constantFrom(0, 0, 2, 6), wallHours: fc.constantFrom(0, 0, 3, 10),
+}).map((drawn) => makeRecipe({ rounds: drawn.rounds, control: drawn.control, labels: { ...(drawn.precision === undefined ? {} : { precision: drawn.precision }) }, guards: { class_share_least: drawn.least, class_share_most: drawn.most, calibration_error_most: drawn.error }, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts, class_coverage: drawn.coverage }, budget: { device_hours: drawn.deviceHours, wall_hours: drawn.wallHours } }));
 
 const scenarioOf = (recipes: fc.Arbitrary<Recipe>, weights: Readonly<Record<Step['kind'], number>>, stepsMin = 1) =>
   fc.record({ recipe: recipes, shards: fc.integer({ min: 1, max: 6 }), truth: fc.boolean(), steps: fc.array(stepOf(weights), { minLength: stepsMin, maxLength: 80 }) });
@@ -55,6 +59,9 @@ const LONG_STEPS_MIN = 60;
 const scarce = scenarioOf(recipe.map((each) => ({ ...each, budget: { device_hours: 2, wall_hours: 5 }, tolerance: { quarantined_share: 1, attempts: 1, class_coverage: 0.1 } })), { ...usual, fail: 60, late: 5, cancel: 0, budget: 80, clock: 40 }, LONG_STEPS_MIN);
 /** Shards that are soon lost, and no budget that would stop the run before its selections. */
 const lossy = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, tolerance: { quarantined_share: 1, attempts: 1, class_coverage: 0.5 } })), { ...usual, fail: 60, late: 5, cancel: 0, budget: 0 }, LONG_STEPS_MIN);
+
+/** Guards that find something in most of what comes, and runs long enough to meet all of them. */
+const guarded = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, labels: { ...each.labels, threshold: undefined, precision: 0.97 }, guards: { class_share_least: 0.5, class_share_most: 0.5, calibration_error_most: 0.3 } })), { ...usual, fail: 5, late: 5, pause: 5, resume: 80, cancel: 0, budget: 0 }, LONG_STEPS_MIN);
 
 interface Played {
   readonly events: Event[];
@@ -77,7 +84,7 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
     const task = among[each.which % among.length] as Task;
     nowMs += each.minutes * MINUTE_MS;
     const deviceMs = each.deviceMinutes * MINUTE_MS;
-    const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
+    const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], truth: [each.truth, 500 - Math.floor(each.truth / 2), 500 - Math.ceil(each.truth / 2)], calibrationError: each.calibrationError / 1000, studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
     const workerId = `w${each.worker}`;
     const command: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
       : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: deviceMs }
@@ -250,5 +257,75 @@ describe('a run, whatever comes', () => {
       }
     }), { numRuns: RUNS });
     expect(asked).toBeGreaterThan(0);
+  });
+
+  test('nothing is labeled, trained on or promoted that a guard speaks against, unless a person saw it', () => {
+    const asked = new Map<string, number>();
+    fc.assert(fc.property(guarded, (drawn) => {
+      for (const { command, before, after, events } of play(drawn).taken) {
+        for (const { fact } of events) if (fact?.$case === 'runPaused' && guardRules.includes(fact.value.rule)) asked.set(fact.value.rule, (asked.get(fact.value.rule) ?? 0) + 1);
+        // Only a person's word takes a guard's pause away, and it is written down.
+        if (guardRules.includes(before.pauseRule) && after.phase === 'running') {
+          expect(command.kind).toBe('resume');
+          expect(after.iterations[before.iteration]?.passed).toContain(before.pauseRule);
+        }
+        const { guards } = drawn.recipe;
+        const { passed = [], selection, teacher } = currentIteration(after);
+        const evaluation = after.promoted.find((each) => each.model.sha256 === teacher?.sha256)?.evaluation;
+        if (after.phase === 'running' && after.stage === Stage.LABEL && !passed.includes(pauseRules.precision)) expect(thresholdOf(after).measured?.reached).toBe(true);
+        if (after.phase === 'running' && after.stage === Stage.TRAIN && selection !== undefined && !passed.includes(pauseRules.skew)) expect(skewedClasses(selection.classes, evaluation?.validation, guards)).toEqual({ rare: [], crowded: [] });
+        for (const { fact } of events) {
+          if (fact?.$case !== 'studentPromoted' || fact.value.iteration === drawn.recipe.rounds) continue;
+          const promoted = after.iterations[fact.value.iteration];
+          if (promoted?.passed?.includes(pauseRules.calibration) !== true) expect(promoted?.evaluation?.validation?.calibrationError).toBeLessThanOrEqual(guards.calibration_error_most);
+        }
+      }
+    }), { numRuns: 2 * RUNS });
+    expect([...asked.keys()].sort()).toEqual([...guardRules].sort());
+  });
+
+  test('an iteration\'s threshold stands from its begin to its end, whatever comes, and the tasks have it', () => {
+    let told = 0;
+    fc.assert(fc.property(guarded, (drawn) => {
+      const seen = new Map<number, number>();
+      for (const { after } of play(drawn).taken) {
+        if (after.iteration === 0) continue;
+        const { confidence } = thresholdOf(after);
+        expect(confidence).toBe(seen.get(after.iteration) ?? confidence);
+        seen.set(after.iteration, confidence);
+        for (const task of openTasks({ ...after, phase: 'running' })) {
+          if (task.spec?.$case !== 'select' && task.spec?.$case !== 'audit') continue;
+          told += 1;
+          expect(task.spec.value.threshold).toBe(confidence);
+        }
+      }
+    }), { numRuns: RUNS });
+    expect(told).toBeGreaterThan(0);
+  });
+});
+
+describe('a threshold by precision', () => {
+  const bins = fc.uniqueArray(fc.record({ confidence: fc.double({ min: 0, max: 1, noNaN: true }), total: fc.integer({ min: 1, max: 500 }), share: fc.double({ min: 0, max: 1, noNaN: true }) }), { selector: (bin) => bin.confidence, minLength: 1, maxLength: 20 })
+    .map((drawn) => drawn.sort((a, b) => a.confidence - b.confidence).map(({ confidence, total, share }) => ({ confidence, total, correct: Math.round(share * total) })));
+  const wishes = fc.double({ min: 0.01, max: 0.99, noNaN: true });
+
+  test('is the least that has it, is one of the bins, and never falls as the wish rises', () => {
+    let [reached, unreached] = [0, 0];
+    fc.assert(fc.property(bins, wishes, wishes, (confidence, one, other) => {
+      const [lower, higher] = [Math.min(one, other), Math.max(one, other)];
+      const of = (precision: number) => labelThreshold({ precision, threshold: undefined }, { confidence });
+      const above = (least: number) => confidence.filter((bin) => bin.confidence >= least).reduce((sum, bin) => ({ correct: sum.correct + bin.correct, total: sum.total + bin.total }), { correct: 0, total: 0 });
+      const bound = (least: number): number => shareAtLeast(above(least).correct, above(least).total);
+      const chosen = of(lower);
+      expect(chosen.measured).toMatchObject({ ...above(chosen.confidence), wanted: lower, least: bound(chosen.confidence) });
+      const fit = confidence.filter((bin) => bound(bin.confidence) >= lower);
+      expect(chosen.measured?.reached).toBe(fit.length > 0);
+      if (fit.length > 0) expect(chosen.confidence).toBe(fit[0]?.confidence);
+      else for (const bin of confidence) expect(bound(bin.confidence)).toBeLessThanOrEqual(chosen.measured?.least ?? 0);
+      if (of(higher).measured?.reached === true) expect(of(higher).confidence).toBeGreaterThanOrEqual(chosen.confidence);
+      if (fit.length > 0) reached += 1;
+      else unreached += 1;
+    }), { numRuns: 10 * RUNS });
+    expect(Math.min(reached, unreached)).toBeGreaterThan(0);
   });
 });

@@ -3,8 +3,10 @@
  * run stands and its open tasks. A block is commands, a line of dashes, and the trace expected of them; the form is that of
  * the testdata of etcd's raft. `UPDATE_SCENARIOS=1 npx vitest run tests/scenarios` writes the traces anew.
  *
- *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class
- *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try
+ *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class,
+ *                                            threshold, precision, class_share_least, class_share_most, calibration_most
+ *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; of an evaluation
+ *                                            truth=100,800,100 (validation by class), error=0.2, bins=0.3:60/100,0.9:890/900 (right of all from a confidence on)
  *   complete all [by WORKER]                 every open task of the stage
  *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, held=HOURS, iteration, try
  *   evaluate student=+A/-B [right=N]         completes the student's evaluation
@@ -19,7 +21,7 @@
 import { expect } from 'vitest';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ConfidenceBin, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
 import { stageName } from '../../proto/stages.ts';
 import { decide, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
@@ -32,6 +34,8 @@ export interface Block {
 }
 
 const SEPARATOR = '----';
+/** Not told in traces: only other ones are. */
+const PUBLISHED_THRESHOLD = 0.3;
 /** More open shards than this are told by their number. */
 const LABELS_TOLD_MAX = 4;
 
@@ -103,7 +107,7 @@ function printFact({ fact }: Event): string {
 function inputs(task: Task): string {
   switch (task.spec?.$case) {
     case 'label': return `teacher ${shortDigest(task.spec.value.teacher?.sha256)}`;
-    case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}`;
+    case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}${task.spec.value.threshold === PUBLISHED_THRESHOLD ? '' : ` threshold ${task.spec.value.threshold}`}`;
     case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}`;
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
@@ -211,7 +215,11 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
   return {
     rounds: Number(named.rounds ?? 1),
     models: { ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
-    labels: { balance: named.balance === 'none' ? 'none' : 'classes', budget_per_class: Number(named.budget_per_class ?? 0) },
+    labels: {
+      balance: named.balance === 'none' ? 'none' : 'classes', budget_per_class: Number(named.budget_per_class ?? 0),
+      ...(named.threshold === undefined ? {} : { threshold: Number(named.threshold) }), ...(named.precision === undefined ? {} : { precision: Number(named.precision) }),
+    },
+    guards: { class_share_least: Number(named.class_share_least ?? 0.1), class_share_most: Number(named.class_share_most ?? 0.75), calibration_error_most: Number(named.calibration_most ?? 0.5) },
     promotion: {
       require: named.require === 'better' ? 'better' : 'not-worse',
       alpha: Number(named.alpha ?? 0.05),
@@ -224,6 +232,12 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
   };
 }
 
+function binOf(text: string): ConfidenceBin {
+  const [confidence, correct, total] = text.split(/[:/]/).map(Number);
+  if (confidence === undefined || correct === undefined || total === undefined) throw new Error(`"${text}" is no CONFIDENCE:RIGHT/ALL`);
+  return { confidence, correct, total };
+}
+
 function answerWishes(named: Words['named']): AnswerWishes {
   const [, better, worse] = /^\+(\d+)\/-(\d+)$/.exec(named.student ?? '') ?? [];
   return {
@@ -232,6 +246,9 @@ function answerWishes(named: Words['named']): AnswerWishes {
     ...(named.test_right === undefined ? {} : { testRight: Number(named.test_right) }),
     ...(named.empty === undefined ? {} : { emptyClasses: named.empty.split(',').map(Number) }),
     ...(named.eligible === undefined ? {} : { eligible: named.eligible.split(',').map(Number) }),
+    ...(named.truth === undefined ? {} : { truth: named.truth.split(',').map(Number) }),
+    ...(named.error === undefined ? {} : { calibrationError: Number(named.error) }),
+    ...(named.bins === undefined ? {} : { confidence: named.bins.split(',').map(binOf) }),
     ...(named.device === undefined ? {} : { deviceMs: hoursMs(named.device) }),
     ...(better === undefined || worse === undefined ? {} : { studentOnlyRight: Number(better), teacherOnlyRight: Number(worse) }),
   };

@@ -152,7 +152,7 @@ export class Checker {
         if (fact.value.stage === Stage.LABEL && before !== undefined && before.iterations[before.iteration]?.decision === 'refused') this.#world.count('branch: labels are kept with their teacher');
         break;
       case 'runPaused':
-        if (fact.value.by === 'alumnus') this.#world.count(`branch: the run pauses itself (${before?.stage === Stage.LABEL ? 'quarantine' : before?.stage === Stage.PROMOTE || before?.stage === Stage.EVALUATE ? 'refusal or evaluation' : 'a model is given up'})`);
+        if (fact.value.by === 'alumnus') this.#world.count(`branch: the run pauses itself (${fact.value.rule !== '' ? fact.value.rule : before?.stage === Stage.LABEL ? 'quarantine' : before?.stage === Stage.PROMOTE || before?.stage === Stage.EVALUATE ? 'refusal or evaluation' : 'a model is given up'})`);
         break;
       case 'runSucceeded': case 'runFailed': case 'runCancelled':
         this.#ended.add(runId);

@@ -14,6 +14,8 @@ export interface RunPlan {
   readonly quarantinedShare: number;
   readonly attempts: number;
   readonly poison: readonly string[];
+  /** Guards that often pause the run, and a precision that many a teacher lacks. */
+  readonly guarded: boolean;
   readonly cancelAtMs: number | undefined;
 }
 
@@ -63,6 +65,8 @@ export function drawPlan(seed: number): Plan {
   // Kinds that came later draw from a stream of their own: seeds that know none of them keep their histories.
   const later = new Random(seed, 3);
   const last = new Random(seed, 4);
+  // Of all runs of a seed or of none.
+  const guarded = new Random(seed, 6).chance(0.25);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
@@ -84,6 +88,7 @@ export function drawPlan(seed: number): Plan {
       quarantinedShare: random.pick([0, 0.05, 0.3, 1]),
       attempts: random.whole(1, 4),
       poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
+      guarded,
       cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
     };
   });

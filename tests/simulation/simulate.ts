@@ -55,7 +55,8 @@ function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe 
   return makeRecipe({
     training: { checkpoint_steps: checkpointSteps },
     seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
-    labels: { balance: 'classes' },
+    labels: { balance: 'classes', ...(plan.guarded ? { precision: 0.97 } : {}) },
+    ...(plan.guarded ? { guards: { class_share_least: 0.9, class_share_most: 0.5, calibration_error_most: 0.05 } } : {}),
     promotion: { on_refusal: plan.onRefusal, require: plan.require, tries_max: 2 },
     tolerance: { quarantined_share: plan.quarantinedShare, attempts: plan.attempts },
   });

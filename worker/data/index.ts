@@ -1,9 +1,10 @@
 /** The public door of `worker/data`: shards as pixels, labels as tables, which of them a student trains on, and in what order. */
 export { ahead } from './ahead.ts';
 export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type SelectedPart, type TrainingBatch } from './batches.ts';
+export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
 export { labeledPieces, type LabeledPiece } from './labeled.ts';
-export { labelsOf, readLabelColumns, readLabelTable, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
+export { labelsOf, readLabelColumns, readLabelTable, topOf, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
 export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './order.ts';
 export { readSelection, readSelectionPart, select, type SelectionDocument, type SelectionPart, type SelectRequest } from './select.ts';
 export { isEligible, logOddsOf, planSelection, SelectionCutter, type ClassPlan, type SelectionPolicy } from './selection.ts';

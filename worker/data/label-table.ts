@@ -25,9 +25,23 @@ export const LABEL_SCHEMA_VERSION = '1';
 const LOG_PROBABILITY_MIN = -60_000;
 
 /**
- * The label of each row of `logProbabilities` `[rows, classes]`.
- * The log-odds are log p - log of the other classes' sum, added up by themselves, so that they keep their order where p rounds to 1.
+ * The most probable class of one row of log-probabilities, the first of equals, and its log-odds: log p - log of the other classes' sum,
+ * added up by themselves, so that they keep their order where p rounds to 1. NaN where a value is.
  */
+export function topOf(values: ArrayLike<number>): { readonly top: number; readonly logOdds: number } {
+  const value = (at: number): number => Math.max(LOG_PROBABILITY_MIN, values[at] ?? NaN);
+  let top = 0;
+  for (let each = 1; each < values.length; each += 1) if (value(each) > value(top)) top = each;
+  if (values.length === 1) return { top, logOdds: Infinity };
+  // log-sum-exp over the others, shifted by the largest of them.
+  let second = -Infinity;
+  for (let each = 0; each < values.length; each += 1) if (each !== top) second = Math.max(second, value(each));
+  let sum = 0;
+  for (let each = 0; each < values.length; each += 1) if (each !== top) sum += Math.exp(value(each) - second);
+  return { top, logOdds: value(top) - (second + Math.log(sum)) };
+}
+
+/** The label of each row of `logProbabilities` `[rows, classes]`. @throws AlumnusError TRAINING_DIVERGED where one is not a number. */
 export function labelsOf(keys: readonly string[], logProbabilities: Float32Array, classes: number): LabelsWithProbabilities {
   const rows = keys.length;
   invariant(logProbabilities.length === rows * classes, `${rows} rows of ${classes} classes are ${rows * classes} values, not ${logProbabilities.length}`);
@@ -36,22 +50,11 @@ export function labelsOf(keys: readonly string[], logProbabilities: Float32Array
   const lists: Float32Array[] = [];
   for (let row = 0; row < rows; row += 1) {
     const list = logProbabilities.slice(row * classes, (row + 1) * classes);
-    let [top, finite] = [0, true];
-    for (let each = 0; each < classes; each += 1) {
-      const value = Math.max(LOG_PROBABILITY_MIN, list[each] ?? NaN);
-      list[each] = value;
-      if (!Number.isFinite(value)) finite = false;
-      if (value > (list[top] ?? 0)) top = each;
-    }
-    const topValue = list[top] ?? NaN;
-    if (!finite) throw new AlumnusError('TRAINING_DIVERGED', `the teacher gives no finite probability for ${keys[row] ?? row}`, { where: 'labels' });
-    // log-sum-exp over the others, shifted by the largest of them.
-    let second = -Infinity;
-    for (let each = 0; each < classes; each += 1) if (each !== top) second = Math.max(second, list[each] ?? -Infinity);
-    let sum = 0;
-    for (let each = 0; each < classes; each += 1) if (each !== top) sum += Math.exp((list[each] ?? -Infinity) - second);
+    for (let each = 0; each < classes; each += 1) list[each] = Math.max(LOG_PROBABILITY_MIN, list[each] ?? NaN);
+    if (!list.every(Number.isFinite)) throw new AlumnusError('TRAINING_DIVERGED', `the teacher gives no finite probability for ${keys[row] ?? row}`, { where: 'labels' });
+    const { top, logOdds: sure } = topOf(list);
     best[row] = top;
-    logOdds[row] = classes === 1 ? Infinity : topValue - (second + Math.log(sum));
+    logOdds[row] = sure;
     lists.push(list);
   }
   return { keys, classes: best, logOdds, logProbabilities: lists };

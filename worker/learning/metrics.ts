@@ -1,6 +1,6 @@
 /**
- * How good predictions are: accuracy by class, calibration, and the paired counts of two models on the same samples.
- * Pure; no TensorFlow.
+ * How good predictions are: accuracy by class, and the paired counts of two models on the same samples.
+ * Pure; no TensorFlow. Not for: how sure they are, which is calibration's.
  */
 
 /** The class of each row of `[count, classes]`, the first of equals. */
@@ -29,28 +29,6 @@ export function scoreByClass(predicted: Uint16Array, truth: Uint16Array, classes
     if (predicted[row] === label) count.correct += 1;
   });
   return counts;
-}
-
-/** Equal-width bins of confidence, as in Guo et al. 2017 (arXiv 1706.04599). */
-export const CALIBRATION_BINS = 15;
-
-/**
- * Expected calibration error, 0 to 1 (Guo et al. 2017, equation 3): the mean over samples of |accuracy - confidence| of
- * their bin. Bin m holds confidences in ((m - 1) / M, m / M].
- * @param confidences probability of the predicted class, by sample
- */
-export function calibrationError(confidences: Float64Array, right: Uint8Array): number {
-  const bins = Array.from({ length: CALIBRATION_BINS }, () => ({ samples: 0, confidence: 0, right: 0 }));
-  confidences.forEach((confidence, row) => {
-    const at = Math.min(CALIBRATION_BINS - 1, Math.max(0, Math.ceil(confidence * CALIBRATION_BINS) - 1));
-    const bin = bins[at];
-    if (bin === undefined) throw new Error('invariant broken: a confidence is from 0 to 1');
-    bin.samples += 1;
-    bin.confidence += confidence;
-    bin.right += right[row] ?? 0;
-  });
-  const total = confidences.length;
-  return total === 0 ? 0 : bins.reduce((sum, bin) => sum + Math.abs(bin.right - bin.confidence), 0) / total;
 }
 
 /** Samples that only one of two models has right, over the rows for which `counted` is true. */

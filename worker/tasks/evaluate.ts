@@ -1,13 +1,15 @@
 /**
- * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; and, paired with
- * the present teacher on the same validation samples, the counts that the promotion gate reads.
+/**
+ * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; paired with
+ * the present teacher on the same validation samples, the counts that the promotion gate reads; and how far its confidence can be
+ * trusted: the temperature that fits validation, and right predictions by confidence.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { invariant } from '../../proto/errors.ts';
-import type { EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
+import type { Calibration, ConfidenceBin, EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
-import { argmax, calibrationError, discordant, scoreByClass } from '../learning/index.ts';
-import { inBatches, labeledPieces, type LabeledPiece } from '../data/index.ts';
+import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
+import { confidenceBins, inBatches, labeledPieces, topOf, type LabeledPiece } from '../data/index.ts';
 import { putJson, required, shapeOf, type TaskContext } from './context.ts';
 import { predictorOf, readModel, type ModelDocument } from './model.ts';
 
@@ -26,6 +28,9 @@ interface EvaluationDocument {
   readonly model: string;
   readonly validation: SplitDocument;
   readonly test?: SplitDocument;
+  /** Fitted on validation; a document of an earlier release has none, nor bins. */
+  readonly calibration: Calibration;
+  readonly confidence: readonly ConfidenceBin[];
 }
 
 const encode = (predictions: Uint16Array): string => {
@@ -44,28 +49,34 @@ export async function evaluate(context: TaskContext, spec: EvaluateSpec): Promis
   const ref = required(spec.model, 'model');
   const model = await readModel(store, ref);
   const done = { samples: 0 };
-  const validation = await split(context, spec, model, required(spec.validation, 'validation'), done);
-  const test = spec.test === undefined ? undefined : await split(context, spec, model, spec.test, done);
-  const document: EvaluationDocument = { schemaVersion: 1, model: ref.sha256, validation: validation.document, ...(test === undefined ? {} : { test: test.document }) };
+  const validation = await predict(context, spec, model, required(spec.validation, 'validation'), done);
+  const temperature = fitTemperature(validation);
+  const calibration: Calibration = { temperature, loss: negativeLogLikelihood(validation), lossScaled: negativeLogLikelihood(validation, temperature) };
+  const confidence = confidenceBins(validation.logOdds, validation.right);
+  const decided = documentOf(validation, temperature);
+  const test = spec.test === undefined ? undefined : documentOf(await predict(context, spec, model, spec.test, done), temperature);
+  const document: EvaluationDocument = { schemaVersion: 1, model: ref.sha256, validation: decided, ...(test === undefined ? {} : { test }), calibration, confidence };
   const evaluation = await putJson(context, canonicalJson(document));
-  const paired = spec.baseline === undefined ? [] : await pair(store, spec, validation);
-  return { evaluation, validation: validation.document.score, test: test?.document.score, paired };
+  const paired = spec.baseline === undefined ? [] : await pair(store, spec, validation, decided);
+  return { evaluation, validation: decided.score, test: test?.score, paired, calibration, confidence };
 }
 
-interface Evaluated {
-  readonly document: SplitDocument;
+interface Evaluated extends Predicted {
+  readonly dataset: string;
   readonly keys: readonly string[];
-  readonly truth: Uint16Array;
   readonly predictions: Uint16Array;
+  /** 1 where the prediction is the true class, else 0. */
+  readonly right: Uint8Array;
+  /** Of the prediction, float32 as in label tables. */
+  readonly logOdds: Float32Array;
 }
 
-async function split(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
+async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
   const { store, signal, cacheFolder } = context;
   const { input, classes } = model.architecture;
   const keys: string[] = [];
   const truth = new Uint16Array(part.samples);
-  const predictions = new Uint16Array(part.samples);
-  const confidences = new Float64Array(part.samples);
+  const logProbabilities = new Float32Array(part.samples * classes);
   // Batches cross the ends of shards: a split's predictions don't depend on how it was cut.
   const pieces = async function* (): AsyncGenerator<LabeledPiece, void, undefined> {
     let seen = 0;
@@ -83,12 +94,7 @@ async function split(context: TaskContext, spec: EvaluateSpec, model: ModelDocum
       const startMs = performance.now();
       for (; next.done !== true; next = await batches.next()) {
         const { keys: own, images } = next.value;
-        const logProbabilities = await predictor.logProbabilities(images, own.length);
-        argmax(logProbabilities, own.length, classes).forEach((value, row) => {
-          const at = keys.length + row;
-          predictions[at] = value;
-          confidences[at] = Math.exp(logProbabilities[row * classes + value] ?? -Infinity);
-        });
+        logProbabilities.set(await predictor.logProbabilities(images, own.length), keys.length * classes);
         for (const key of own) keys.push(key);
         done.samples += own.length;
         context.progress({ done: done.samples, total: context.task.work, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
@@ -98,19 +104,29 @@ async function split(context: TaskContext, spec: EvaluateSpec, model: ModelDocum
   } finally {
     await batches.return();
   }
+  const predictions = argmax(logProbabilities, keys.length, classes);
   const right = Uint8Array.from(predictions, (value, row) => (value === truth[row] ? 1 : 0));
-  const byClass = scoreByClass(predictions, truth, classes);
+  const logOdds = Float32Array.from(keys, (key, row) => {
+    const { logOdds: value } = topOf(logProbabilities.subarray(row * classes, (row + 1) * classes));
+    if (Number.isNaN(value)) throw new AlumnusError('TRAINING_DIVERGED', `the model gives no finite probability for ${key}`, { where: part.dataset });
+    return value;
+  });
+  return { dataset: part.dataset, keys, logProbabilities, truth, classes, predictions, right, logOdds };
+}
+
+function documentOf(evaluated: Evaluated, temperature: number): SplitDocument {
+  const { dataset, keys, predictions, right, truth, classes } = evaluated;
   const score: Score = {
-    correct: right.reduce((sum, each) => sum + each, 0), total: keys.length, classes: byClass.map((count, at) => ({ class: at, ...count })),
-    calibrationError: calibrationError(confidences, right),
+    correct: right.reduce((sum, each) => sum + each, 0), total: keys.length, classes: scoreByClass(predictions, truth, classes).map((count, at) => ({ class: at, ...count })),
+    calibrationError: calibrationError(confidencesAt(evaluated, predictions, 1), right), calibrationErrorScaled: calibrationError(confidencesAt(evaluated, predictions, temperature), right),
   };
-  return { document: { dataset: part.dataset, samples: keys.length, keys: sha256(keys.join('\n')), predictions: encode(predictions), score }, keys, truth, predictions };
+  return { dataset, samples: keys.length, keys: sha256(keys.join('\n')), predictions: encode(predictions), score };
 }
 
 /** Counts on the whole split, then on fixed subsets of the sizes asked for: the same subsets for every model of a run. */
-async function pair(store: ObjectStore, spec: EvaluateSpec, student: Evaluated): Promise<PairedCounts[]> {
+async function pair(store: ObjectStore, spec: EvaluateSpec, student: Evaluated, { keys }: SplitDocument): Promise<PairedCounts[]> {
   const baseline = JSON.parse(Buffer.from(await store.get(required(spec.baseline, 'baseline'))).toString('utf8')) as EvaluationDocument;
-  invariant(baseline.validation.keys === student.document.keys, 'student and teacher were evaluated on the same validation samples');
+  invariant(baseline.validation.keys === keys, 'student and teacher were evaluated on the same validation samples');
   const teacher = decode(baseline.validation.predictions);
   const ranked = student.keys.map((key, row) => ({ hash: sha256(`${SUBSET_SALT}/${key}`), row })).sort((a, b) => (a.hash < b.hash ? -1 : 1));
   const count = (rows: ReadonlySet<number> | undefined): PairedCounts => discordant(student.predictions, teacher, student.truth, (row) => rows === undefined || rows.has(row));

@@ -13,7 +13,7 @@ export function score(correct: number, total: number, classes = 10): Score {
   const weights = Array.from({ length: classes }, (_, index) => 1 + index);
   const sum = weights.reduce((a, b) => a + b, 0);
   const each: ClassScore[] = weights.map((weight, index) => ({ class: index, total: total / classes, correct: Math.round(total / classes - (errors * weight) / sum) }));
-  return { correct, total, classes: each, calibrationError: 0.012 };
+  return { correct, total, classes: each, calibrationError: 0.012, calibrationErrorScaled: 0.004 };
 }
 
 const curve = (steps: number, from: number, to: number) =>
@@ -21,7 +21,7 @@ const curve = (steps: number, from: number, to: number) =>
 
 const model = (width: number, parameters: number, validation: number, test: number, steps: number, digit: string) => ({
   label: `cnn width=${width}`, parameters, model: ref(digit), evaluation: ref('e'), validation: score(validation, 5000), test: score(test, 10000),
-  steps, images: steps * 128, finalLoss: 0.21, curve: curve(steps, 2.3, 0.15 + width / 200), trainMs: 40_000,
+  steps, images: steps * 128, finalLoss: 0.21, curve: curve(steps, 2.3, 0.15 + width / 200), trainMs: 40_000, calibration: { temperature: 1.234, loss: 0.21, lossScaled: 0.2 },
 });
 
 const selection = (kept: number, rows: number) => ({
@@ -55,15 +55,15 @@ export const finishedRun = (): RunView => RunView.fromPartial({
     { iteration: 0, model: model(16, 206_922, 4592, 9210, 1000, '0'), decision: 'promoted' },
     {
       iteration: 1, model: model(16, 206_922, 4730, 9490, 2500, '1'), selection: selection(54_210, 54_210), audit: audit(51_011, 54_210), decision: 'promoted',
-      gate: gate(212, 74, 0.0000001), gatesWithFewer: [{ gate: gate(21, 8, 0.0241, 500), promoted: true }], teacherSha256: sha('0'),
+      gate: gate(212, 74, 0.0000001), gatesWithFewer: [{ gate: gate(21, 8, 0.0241, 500), promoted: true }], teacherSha256: sha('0'), threshold: { confidence: 0.3 },
     },
     {
       iteration: 2, model: model(24, 314_826, 4790, 9590, 2500, '2'), selection: selection(54_600, 54_600), audit: audit(52_689, 54_600), decision: 'promoted',
-      gate: gate(120, 60, 0.0000098), gatesWithFewer: [{ gate: gate(11, 7, 0.481, 500), promoted: true }], teacherSha256: sha('1'),
+      gate: gate(120, 60, 0.0000098), gatesWithFewer: [{ gate: gate(11, 7, 0.481, 500), promoted: true }], teacherSha256: sha('1'), threshold: { confidence: 0.9140625, measured: { wanted: 0.95, correct: 4480, total: 4676, least: 0.953, reached: true } },
     },
     {
       iteration: 3, model: model(32, 425_802, 4822, 9650, 2500, '3'), selection: selection(54_700, 54_700), audit: audit(53_223, 54_700), decision: 'promoted',
-      gate: gate(82, 50, 0.0067), gatesWithFewer: [{ gate: gate(8, 6, 0.791, 500), promoted: true }], teacherSha256: sha('2'),
+      gate: gate(82, 50, 0.0067), gatesWithFewer: [{ gate: gate(8, 6, 0.791, 500), promoted: true }], teacherSha256: sha('2'), threshold: { confidence: 0.99908894880, measured: { wanted: 0.999, correct: 1000, total: 1000, least: 0.9973, reached: false } },
     },
   ],
   control: model(32, 425_802, 4666, 9380, 2500, 'c'),

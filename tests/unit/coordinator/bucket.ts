@@ -15,7 +15,9 @@ export interface Finished {
 
 /** A task's result with outputs that can be stored: a pure function of the task, as `answer` is. */
 export function finished(task: Task, salt?: string): Finished {
-  const { result, deviceMs } = answer(task, salt === undefined ? {} : { salt });
+  // What guards ask: a third of validation is of each class, and confidence is off by up to a tenth.
+  const calibrationError = Number.parseInt(sha256(Buffer.from(task.taskId)).slice(0, 4), 16) / 0x10000 / 10;
+  const { result, deviceMs } = answer(task, { truth: [333, 333, 334], calibrationError, ...(salt === undefined ? {} : { salt }) });
   if (result === undefined) throw new Error('every task has a result');
   const contents: Uint8Array[] = [];
   const make = (ref: ObjectRef | undefined): ObjectRef => {

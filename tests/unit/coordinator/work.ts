@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Event, RunData } from '../../../proto/gen/alumnus/v1/events.ts';
-import type { ObjectRef, PairedCounts, PartRef, Score, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import type { ConfidenceBin, ObjectRef, PairedCounts, PartRef, Score, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { evolve, type RunState } from '../../../coordinator/run/index.ts';
 import { canonicalJson, recipeSchema, type Recipe, type RecipeInput } from '../../../recipe/index.ts';
 
@@ -55,12 +55,25 @@ export interface AnswerWishes {
   readonly emptyClasses?: readonly number[];
   /** Eligible pseudo-labels of each class, from the first on. */
   readonly eligible?: readonly number[];
+  /** Images of each class in validation, from the first on; none: validation tells no classes. */
+  readonly truth?: readonly number[];
+  readonly calibrationError?: number;
+  /** Validation by confidence; without it the wrong ones are where confidence is low. */
+  readonly confidence?: readonly ConfidenceBin[];
   readonly deviceMs?: number;
   /** Stands for a device that doesn't repeat itself to the bit. */
   readonly salt?: string;
 }
 
-const score = (correct: number, total: number): Score => ({ correct, total, classes: [], calibrationError: 0 });
+const score = (correct: number, total: number, { truth = [], calibrationError = 0 }: AnswerWishes = {}): Score =>
+  ({ correct, total, classes: truth.map((each, index) => ({ class: index, correct: each, total: each })), calibrationError });
+
+/** Of 1,000: 250 unsure ones with seven tenths of what is wrong, 250 rather sure ones with a quarter, 500 with the rest. */
+function byConfidence(right: number): ConfidenceBin[] {
+  const wrong = 1000 - right;
+  const [unsure, rather] = [Math.min(250, Math.floor(0.7 * wrong)), Math.min(250, Math.floor(0.25 * wrong))];
+  return [{ confidence: 0.25, correct: 250 - unsure, total: 250 }, { confidence: 0.75, correct: 250 - rather, total: 250 }, { confidence: 0.9375, correct: 500 - (wrong - unsure - rather), total: 500 }];
+}
 
 /** The result of a task. Equal specifications give equal results, whichever worker does it and however often. */
 export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
@@ -88,12 +101,13 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
     }
     case 'evaluate': {
       const counts = (samples: number): PairedCounts => ({ samples, studentOnlyRight: wishes.studentOnlyRight ?? 10 + drawn(1, 30), teacherOnlyRight: wishes.teacherOnlyRight ?? 10 + drawn(2, 30) });
+      const right = wishes.validationRight ?? 800 + drawn(3, 150);
       return {
         deviceMs,
         result: {
           $case: 'evaluate',
           value: {
-            evaluation: output('evaluation'), validation: score(wishes.validationRight ?? 800 + drawn(3, 150), 1000),
+            evaluation: output('evaluation'), validation: score(right, 1000, wishes), calibration: undefined, confidence: [...(wishes.confidence ?? byConfidence(right))],
             test: task.spec.value.test === undefined ? undefined : score(wishes.testRight ?? 800 + drawn(4, 150), 1000),
             paired: task.spec.value.baseline === undefined ? [] : [counts(1000), ...task.spec.value.pairedSubsets.map(counts)],
           },

@@ -107,6 +107,21 @@ test('labels and the selection name the one teacher; what has none names none', 
   expect((await readSelection(store, selected.value.selection)).teacher).toBe(teacher);
 });
 
+test('an evaluation counts every validation prediction by confidence, and tells the same of calibration as its document', async () => {
+  const evaluations = done.filter((each) => kindOf(each) === 'evaluate');
+  expect(evaluations.length).toBeGreaterThan(1);
+  for (const { result } of evaluations) {
+    if (result.result?.$case !== 'evaluate' || result.result.value.evaluation === undefined) throw new Error('an evaluation has a document');
+    const { evaluation, validation, test: reported, calibration, confidence } = result.result.value;
+    const sum = (of: (bin: (typeof confidence)[number]) => number): number => confidence.reduce((total, bin) => total + of(bin), 0);
+    expect([sum((bin) => bin.correct), sum((bin) => bin.total)]).toEqual([validation?.correct, validation?.total]);
+    expect(calibration?.lossScaled).toBeLessThanOrEqual(calibration?.loss ?? NaN);
+    const document = JSON.parse(Buffer.from(await store.get(evaluation)).toString('utf8')) as { calibration: unknown; confidence: unknown; validation: { score: unknown }; test: { score: unknown } };
+    expect([document.calibration, document.confidence, document.validation.score, document.test.score]).toEqual([calibration, confidence, validation, reported]);
+    for (const score of [validation, reported]) for (const error of [score?.calibrationError, score?.calibrationErrorScaled]) expect(error).toBeLessThan(1);
+  }
+});
+
 test('another worker\'s attempt gives the same outputs to the byte, and a record of its own', async () => {
   const first = done.find((each) => kindOf(each) === 'label')!;
   const again = await work(first.task, 'worker-2');
