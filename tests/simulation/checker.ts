@@ -4,7 +4,7 @@
  *
  * Invariants (S: stays on in production as an assertion, in the file named):
  *   I1  Groups follow one another without gaps, and terms never go back; a term is begun once. (S: fold.ts, journal/)
- *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more. (S: run/decide.ts)
+ *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more; none is given up for the store. (S: run/decide.ts)
  *   I3  A shard has one accepted label by one teacher.
  *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out.
  *   I5  Who is told that a result counts: it is written by then, and is that result.
@@ -124,6 +124,7 @@ export class Checker {
         break;
       }
       case 'taskQuarantined':
+        this.#must(!fact.value.reason.includes('the last with STORE_'), `${fact.value.place?.taskId} was given up for the store: ${fact.value.reason}`);
         this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place?.subject} is given up`}`);
         break;
       case 'studentRefused':
@@ -134,6 +135,7 @@ export class Checker {
         if (fact.value.stage === Stage.LABEL && before !== undefined && before.iterations[before.iteration]?.decision === 'refused') this.#world.count('branch: labels are kept with their teacher');
         break;
       case 'runPaused':
+        if (fact.value.reason.includes('the last with STORE_')) this.#world.count('branch: the run pauses itself (the store)');
         if (fact.value.by === 'alumnus') this.#world.count(`branch: the run pauses itself (${before?.stage === Stage.LABEL ? 'quarantine' : before?.stage === Stage.PROMOTE || before?.stage === Stage.EVALUATE ? 'refusal or evaluation' : 'a model is given up'})`);
         break;
       case 'runSucceeded': case 'runFailed': case 'runCancelled':
