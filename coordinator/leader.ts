@@ -84,6 +84,8 @@ export class Leader {
   #committing = false;
   #failed: AlumnusError | undefined;
   #granted = false;
+  /** When the last tick began. */
+  #tickedMs: number | undefined;
   #snapshotAt: number;
   #snapshotting = false;
 
@@ -371,14 +373,23 @@ export class Leader {
     this.touch();
   }
 
-  /** To be called a few times in each lease's time: ends leases that were not renewed, and pauses runs whose budget is spent. */
+  /**
+   * To be called a few times in each lease's time: ends leases that were not renewed, pauses runs whose budget is spent, and
+   * forgets workers that are gone. A process that stood still (stopped, swapped out, its machine paused) wakes with renewals
+   * in its sockets that it has not read: then all leases have their whole time again instead.
+   */
   async tick(): Promise<void> {
     const nowMs = this.now();
+    const stoodStill = nowMs - (this.#tickedMs ?? nowMs) > this.leaseMs / 2;
+    this.#tickedMs = nowMs;
+    if (stoodStill) this.scheduler.extendAll(nowMs);
+    this.scheduler.forgetSilent(nowMs);
     const overspent = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
       return isBudgetDue(run, nowMs, inFlightMs) ? [this.#pauseForBudget(run.runId, inFlightMs)] : [];
     });
-    const late = this.scheduler.expired(nowMs);
+    // Once another may lead, whether a lease was renewed is for that one to say.
+    const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
     await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
   }
 

@@ -226,6 +226,56 @@ describe('the leader', () => {
     expect(leader.scheduler.grant('w2', 1, [], nowMs)).toHaveLength(1);
   });
 
+  test('a coordinator that stood still ends no lease before it has read the renewals that came meanwhile', async () => {
+    const { journal, leader } = await labeling(2);
+    register(leader, 'w1');
+    register(leader, 'w2');
+    const [lease] = leader.scheduler.grant('w1', 1, [], nowMs);
+    expect(leader.scheduler.grant('w2', 1, [], nowMs)).toHaveLength(1);
+    await leader.tick();
+    const before = journal.events.length;
+    // Five leases long, and awake again: its timers come before its sockets.
+    nowMs = 5_000;
+    await leader.tick();
+    expect(journal.events.length).toBe(before);
+    nowMs = 5_001;
+    expect(leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([]);
+    for (nowMs = 5_200; nowMs < 6_000; nowMs += 200) await leader.tick();
+    expect(journal.events.length).toBe(before);
+    // One that is dead holds its lease no longer than that.
+    await leader.tick();
+    expect(journal.events.slice(before).map(({ fact }) => fact)).toMatchObject([{ $case: 'taskFailed', value: { code: 'LEASE_EXPIRED', workerId: 'w2' } }]);
+  });
+
+  test('once another may lead, no lease is ended here', async () => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: 1_000, clock, untilMs: () => 1_000 });
+    await submit(leader);
+    register(leader, 'w1');
+    expect(leader.scheduler.grant('w1', 1, [], nowMs)).toHaveLength(1);
+    const before = journal.events.length;
+    for (nowMs = 0; nowMs <= 3_000; nowMs += 200) await leader.tick();
+    expect(journal.events.length).toBe(before);
+  });
+
+  test('workers that are gone are forgotten after an hour; one that holds a lease, or was heard of, is not', async () => {
+    const { leader } = await labeling(3);
+    for (const workerId of ['gone', 'heard', 'holds']) register(leader, workerId);
+    const known = (): string[] => leader.scheduler.workers().map(({ worker }) => worker.workerId);
+    nowMs = 1_000_000;
+    leader.scheduler.renew('heard', [], nowMs);
+    nowMs = 3_600_000;
+    await leader.tick();
+    expect(known()).toEqual(['gone', 'heard', 'holds']);
+    leader.scheduler.grant('holds', 1, [], 0);
+    nowMs = 3_600_001;
+    leader.scheduler.extendAll(nowMs);
+    await leader.tick();
+    expect(known()).toEqual(['heard', 'holds']);
+    expect(leader.scheduler.liveWorkers(nowMs)).toBe(0);
+  });
+
   test('a new leader waits for workers to announce what they hold, but only where a run is open', async () => {
     const { journal, leader } = await labeling(1);
     nowMs = 5_000;
