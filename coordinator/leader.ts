@@ -27,8 +27,12 @@ const QUEUE_MAX = 10_000;
 const GROUP_BYTES_WANTED = GROUP_BYTES_MAX - 64 * 1024;
 /** A new leader waits this long for workers to announce what they hold, before it grants new leases. */
 export const ADOPTION_MS = 1_000;
-/** A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again. */
-const MANIFEST_MS_MAX = 10_000;
+/**
+ * A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again.
+ * Half of the time after which callers give up (10 s, workers' and the CLI's), so that they hear why, and others' facts in
+ * the group are still acknowledged in time.
+ */
+const MANIFEST_MS_MAX = 5_000;
 /** Facts between two snapshots: folding so many takes a second or two. */
 const SNAPSHOT_EVENTS = 20_000;
 /** After a snapshot that failed, facts until the next try. */
@@ -84,6 +88,8 @@ export class Leader {
   #committing = false;
   #failed: AlumnusError | undefined;
   #granted = false;
+  /** Runs whose last manifest could not be written: callers come again and again, and the log says it once. */
+  readonly #unwritten = new Set<string>();
   /** When the last tick began. */
   #tickedMs: number | undefined;
   #snapshotAt: number;
@@ -306,11 +312,17 @@ export class Leader {
           }),
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
+        this.#unwritten.delete(runId);
       } catch (thrown) {
         // What needs none is told by the next one.
         if (!needsManifest(share.events)) return;
         shares.delete(runId);
-        for (const queued of share.taken) queued.reject(toAlumnusError(thrown, runId));
+        const error = toAlumnusError(thrown, runId);
+        if (!this.#unwritten.has(runId)) this.#options.log?.(`run ${runId} does not go on while its manifest can't be written: ${error.sentence}`);
+        this.#unwritten.add(runId);
+        // What the store holds against the leader says nothing about what its callers brought: they are to come again with it.
+        const refusal = error.retryable ? error : new AlumnusError('MANIFEST_REFUSED', `the coordinator's manifest was refused: ${error.sentence}`, { where: runId, cause: error });
+        for (const queued of share.taken) queued.reject(refusal);
       } finally {
         late.abort();
       }

@@ -294,6 +294,27 @@ describe('the leader', () => {
     expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([held?.leaseId]);
   });
 
+  test.each(['STORE_DENIED', 'STORE_CLOCK_SKEWED', 'INTERNAL'] as const)('where the leader\'s own store says %s, a result is refused as one that is to be said again, and then taken', async (code) => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const whole = new MemoryStore();
+    const logged: string[] = [];
+    let denied = false;
+    const through = new Proxy(whole, { get: (_, name) => (denied && name === 'putAddressed' ? () => Promise.reject(new AlumnusError(code, 'the store says no', { where: 's3://bucket' })) : Reflect.get(whole, name).bind(whole) as unknown) });
+    const leader = new Leader({ journal, fold: await Fold.load(journal, through), store: through, term: 1, leaseMs: 1_000, clock, log: (line) => logged.push(line) });
+    await submit(leader);
+    const [task] = openTasks(leader.run(RUN)) as [Task];
+    denied = true;
+    for (let times = 0; times < 2; times += 1) {
+      const refusal: unknown = await complete(leader, task).then(() => undefined, (thrown: unknown) => thrown);
+      expect(refusal).toMatchObject({ code: 'MANIFEST_REFUSED', retryable: true });
+      expect((refusal as Error).message).toContain('s3://bucket: the store says no.');
+    }
+    expect(logged).toEqual([expect.stringMatching(/^run run does not go on while its manifest can't be written: s3:\/\/bucket: the store says no\./)]);
+    denied = false;
+    expect((await complete(leader, task)).stage).toBe(Stage.EVALUATE);
+  });
+
   test('a store that takes nothing keeps a stage from ending and nothing else: a run is paused for it, and what was said is told by the next manifest', async () => {
     nowMs = 0;
     const journal = new HeldJournal();
