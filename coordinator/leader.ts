@@ -188,18 +188,27 @@ export class Leader {
     return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, command, nowMs), ...closes });
   }
 
-  /** Takes facts as they were once journalled: `reconcile` has them from the bucket. @param expected how many facts of the run are known, by its manifests. */
-  restore(runId: string, facts: readonly Event[], expected: number): Promise<RunState> {
-    return this.#enqueue({
-      runId, restores: true,
-      decide: (before) => {
-        if ((before?.manifest?.facts ?? 0) !== expected) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile', { where: runId });
-        let state = before;
-        for (const fact of facts) state = evolve(state, fact);
-        invariant(state !== undefined, 'facts that are restored leave a run');
-        return { events: facts, state };
-      },
-    });
+  /**
+   * Takes facts as they were once journalled: `reconcile` has them from the bucket. Nothing that comes meanwhile gets
+   * between two pieces. @param expected how many facts of the run are known, those about manifests aside. @throws RUN_CONFLICT where the run went on, and what `command` does.
+   */
+  async restore(runId: string, pieces: readonly (readonly Event[])[], expected: number): Promise<void> {
+    let known = expected;
+    await Promise.all(pieces.map((facts) => {
+      const before = known;
+      known += facts.filter(({ fact }) => fact?.$case !== 'manifestWritten').length;
+      return this.#enqueue({
+        runId, restores: true,
+        decide: (state) => {
+          // Alone in its group: the draft is what is journalled, and so is what is pending.
+          if ((state?.manifest?.facts ?? 0) + this.pending(runId).length !== before) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile: say reconcile again', { where: runId });
+          let restored = state;
+          for (const fact of facts) restored = evolve(restored, fact);
+          invariant(restored !== undefined, 'facts that are restored leave a run');
+          return { events: facts, state: restored };
+        },
+      });
+    }));
   }
 
   #enqueue(command: Omit<Queued, 'resolve' | 'reject'>): Promise<RunState> {

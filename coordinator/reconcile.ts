@@ -78,10 +78,11 @@ async function reconcileRun(leader: Leader, runId: string, survey: Survey, apply
   const diverged = missing === 'diverged';
   if (diverged) notes.push('the journal went on otherwise than the manifests say: the journal stands');
   const facts = diverged ? [] : missing;
-  for (const piece of piecesOf(facts)) {
-    const expected = state?.manifest?.facts ?? 0;
-    if (apply) state = await leader.restore(runId, piece, expected);
-    else for (const fact of piece) state = evolve(state, fact);
+  if (!apply) for (const fact of facts) state = evolve(state, fact);
+  else if (facts.length > 0) {
+    // Counted in the turn in which `missing` was: a result that is on its way to the journal is one fact more by then.
+    await leader.restore(runId, piecesOf(facts), (known?.manifest?.facts ?? 0) + leader.pending(runId).length);
+    state = leader.run(runId);
   }
   const { state: advanced, taken } = await takeResults(leader, runId, state, survey, apply, notes);
   const verdict = diverged ? 'diverged' : known === undefined ? 'restored' : facts.length > 0 || taken > 0 ? 'advanced' : 'agrees';
@@ -102,7 +103,7 @@ function missingFacts(leader: Leader, runId: string, known: RunState | undefined
   return same ? told.slice(pending.length) : 'diverged';
 }
 
-/** A manifest's facts and the one about it stay together where they fit; so do all that fit with them. */
+/** As few as fit. One may end in the midst of a manifest's facts: should the others never come, these are pending, and the rest is missing. */
 function piecesOf(facts: readonly Event[]): Event[][] {
   const pieces: Event[][] = [];
   let bytes = Infinity;

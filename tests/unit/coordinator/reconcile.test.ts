@@ -1,12 +1,16 @@
 /** The bucket as the last witness: a run whose journal is lost or rewound comes back as it was, and says what was done. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Fold } from '../../../coordinator/fold.ts';
+import type { Journal } from '../../../coordinator/journal/index.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
 import { isEnded, openTasks, type RunState } from '../../../coordinator/run/index.ts';
+import type { AlumnusError } from '../../../proto/errors.ts';
+import { EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { ReconciledRun } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { Stage, type Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { MemoryStore } from '../../simulation/store.ts';
-import { work } from './bucket.ts';
+import { finished, work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
 import { makeData, makeRecipe } from './work.ts';
 
@@ -119,6 +123,79 @@ describe('reconcile', () => {
     expect(done.verdict).toBe('diverged');
     expect(done.state).toBe('cancelled');
     expect(second.run(RUN).phase).toBe('cancelled');
+  });
+
+  describe('while workers report', () => {
+    const digestOf = ({ result }: TaskResult): string => (result?.$case === 'label' ? result.value.labels?.sha256 ?? '' : '');
+    const labelOf = (run: RunState, shard: string): string => run.iterations[run.iteration]?.labels.get(shard)?.labels?.sha256 ?? '';
+    const completionsOf = (disk: MemoryDisk, taskId: string): number => disk.groups.flatMap((group) => EventGroup.decode(group.bytes).events).filter(({ fact }) => fact?.$case === 'taskCompleted' && fact.value.place?.taskId === taskId).length;
+
+    test('a result whose append is under way is neither overwritten nor journalled twice: reconcile says that the run went on, and can be said again', async () => {
+      const disk = new MemoryDisk();
+      const first = await lead(disk);
+      await submit(first);
+      await go(first, 2);
+      const kept = disk.groups.length;
+      // The stage's end lies in a manifest: the bucket has w1's labels.
+      await go(first, 4);
+      const rewound = new MemoryDisk();
+      rewound.groups = disk.groups.slice(0, kept);
+      rewound.last = rewound.groups.at(-1)?.last ?? 0;
+      rewound.term = disk.term;
+      const journal = rewound.open();
+      let letGo: (() => void) | undefined;
+      let isHeld = false;
+      const held: Journal = {
+        ...journal, get lastSequence() { return journal.lastSequence; },
+        append: async (...given) => {
+          if (isHeld) await new Promise<void>((resolve) => (letGo = resolve));
+          isHeld = false;
+          return journal.append(...given);
+        },
+      };
+      const second = new Leader({ journal: held, fold: await Fold.load(held, store), store, term: await held.begin(), leaseMs: 1_000, clock });
+      const [task] = openTasks(second.run(RUN)) as [Task];
+      const result = await work(store, task, 'w2', 'another device');
+      isHeld = true;
+      const reported = second.command(RUN, { kind: 'complete', task, workerId: 'w2', result });
+      while (letGo === undefined) await new Promise((resolve) => setImmediate(resolve));
+      const reconciled = reconcile(second, { runId: '', apply: true }).then(() => 'done', (thrown: unknown) => (thrown as AlumnusError).code);
+      // It has read the bucket when it waits for the append.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      letGo();
+      await reported;
+      expect(await reconciled).toBe('RUN_CONFLICT');
+      expect(labelOf(second.run(RUN), task.subject)).toBe(digestOf(result));
+      expect(completionsOf(rewound, task.taskId)).toBe(1);
+      expect(await only(second)).toMatchObject({ verdict: 'diverged', factsRestored: 0 });
+      expect(labelOf(second.run(RUN), task.subject)).toBe(digestOf(result));
+    });
+
+    test('a result that comes while a large stage is restored piece by piece comes too late for what the bucket tells', async () => {
+      const shards = 2_000;
+      const first = await lead(new MemoryDisk());
+      await first.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ control: false }), data: makeData({ shards }) });
+      await go(first, 2);
+      await Promise.all(openTasks(first.run(RUN)).map((task) => first.command(RUN, { kind: 'complete', task, workerId: 'w1', result: finished(task).result })));
+      expect(first.run(RUN).stage).toBe(Stage.SELECT);
+      const disk = new MemoryDisk();
+      const second = await lead(disk);
+      let task: Task | undefined;
+      let reported: Promise<string> | undefined;
+      second.onChange(() => {
+        const [run] = second.runs();
+        const open = run === undefined || run.stage !== Stage.LABEL ? [] : openTasks(run);
+        if (task !== undefined || open.length === 0 || open.length === shards) return;
+        task = open.at(-1) as Task;
+        reported = second.command(RUN, { kind: 'complete', task, workerId: 'w2', result: finished(task, 'another device').result }).then(() => 'accepted', (thrown: unknown) => (thrown as AlumnusError).code);
+      });
+      expect(await only(second)).toMatchObject({ verdict: 'restored', notes: [] });
+      expect(await reported).toBe('LEASE_LOST');
+      const { taskId = '', subject = '' } = task ?? {};
+      expect(completionsOf(disk, taskId)).toBe(1);
+      expect(labelOf(second.run(RUN), subject)).toBe(labelOf(first.run(RUN), subject));
+      expect(known(second.run(RUN))).toEqual(known(first.run(RUN)));
+    });
   });
 
   test('a manifest that was never journalled gives way to the one that was', async () => {
