@@ -31,7 +31,7 @@ export async function reconcile(leader: Leader, { runId, apply }: ReconcileReque
   const runs: ReconciledRun[] = [];
   let objectsSeen = 0;
   for (const each of runIds) {
-    const survey = await surveyOf(leader.store, each);
+    const survey = await surveyOf(leader.store, each, leader.runs().find((run) => run.runId === each)?.manifest?.ref.sha256);
     objectsSeen += survey.objects;
     runs.push(await reconcileRun(leader, each, survey, apply));
   }
@@ -52,7 +52,7 @@ interface Survey {
   readonly objects: number;
 }
 
-async function surveyOf(store: ObjectStore, runId: string): Promise<Survey> {
+async function surveyOf(store: ObjectStore, runId: string, journalled: string | undefined): Promise<Survey> {
   const records = new Map<string, string[]>();
   let objects = 0;
   for await (const { key } of store.list(paths.run(runId))) {
@@ -60,7 +60,7 @@ async function surveyOf(store: ObjectStore, runId: string): Promise<Survey> {
     const [, taskId] = RECORD.exec(key) ?? [];
     if (taskId !== undefined) records.set(taskId, [...(records.get(taskId) ?? []), key]);
   }
-  const { chain, notes } = await readManifests(store, runId);
+  const { chain, notes } = await readManifests(store, runId, journalled);
   return { chain, records, notes: [...notes], objects };
 }
 

@@ -8,7 +8,9 @@ import { isEnded, openTasks, type RunState } from '../../../coordinator/run/inde
 import type { AlumnusError } from '../../../proto/errors.ts';
 import { EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { ReconciledRun } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { RunManifest } from '../../../proto/gen/alumnus/v1/record.ts';
 import { Stage, type Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { paths } from '../../../store/index.ts';
 import { MemoryStore } from '../../simulation/store.ts';
 import { finished, work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
@@ -213,6 +215,58 @@ describe('reconcile', () => {
     const done = await only(fresh);
     expect(fresh.run(RUN).phase).toBe('running');
     expect(done.notes).toEqual([expect.stringMatching(/^manifest 1 of term \d+ .* was left by a leader/)]);
+  });
+
+  // Which of two manifests has the smaller digest is chance: five runs that differ in their name meet both.
+  test.each(['a', 'b', 'c', 'd', 'e'])('a manifest that lands after its leader stopped waiting for it decides nothing (%s)', async (name) => {
+    let late: (() => void)[] | undefined;
+    const slow = new MemoryStore();
+    const put = slow.putAddressed.bind(slow);
+    slow.putAddressed = async (prefix, content, options) => {
+      if (late !== undefined && options?.extension === '.manifest') await new Promise<void>((resolve) => late?.push(resolve));
+      return put(prefix, content, options);
+    };
+    store = slow;
+    const timers: (() => void)[] = [];
+    const disk = new MemoryDisk();
+    const journal = disk.open();
+    const first = new Leader({
+      journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 1_000,
+      clock: { now: clock.now, sleep: () => new Promise<void>((resolve) => timers.push(resolve)) },
+    });
+    await first.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ name }), data: makeData() });
+    late = [];
+    const landing = late;
+    const paused = first.command(RUN, { kind: 'pause', reason: 'maintenance' });
+    while (landing.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    timers.forEach((ends) => ends());
+    await paused;
+    late = undefined;
+    await first.command(RUN, { kind: 'cancel', reason: 'wrong data' });
+    landing.forEach((lands) => lands());
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([...store.objects.keys()].filter((key) => key.endsWith('.manifest'))).toHaveLength(3);
+    // With the journal, and without.
+    expect(await only(first)).toMatchObject({ verdict: 'agrees', factsRestored: 0 });
+    const second = await lead(new MemoryDisk());
+    expect(await only(second)).toMatchObject({ verdict: 'restored', state: 'cancelled' });
+    expect(known(second.run(RUN))).toEqual(known(first.run(RUN)));
+  });
+
+  test('of manifests of one number and term the journal\'s own counts, whatever the others tell', async () => {
+    const disk = new MemoryDisk();
+    const leader = await lead(disk);
+    await submit(leader);
+    await leader.command(RUN, { kind: 'pause', reason: 'maintenance' });
+    const { manifest } = leader.run(RUN);
+    const written = RunManifest.decode(store.objects.get(manifest?.ref.key ?? '')?.content ?? new Uint8Array());
+    // As a leader whose clock was ahead would have left it.
+    for (let times = 0; times < 5; times += 1) {
+      const events = [{ runId: RUN, atMs: 9e12, fact: { $case: 'runCancelled' as const, value: { reason: `never journalled ${times}` } } }];
+      await store.putAddressed(paths.runManifest(RUN, written.number), RunManifest.encode({ ...written, events }).finish(), { extension: '.manifest' });
+    }
+    const left = expect.stringMatching(/^manifest 1 of term 1 .* was left by a leader/) as string;
+    expect(await only(leader)).toMatchObject({ verdict: 'agrees', state: 'paused', notes: [left, left, left, left, left] });
   });
 
   test.each(['record', 'output'])('a damaged %s is not taken: the task is to be done again, and the note says why', async (what) => {
