@@ -46,20 +46,24 @@ async function runsInBucket(store: ObjectStore): Promise<string[]> {
 
 interface Survey {
   readonly chain: readonly FoundManifest[];
-  /** Keys of records by task id, in the order of their digests. */
+  /**
+   * Keys of records by task id, the oldest first where the store tells times, else in the order of their digests. Nothing
+   * in the bucket says which of several counted: mostly it is the one that was written first.
+   */
   readonly records: ReadonlyMap<string, string[]>;
   readonly notes: string[];
   readonly objects: number;
 }
 
 async function surveyOf(store: ObjectStore, runId: string, journalled: string | undefined): Promise<Survey> {
-  const records = new Map<string, string[]>();
+  const found = new Map<string, { key: string; writtenMs: number }[]>();
   let objects = 0;
-  for await (const { key } of store.list(paths.run(runId))) {
+  for await (const { key, writtenMs = 0 } of store.list(paths.run(runId))) {
     objects += 1;
     const [, taskId] = RECORD.exec(key) ?? [];
-    if (taskId !== undefined) records.set(taskId, [...(records.get(taskId) ?? []), key]);
+    if (taskId !== undefined) found.set(taskId, [...(found.get(taskId) ?? []), { key, writtenMs }]);
   }
+  const records = new Map([...found].map(([taskId, each]) => [taskId, each.sort((a, b) => a.writtenMs - b.writtenMs).map(({ key }) => key)]));
   const { chain, notes } = await readManifests(store, runId, journalled);
   return { chain, records, notes: [...notes], objects };
 }

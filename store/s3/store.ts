@@ -257,7 +257,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number }> {
+  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs?: number }> {
     checkPrefix(prefix);
     let token: string | undefined;
     do {
@@ -469,7 +469,7 @@ export class S3Store implements ObjectStore {
     return (await this.getNamed(key))?.ref;
   }
 
-  async #page(prefix: string, token: string | undefined, countMax: number): Promise<{ entries: { key: string; bytes: number }[]; token: string | undefined }> {
+  async #page(prefix: string, token: string | undefined, countMax: number): Promise<{ entries: { key: string; bytes: number; writtenMs?: number }[]; token: string | undefined }> {
     const root = this.#location.prefix === '' ? '' : `${this.#location.prefix}/`;
     const query = [
       ...(token === undefined ? [] : [`continuation-token=${encodeURIComponent(token)}`]),
@@ -481,7 +481,8 @@ export class S3Store implements ObjectStore {
       const key = xmlText(entry, 'Key');
       const bytes = Number(xmlText(entry, 'Size') ?? Number.NaN);
       if (key === undefined || !Number.isSafeInteger(bytes)) throw new BrokenAnswerError('an entry of the listing has no key or size');
-      return { key: decodeURIComponent(key.replaceAll('+', ' ')).slice(root.length), bytes };
+      const writtenMs = Date.parse(xmlText(entry, 'LastModified') ?? '');
+      return { key: decodeURIComponent(key.replaceAll('+', ' ')).slice(root.length), bytes, ...(Number.isNaN(writtenMs) ? {} : { writtenMs }) };
     });
     const next = xmlText(text, 'IsTruncated') === 'true' ? xmlText(text, 'NextContinuationToken') : undefined;
     if (next === undefined && xmlText(text, 'IsTruncated') === 'true') throw new BrokenAnswerError('the listing goes on without saying where');

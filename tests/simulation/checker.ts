@@ -12,7 +12,7 @@
  *   I7  A leader's state is the fold of its journal, whether it came by groups or by a snapshot; a new one knows all that is written.
  *   I8  No lease is granted while another holds the leader's entry, nor of a run that is paused. (simulate.ts; S: leader.ts)
  *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
- *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
+ *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest (no plan that loses the journal has workers whose results differ: the bucket can't tell which counted); but in runs that went on
  *       before anybody reconciled them, and where its task was given up meanwhile.
  *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  *   I12 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
