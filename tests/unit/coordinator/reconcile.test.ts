@@ -1,5 +1,5 @@
 /** The bucket as the last witness: a run whose journal is lost or rewound comes back as it was, and says what was done. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { Fold } from '../../../coordinator/fold.ts';
 import type { Journal } from '../../../coordinator/journal/index.ts';
 import { Leader } from '../../../coordinator/leader.ts';
@@ -159,13 +159,19 @@ describe('reconcile', () => {
       rewound.last = rewound.groups.at(-1)?.last ?? 0;
       rewound.term = disk.term;
       const journal = rewound.open();
-      let letGo: (() => void) | undefined;
       let isHeld = false;
+      let arrive: () => void = () => undefined;
+      let letGo: () => void = () => undefined;
+      const arrived = new Promise<void>((resolve) => (arrive = resolve));
+      const gate = new Promise<void>((resolve) => (letGo = resolve));
       const held: Journal = {
         ...journal, get lastSequence() { return journal.lastSequence; },
         append: async (...given) => {
-          if (isHeld) await new Promise<void>((resolve) => (letGo = resolve));
-          isHeld = false;
+          if (isHeld) {
+            isHeld = false;
+            arrive();
+            await gate;
+          }
           return journal.append(...given);
         },
       };
@@ -174,10 +180,11 @@ describe('reconcile', () => {
       const result = await work(store, task, 'w2', 'another device');
       isHeld = true;
       const reported = second.command(RUN, { kind: 'complete', task, workerId: 'w2', result });
-      while (letGo === undefined) await new Promise((resolve) => setImmediate(resolve));
+      await arrived;
+      const restore = vi.spyOn(second, 'restore');
       const reconciled = reconcile(second, { runId: '', apply: true }).then(() => 'done', (thrown: unknown) => (thrown as AlumnusError).code);
-      // It has read the bucket when it waits for the append.
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      // What it has to say waits behind the append.
+      await vi.waitFor(() => expect(restore).toHaveBeenCalled(), { timeout: 30_000 });
       letGo();
       await reported;
       expect(await reconciled).toBe('RUN_CONFLICT');
@@ -202,7 +209,8 @@ describe('reconcile', () => {
         const [run] = second.runs();
         const open = run === undefined || run.stage !== Stage.LABEL ? [] : openTasks(run);
         if (task !== undefined || open.length === 0 || open.length === shards) return;
-        task = open.at(-1) as Task;
+        [task] = open.slice(-1);
+        if (task === undefined) return;
         reported = second.command(RUN, { kind: 'complete', task, workerId: 'w2', result: finished(task, 'another device').result }).then(() => 'accepted', (thrown: unknown) => (thrown as AlumnusError).code);
       });
       expect(await only(second)).toMatchObject({ verdict: 'restored', notes: [] });
