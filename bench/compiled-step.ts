@@ -21,8 +21,8 @@ const stepsPerRound = 12;
 const architecture: Architecture = { model: { name: 'cnn', options: { width: 32 } }, input: { height: 28, width: 28, channels: 1 }, classes: 10 };
 const settings: TrainingSettings = {
   steps: 1, batchLabeled: 32, batchUnlabeled: 96,
-  optimizer: { name: 'adamw', learningRate: 1e-3, weightDecay: 1e-4, momentum: 0.9 },
-  schedule: { name: 'cosine', warmupSteps: 0 }, emaDecay: 0.995, labelSmoothing: 0,
+  optimizer: { name: 'adamw', learningRate: 1e-3, weightDecay: 1e-4, momentum: 0.9, decay: 0.9, epsilon: 0.001 },
+  schedule: { name: 'cosine', warmupSteps: 0, decayFactor: 0.97, decaySteps: 0 }, emaDecay: 0.995, labelSmoothing: 0, clipNorm: 0,
   noise: { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: false }, seed: 1,
 };
 const batch = settings.batchLabeled + settings.batchUnlabeled;

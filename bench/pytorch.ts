@@ -99,8 +99,8 @@ function openOurs({ architecture, batch }: Subject): Ours {
   const { height, width, channels } = architecture.input;
   const settings: TrainingSettings = {
     steps: 1, batchLabeled: batch, batchUnlabeled: 0,
-    optimizer: { name: 'adamw', learningRate: 1e-3, weightDecay: 1e-4, momentum: 0.9 },
-    schedule: { name: 'constant', warmupSteps: 0 }, emaDecay: 0.995, labelSmoothing: 0, noise: { name: 'none' }, seed: 1,
+    optimizer: { name: 'adamw', learningRate: 1e-3, weightDecay: 1e-4, momentum: 0.9, decay: 0.9, epsilon: 1e-3 },
+    schedule: { name: 'constant', warmupSteps: 0, decayFactor: 0.97, decaySteps: 0 }, emaDecay: 0.995, labelSmoothing: 0, clipNorm: 0, noise: { name: 'none' }, seed: 1,
   };
   const images = Uint8Array.from({ length: batch * height * width * channels }, (_, index) => Math.imul(index, 2654435761) >>> 24);
   const targets = Float32Array.from({ length: batch * architecture.classes }, (_, index) => (index % architecture.classes === Math.floor(index / architecture.classes) % architecture.classes ? 1 : 0));

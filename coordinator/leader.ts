@@ -18,6 +18,7 @@ import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
 import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 
@@ -174,7 +175,19 @@ export class Leader {
       this.#granted = true;
       this.#options.log?.(`grants the first lease of term ${this.term}`);
     }
-    return leases;
+    return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.run(lease.task.runId).checkpoints.get(lease.task.taskId) ?? []] } }));
+  }
+
+  /** Journals how far a training came, where that is news; returns when it is a fact. What is no news, or of a task closed meanwhile, is left alone. */
+  async checkpoint(taskId: string, workerId: string, checkpoint: Checkpoint): Promise<void> {
+    const task = this.scheduler.task(taskId);
+    const known = task === undefined ? undefined : this.#options.fold.runs.get(task.runId)?.checkpoints.get(taskId)?.[0];
+    if (task === undefined || checkpoint.step <= (known?.step ?? 0)) return;
+    try {
+      await this.command(task.runId, { kind: 'checkpoint', task, workerId, checkpoint });
+    } catch (thrown) {
+      if (!(thrown instanceof AlumnusError && (thrown.code === 'LEASE_LOST' || thrown.code === 'RUN_CONFLICT'))) throw thrown;
+    }
   }
 
   /** Leases or progress changed. */

@@ -18,15 +18,15 @@ import type { RunState } from './run/index.ts';
 
 type Kind = NonNullable<Event['fact']>['$case'];
 
-/** The end of a task is told by its record, and by the manifest of its stage's end. */
-const TASK_ENDS: readonly Kind[] = ['taskCompleted', 'taskFailed', 'taskQuarantined', 'manifestWritten'];
+/** What becomes of a task is told by its record and by its checkpoints, and by the manifest of its stage's end. */
+const OF_TASKS: readonly Kind[] = ['taskCompleted', 'taskFailed', 'taskQuarantined', 'checkpointReached', 'manifestWritten'];
 
 /** What the bucket must know before the journal does. */
 const STAGE_ENDS: readonly Kind[] = ['runSubmitted', 'stageEntered', 'studentPromoted', 'studentRefused', 'runSucceeded'];
 
 export const needsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && STAGE_ENDS.includes(fact.$case));
 
-export const wantsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && !TASK_ENDS.includes(fact.$case));
+export const wantsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && !OF_TASKS.includes(fact.$case));
 
 /** Writes the run's next manifest and resolves to the fact that says so. @param last the run's last one. @throws the store's errors. */
 export async function writeManifest(store: ObjectStore, runId: string, last: RunState['manifest'], events: readonly Event[], term: number): Promise<NonNullable<Event['fact']>> {

@@ -1,9 +1,10 @@
 /**
  * Images: encoded bytes to pixels `[height, width, channels]` and, at import, to the dataset's own shape.
- * Small plain PNGs take the fast way (png.ts); JPEG and every other kind of PNG go through sharp.
+ * Plain PNGs and JPEGs take the fast ways (png.ts, jpeg.ts); every other kind of either goes through sharp.
  */
 import sharp from 'sharp';
 import { AlumnusError } from '../proto/errors.ts';
+import { decodeJpeg } from './jpeg.ts';
 import type { ImageShape } from './manifest.ts';
 import { decodePng, encodePng, PngError } from './png.ts';
 
@@ -24,21 +25,37 @@ const same = (a: ImageShape, b: ImageShape): boolean => a.height === b.height &&
 const corrupt = (where: string, reason: string, cause: unknown): AlumnusError => new AlumnusError('IMAGE_CORRUPT', `the image ${reason}`, { where, cause });
 const firstLine = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown)).split('\n')[0]?.trim() ?? '';
 
+/**
+ * Every image is decoded once, and several at the same time: a cache of operations and threads within one image cost more than
+ * they bring.
+ */
+sharp.cache(false);
+sharp.concurrency(1);
+
 /** `failOn: 'truncated'`: a damaged image is an error, not half a picture over gray. */
 const open = (bytes: Uint8Array) => sharp(bytes, { failOn: 'truncated' }).rotate();
 
-async function decodeAs(bytes: Uint8Array, shape: ImageShape | undefined, where: string): Promise<Decoded> {
+/** Undefined for what sharp must decode. */
+async function decodePlain(bytes: Uint8Array, where: string): Promise<Decoded | undefined> {
   try {
-    const plain = decodePng(bytes);
-    if (plain !== undefined && (shape === undefined || same(plain.shape, shape))) return plain;
+    return decodePng(bytes) ?? (await decodeJpeg(bytes));
   } catch (thrown) {
     if (thrown instanceof PngError) throw corrupt(where, thrown.message, thrown);
     throw thrown;
   }
+}
+
+async function decodeAs(bytes: Uint8Array, shape: ImageShape | undefined, where: string): Promise<Decoded> {
+  const plain = await decodePlain(bytes, where);
+  return plain !== undefined && (shape === undefined || same(plain.shape, shape)) ? plain : decodeBySharp(bytes, { resize: shape, channels: shape?.channels }, where);
+}
+
+/** Without `channels`, as many as the image has: 1 for gray, 3 for everything else. */
+async function decodeBySharp(bytes: Uint8Array, options: { readonly resize?: ImageShape | undefined; readonly channels?: 1 | 3 | undefined }, where: string): Promise<Decoded> {
   try {
     let image = open(bytes);
-    const channels = shape?.channels ?? ((await image.metadata()).channels === 1 ? 1 : 3);
-    if (shape !== undefined) image = image.resize(shape.width, shape.height, { fit: 'fill' });
+    const channels = options.channels ?? ((await image.metadata()).channels === 1 ? 1 : 3);
+    if (options.resize !== undefined) image = image.resize(options.resize.width, options.resize.height, { fit: 'fill' });
     image = image.removeAlpha().toColorspace(channels === 1 ? 'b-w' : 'srgb');
     const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
     if (info.channels !== channels) throw new Error(`decodes to ${info.channels} channels where ${channels} are expected`);
@@ -54,11 +71,12 @@ async function decodeAs(bytes: Uint8Array, shape: ImageShape | undefined, where:
  * @throws AlumnusError IMAGE_CORRUPT where it is damaged, or not of the dataset's shape.
  */
 export async function decodeImage(bytes: Uint8Array, shape: ImageShape, where = 'image'): Promise<Uint8Array> {
-  const decoded = await decodeAs(bytes, undefined, where);
+  // In one pass: asking for an image's own channels first takes nearly as long as decoding it.
+  const decoded = (await decodePlain(bytes, where)) ?? (await decodeBySharp(bytes, { channels: shape.channels }, where));
   if (decoded.shape.height !== shape.height || decoded.shape.width !== shape.width) {
     throw corrupt(where, `is ${decoded.shape.width} x ${decoded.shape.height} where the dataset's are ${shape.width} x ${shape.height}`, undefined);
   }
-  return decoded.shape.channels === shape.channels ? decoded.pixels : (await decodeAs(bytes, shape, where)).pixels;
+  return decoded.shape.channels === shape.channels ? decoded.pixels : (await decodeBySharp(bytes, { channels: shape.channels }, where)).pixels;
 }
 
 /** The shape an image has by itself: 1 channel for gray, 3 for everything else. @throws AlumnusError IMAGE_CORRUPT */

@@ -2,6 +2,7 @@
 export { conformImage, decodeImage, encodePng, imageExtension, type ImageExtension } from './images.ts';
 export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
 export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
+export { sharedKeys } from './keys.ts';
 export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
 export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts';

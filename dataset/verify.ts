@@ -7,6 +7,7 @@ import { AlumnusError, errorTable, type ErrorCode } from '../proto/errors.ts';
 import { sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import { decodeImage } from './images.ts';
 import type { Progress } from './import.ts';
+import { encodeKeys } from './keys.ts';
 import { partNames, readManifest, type DatasetManifest, type DatasetPart } from './manifest.ts';
 import { readShard } from './shards.ts';
 import { readLabels, readOrigins } from './tables.ts';
@@ -92,6 +93,13 @@ async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartNam
       const counts = new Array<number>(classes).fill(0);
       for (const label of labels.classes) counts[label] = (counts[label] ?? 0) + 1;
       if (whole && part.classCounts !== undefined && part.classCounts.some((count, label) => count !== counts[label])) findings.add('SHARD_CORRUPT', ref.key, 'the classes\' counts are not those of the manifest');
+    } catch (thrown) {
+      findings.thrown(thrown);
+    }
+  }
+  if (part.keys !== undefined && keys !== undefined) {
+    try {
+      if (!Buffer.from(await store.get(part.keys)).equals(encodeKeys(keys))) findings.add('SHARD_CORRUPT', part.keys.key, `the list of keys is not that of the shards of ${name}`);
     } catch (thrown) {
       findings.thrown(thrown);
     }

@@ -56,11 +56,39 @@ const inputNoise = z.discriminatedUnion('name', [
   }),
 ]);
 
+const erasing = z
+  .strictObject({
+    probability: share.default(0.25).describe('Share of the images that lose a rectangle.'),
+    area_min: z.number().gt(0).max(1).default(0.02).describe('Least area of the rectangle, as a share of the image.'),
+    area_max: z.number().gt(0).max(1).default(1 / 3).describe('Largest area; the area is drawn uniformly.'),
+    aspect_min: z.number().gt(0).max(1).default(0.3).describe('Least height / width, and of width / height; the logarithm is drawn uniformly.'),
+    mode: z.enum(['pixel', 'const']).default('pixel').describe('What fills it. pixel: every value drawn from 0 to 255; const: gray of 128.'),
+  })
+  .refine(({ area_min, area_max }) => area_min <= area_max, { path: ['area_max'], message: 'must not be below area_min' });
+
+const mix = z
+  .strictObject({
+    mixup_alpha: z.number().min(0).max(100).default(0).describe('Mixup: lambda is drawn from Beta(alpha, alpha). 0, the default, is no mixup; DeiT has 0.8.'),
+    cutmix_alpha: z.number().min(0).max(100).default(0).describe('The same of CutMix; DeiT has 1.'),
+    probability: z.number().gt(0).max(1).default(1).describe('Share of the images that are mixed.'),
+    switch_probability: share.default(0.5).describe('Where both are on: the share of mixed images that get CutMix.'),
+  })
+  .refine(({ mixup_alpha, cutmix_alpha }) => mixup_alpha > 0 || cutmix_alpha > 0, { message: 'give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed' });
+
+const noise = z.strictObject({
+  input: inputNoise.prefault({ name: 'randaugment' }).describe('What is done to each image first.'),
+  // Not there, rather than there and off: what a task hashes of an old recipe must stay as it was.
+  erasing: erasing.optional().describe('Random erasing of each image, after the input noise. Absent: off; {}: on, as DeiT.'),
+  mix: mix.optional().describe('Mixup and CutMix of images and their targets, last. Absent: off.'),
+});
+
 const optimizer = z.strictObject({
-  name: z.enum(['adamw', 'sgd']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum.'),
+  name: z.enum(['adamw', 'sgd', 'rmsprop']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum; rmsprop: TensorFlow\'s, with momentum, as the published code of EfficientNet and Noisy Student.'),
   learning_rate: z.number().gt(0).max(10).default(0.001),
   weight_decay: z.number().min(0).max(1).default(0.0001).describe('Skips biases and norms.'),
-  momentum: z.number().min(0).lt(1).default(0.9).describe('Of sgd.'),
+  momentum: z.number().min(0).lt(1).default(0.9).describe('Of sgd and rmsprop.'),
+  decay: z.number().min(0).lt(1).optional().describe('Of rmsprop: of the mean of squared gradients. Default 0.9.'),
+  epsilon: z.number().gt(0).max(1).optional().describe('Of rmsprop: added to that mean, inside the square root. Default 0.001.'),
 });
 
 const teacherPhase = z.strictObject({
@@ -102,13 +130,18 @@ export const recipeSchema = z
           .strictObject({
             name: z.enum(['cosine', 'exponential', 'constant']).default('cosine'),
             warmup_steps: z.int().min(0).max(STEPS_MAX).default(0),
+            decay_factor: z.number().gt(0).lt(1).optional().describe('Of exponential: what the rate is multiplied by at each decay. Default 0.97.'),
+            decay_steps: positiveInteger(STEPS_MAX).optional().describe('Of exponential: a decay every so many steps, in stairs counted from the first step. Default: 146 decays over the training, evenly, as 2.4 epochs of 350.'),
+            decay_epochs: z.number().gt(0).max(STEPS_MAX).optional().describe('The same in epochs, passes over the labeled images by the labeled part of the batches; 2.4 in the published code.'),
           })
           .prefault({}),
         ema_decay: z.number().min(0).lt(1).default(0.995).describe('Exponential moving average of the weights; what labels and is evaluated.'),
         label_smoothing: z.number().min(0).max(0.5).default(0),
+        clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
+        checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
       })
       .prefault({}),
-    noise: z.strictObject({ input: inputNoise.prefault({ name: 'randaugment' }) }).prefault({}).describe('Every model trains noised; labels are always written on clean input.'),
+    noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
     labels: z
       .strictObject({
         kind: z.enum(['soft', 'hard']).default('soft'),
@@ -117,6 +150,7 @@ export const recipeSchema = z
         budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
         copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
         batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
+        noised_teacher: z.boolean().default(false).describe('An ablation, to measure what clean labels are worth: the teacher labels with noise.input, noise.erasing, dropout and stochastic depth. Leave it false to train.'),
       })
       .prefault({}),
     promotion: z
@@ -162,7 +196,15 @@ export const recipeSchema = z
         context.addIssue({ code: 'custom', path: ['data', part], message: 'name a dataset here, or one for all parts in data.dataset' });
       }
     }
-    if (recipe.training.schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
+    const { schedule } = recipe.training;
+    for (const field of ['decay_factor', 'decay_steps', 'decay_epochs'] as const) {
+      if (schedule[field] !== undefined && schedule.name !== 'exponential') context.addIssue({ code: 'custom', path: ['training', 'schedule', field], message: `belongs to the schedule "exponential", and this one is "${schedule.name}"` });
+    }
+    if (schedule.decay_steps !== undefined && schedule.decay_epochs !== undefined) context.addIssue({ code: 'custom', path: ['training', 'schedule', 'decay_epochs'], message: 'give decay_steps or decay_epochs, not both' });
+    for (const field of ['decay', 'epsilon'] as const) {
+      if (recipe.training.optimizer[field] !== undefined && recipe.training.optimizer.name !== 'rmsprop') context.addIssue({ code: 'custom', path: ['training', 'optimizer', field], message: `belongs to the optimizer "rmsprop", and this one is "${recipe.training.optimizer.name}"` });
+    }
+    if (schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
       context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
     }
   });

@@ -14,9 +14,10 @@ export { datasetOfManifest, paths, type PartName } from './paths.ts';
 /**
  * @param url `file:///absolute/folder`, or `s3://bucket/prefix?endpoint=https://host:port&region=us-east-1&addressing=path` (docs/storage.md);
  *   the keys of the latter are in the environment
- * @throws AlumnusError USAGE for any other; STORE_UNWRITABLE, STORE_FULL; BUCKET_NOT_FOUND, STORE_DENIED, STORE_UNREACHABLE, STORE_CLOCK_SKEWED, STORE_UNTRUSTED
+ * @param options `create`: whether a folder that is missing is made (default true); who only reads says false
+ * @throws AlumnusError USAGE for any other; STORE_NOT_FOUND, STORE_UNWRITABLE, STORE_FULL; BUCKET_NOT_FOUND, STORE_DENIED, STORE_UNREACHABLE, STORE_CLOCK_SKEWED, STORE_UNTRUSTED
  */
-export async function openStore(url: string): Promise<ObjectStore> {
+export async function openStore(url: string, options: { readonly create?: boolean } = {}): Promise<ObjectStore> {
   if (url.startsWith('s3://')) {
     // The client and what it needs are loaded by those who use it.
     const { openS3Store } = await import('./s3/index.ts');
@@ -29,5 +30,5 @@ export async function openStore(url: string): Promise<ObjectStore> {
   } catch (thrown) {
     throw new AlumnusError('USAGE', 'the store\'s URL is not that of a folder', { where: url, cause: thrown });
   }
-  return DirectoryStore.open(root.length > 1 ? root.replace(/\/+$/, '') : root);
+  return DirectoryStore.open(root.length > 1 ? root.replace(/\/+$/, '') : root, options);
 }

@@ -4,8 +4,9 @@
  *   datasets/<name>/manifest.json                  the dataset; named, created once
  *   datasets/<name>/<part>/<sha256>.tar            shards of images
  *   datasets/<name>/<part>/<sha256>.parquet        labels (key, class) and origins (key, origin) of the part
+ *   datasets/<name>/<part>/<sha256>.keys           the part's keys alone, sorted
  *   datasets/<name>/truth/<sha256>.parquet         true labels and origins of the unlabeled part: for reports, hidden from training
- *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced; `.record`: its result as the worker reports it
+ *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced; `.record`: its result as the worker reports it; `.checkpoint`: how far a training came
  *   runs/<run>/manifests/<number>/<sha256>.manifest  the run's facts since the manifest before
  *   journal/snapshots/<sha256>.snapshot            all runs as of one sequence of the journal
  *   journal/runs/<run>/<sha256>.state              a run's state, as a snapshot names it

@@ -26,15 +26,15 @@ export function addReconcile(program: Command, context: Context): void {
     examples: ['alumnus reconcile --dry-run', 'alumnus reconcile', 'alumnus reconcile mnist-4f2a91 -o json'],
   }).option('--dry-run', 'only say what would be done').addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string | undefined, flags: Flags) => {
-    const [{ withOperator }, { outputForm, printListing, stageName }] = await Promise.all([import('../client.ts'), import('../output.ts')]);
+    const [{ withOperator }, { outputForm, printListing }, { stageName }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../../proto/stages.ts')]);
     const form = outputForm(flags.output);
     const apply = flags.dryRun !== true;
     const { runs } = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.reconcile(runId ?? '', apply));
     const where = (run: ReconciledRun): string => (run.state === '' ? '' : `${run.state}, iteration ${run.iteration}, ${stageName(run.stage)}`);
     await printListing(context, form, {
       kind: 'ReconciledRun', rows: runs, name: (run) => run.runId,
-      head: ['run', 'verdict', 'facts', 'results', 'to do', 'state', 'notes'],
-      cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, String(run.factsRestored), String(run.resultsTaken), String(run.tasksOpen), where(run), run.notes.join('\n')],
+      head: ['run', 'verdict', 'facts', 'results', 'checkpoints', 'to do', 'state', 'notes'],
+      cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, String(run.factsRestored), String(run.resultsTaken), String(run.checkpointsTaken), String(run.tasksOpen), where(run), run.notes.join('\n')],
       empty: 'There are no runs in the object store.',
     });
   });

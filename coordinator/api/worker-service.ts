@@ -1,7 +1,7 @@
 /** What workers say, answered: leases from the scheduler, results into the journal. One small function a call. */
 import type { ServerUnaryCall } from '@grpc/grpc-js';
 import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts';
-import type { AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse, WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse, WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { Leader } from '../leader.ts';
 import type { Leading } from '../node.ts';
 import { unary } from './grpc.ts';
@@ -17,6 +17,7 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
   async function register(request: RegisterRequest): Promise<RegisterResponse> {
     const { workerId, host, processId, device, slots, version } = request;
     const leader = leading.leader();
+    takeCheckpoints(leader, workerId, request.held);
     if (workerId === '') throw new AlumnusError('USAGE', 'a worker must name itself', { where: 'worker_id' });
     const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, leader.now());
     await Promise.all(abandoned.map((lease) => leader.failLease(lease, 'WORKER_RESTARTED', `worker ${workerId} came back without it`, true)));
@@ -51,6 +52,7 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
 
   function renew(request: RenewRequest): RenewResponse {
     const leader = leading.leader();
+    takeCheckpoints(leader, request.workerId, request.held);
     const lost = leader.scheduler.renew(request.workerId, request.held, leader.now());
     return { term: leader.term, lost };
   }
@@ -74,6 +76,8 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
 
   async function fail(request: FailRequest): Promise<FailResponse> {
     const leader = leading.leader();
+    // Before the task is granted again. One that is none must not keep the failure from being one.
+    if (request.checkpoint !== undefined) await leader.checkpoint(request.taskId, request.workerId, request.checkpoint).catch(ignoreUsage);
     const lease = request.leaseId === undefined ? undefined : leader.scheduler.lease(request.leaseId);
     // A lease that already ended was journalled then; to count it again would be to count one failure twice.
     if (lease?.workerId === request.workerId) {
@@ -86,6 +90,18 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
   return {
     register: unary(register), acquire: unary(acquire), renew: unary(renew), complete: unary(complete), fail: unary(fail),
   };
+}
+
+/**
+ * Journals the checkpoints that a worker tells of, whatever becomes of its leases: a training's bytes are the same whoever
+ * wrote them. No renewal waits for the journal: what isn't a fact by the next one is said again there.
+ */
+function takeCheckpoints(leader: Leader, workerId: string, held: readonly HeldLease[]): void {
+  for (const { taskId, checkpoint } of held) if (checkpoint !== undefined) leader.checkpoint(taskId, workerId, checkpoint).catch(() => undefined);
+}
+
+function ignoreUsage(thrown: unknown): void {
+  if (!(thrown instanceof AlumnusError && thrown.code === 'USAGE')) throw thrown;
 }
 
 /** Resolves at the leader's next change, or after `ms`. */

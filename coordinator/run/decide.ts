@@ -12,7 +12,7 @@
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
@@ -25,6 +25,7 @@ export type Command =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
+  | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
   | { readonly kind: 'pause'; readonly reason: string }
   | { readonly kind: 'resume'; readonly inFlightMs?: number }
   /** Limits from now on, in hours, 0: none; what is absent stays. */
@@ -113,6 +114,10 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       const givenUp = distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
       return givenUp ? [failed, ...givingUp(state, task, workers.length, code, message)] : [failed];
     }
+    case 'checkpoint':
+      mustBeOpen(state, command.task);
+      mustBeNewer(state, command.task, command.checkpoint);
+      return [{ $case: 'checkpointReached', value: { place: placeOf(command.task), workerId: command.workerId, checkpoint: command.checkpoint } }];
     case 'pause':
       only(['running'], 'paused');
       return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator', rule: '' } }];
@@ -185,6 +190,16 @@ function mustAnswer(task: Task, { result }: TaskResult): void {
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
+}
+
+/** Checkpoints are told again and again, and by any attempt: only what takes the next one further is a fact. */
+function mustBeNewer(state: RunState, task: Task, { step, ref }: Checkpoint): void {
+  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
+  if (task.spec?.$case !== 'train') throw bad('only a training has checkpoints');
+  if (!Number.isInteger(step) || step < 1 || step > task.work) throw bad(`a checkpoint is of step 1 to ${task.work}, not ${step}`);
+  if (ref === undefined || ref.sha256 === '' || !ref.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the checkpoint of step ${step} names nothing below ${task.outputPrefix}`);
+  const known = state.checkpoints.get(task.taskId)?.[0]?.step ?? 0;
+  if (step <= known) throw new AlumnusError('RUN_CONFLICT', `a checkpoint of step ${known} is journalled, and this one is of step ${step}`, { where: task.taskId });
 }
 
 function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: readonly (ObjectRef | undefined)[]; name: string } {

@@ -8,7 +8,7 @@ import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
-import { currentIteration, isAudit, isControl, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { CHECKPOINTS_MAX, currentIteration, isAudit, isControl, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -19,6 +19,9 @@ function withIteration(state: RunState, change: Partial<IterationState>): RunSta
   iterations[state.iteration] = { ...currentIteration(state), ...change };
   return { ...state, iterations };
 }
+
+/** What was kept for a task's next attempt is not needed any more. */
+const closed = (state: RunState, taskId: string): RunState => ({ ...state, failures: state.failures.delete(taskId), checkpoints: state.checkpoints.delete(taskId) });
 
 /** Device time once spent stays so, whatever a worker's clock says. */
 const withDeviceMs = (state: RunState, ms: number): RunState => ({ ...state, budget: { ...state.budget, deviceMsSpent: state.budget.deviceMsSpent + Math.max(0, ms) } });
@@ -45,7 +48,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
-      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(),
+      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(),
     };
   }
   invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
@@ -53,7 +56,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'taskCompleted': {
       const { place, result } = fact.value;
       invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
-      return completed(withDeviceMs({ ...state, failures: state.failures.delete(place.taskId) }, result.deviceMs), place, result.result, result.deviceMs);
+      return completed(withDeviceMs(closed(state, place.taskId), result.deviceMs), place, result.result, result.deviceMs);
     }
     case 'taskFailed': {
       const { place, workerId, code, message, counts, heldMs } = fact.value;
@@ -63,10 +66,16 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const before = state.failures.get(place.taskId) ?? [];
       return { ...spent, failures: state.failures.set(place.taskId, [...before, { workerId, code, message, atMs }]) };
     }
+    case 'checkpointReached': {
+      const { place, checkpoint } = fact.value;
+      invariant(place !== undefined && checkpoint !== undefined, 'a checkpoint names its task');
+      const before = state.checkpoints.get(place.taskId) ?? [];
+      return { ...state, checkpoints: state.checkpoints.set(place.taskId, [checkpoint, ...before].slice(0, CHECKPOINTS_MAX)) };
+    }
     case 'taskQuarantined': {
       const { place, reason } = fact.value;
       invariant(place !== undefined, 'a quarantine names its task');
-      const next = { ...state, failures: state.failures.delete(place.taskId) };
+      const next = closed(state, place.taskId);
       if (isControl(place)) return { ...next, control: { ...state.control, givenUp: reason } };
       if (isAudit(place)) return withIteration(next, { auditGivenUp: reason });
       return withIteration(next, { quarantined: currentIteration(next).quarantined.set(place.subject, reason) });

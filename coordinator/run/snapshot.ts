@@ -32,12 +32,12 @@ export function stateFromJson(text: string): RunState {
     return NUMBER_KEY in value ? Number(value[NUMBER_KEY]) : value;
   }) as Earlier;
   const recipe = journalledRecipe(rest.recipeJson);
-  return { ...rest, recipe, pauseRule: rest.pauseRule ?? '', budget: budgetOf(rest, recipe) };
+  return { ...rest, data: { ...rest.data, warnings: rest.data.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
 }
 
-type Later = 'pauseRule' | 'budget';
-/** As a release before budgets wrote it. */
-type Earlier = Omit<RunState, 'recipe' | Later> & Partial<Pick<RunState, Later>>;
+type Later = 'pauseRule' | 'budget' | 'checkpoints';
+/** As a release before budgets, checkpoints, or warnings of the data, wrote it. */
+type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
 
 /** Nobody counted what a run spent before there were budgets; from the snapshot on it is. */
 function budgetOf(rest: Earlier, recipe: Recipe): Budget {

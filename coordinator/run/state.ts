@@ -5,7 +5,7 @@
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type AuditResult, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type AuditResult, type Checkpoint, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
@@ -93,10 +93,15 @@ export interface RunState {
   readonly gates: number;
   /** Failures that count, of tasks still open, by task id. */
   readonly failures: ImmutableMap<string, readonly Failure[]>;
+  /** Of trainings still open, by task id: newest first, at most CHECKPOINTS_MAX. */
+  readonly checkpoints: ImmutableMap<string, readonly Checkpoint[]>;
   /** The last manifest in the object store, its number, and how many of the run's facts it and those before it hold. */
   readonly manifest?: { readonly ref: ObjectRef; readonly number: number; readonly facts: number };
   readonly best?: { readonly model: ObjectRef; readonly iteration: number };
 }
+
+/** The newest and, should its bytes be lost, the one before. */
+export const CHECKPOINTS_MAX = 2;
 
 /** Subjects of tasks that are not shards. */
 export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;

@@ -5,20 +5,14 @@
 import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
-import { canonicalJson, modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { stageName } from '../../proto/stages.ts';
+import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
 export const PAIRED_SUBSETS: readonly number[] = [500];
 /** Pictures of each kind in a report's gallery: three rows on a desktop page. */
 const GALLERY_PER_KIND = 24;
-
-const stageNames: Readonly<Record<Stage, string>> = {
-  [Stage.UNSPECIFIED]: 'unspecified', [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train',
-  [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote', [Stage.UNRECOGNIZED]: 'unrecognized',
-};
-
-export const stageName = (stage: Stage): string => stageNames[stage];
 
 /** A 31-bit seed for one purpose, independent of those for other purposes. */
 export function deriveSeed(seed: number, ...purpose: readonly (string | number)[]): number {
@@ -32,7 +26,7 @@ function task(state: RunState, iteration: number, stage: Stage, subject: string,
   // The whole specification is hashed: it names every input by digest and holds its part of the recipe.
   const digest = createHash('sha256').update(canonicalJson({ run: state.runId, iteration, stage, subject, attempt, seed, spec })).digest('hex');
   const taskId = `i${iteration}.${stageName(stage)}.${subject}.t${attempt}-${digest.slice(0, 16)}`;
-  return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec };
+  return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec, checkpointSteps: 0, checkpoints: [] };
 }
 
 const part = (value: PartRef | undefined, name: string): PartRef => {
@@ -42,26 +36,33 @@ const part = (value: PartRef | undefined, name: string): PartRef => {
 
 function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
   const { recipe, data } = state;
-  const { teacher, student, ...shared } = recipe.training;
+  // How often checkpoints are written is no input: the weights come out the same.
+  const { teacher, student, checkpoint_steps: checkpointSteps, schedule: { decay_epochs: decayEpochs, ...schedule }, ...shared } = recipe.training;
   const choice = modelOfIteration(recipe, iteration);
   const alone = subject === subjects.control;
   const phase = from === undefined && !alone
     ? { steps: teacher.steps, batch_labeled: teacher.batch_labeled, batch_unlabeled: 0 }
     // The control sees as many images a step as the student: the comparison is of labels, not of compute.
     : alone ? { steps: student.steps, batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : student;
+  const labeled = part(data.labeled, 'labeled');
+  // The control's rate falls as the student's does, though its batches hold more labeled images.
+  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples / (from === undefined && !alone ? teacher : student).batch_labeled };
   const spec: TrainSpec = {
     model: { name: choice.model, options: modelOptions(choice) },
     image: data.image,
     classNames: data.classNames,
-    labeled: part(data.labeled, 'labeled'),
+    labeled,
     unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
     selection: from?.selection?.selection,
     pseudoLabels: from === undefined ? [] : labeledShards(from),
     labelKind: recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, noise: recipe.noise }),
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise }),
   };
-  return task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec });
+  return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
 }
+
+/** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
+const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
 
 const labeledShards = (iteration: IterationState) =>
   [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
@@ -88,7 +89,7 @@ function stageTasks(state: RunState): Task[] {
       return part(data.unlabeled, 'unlabeled').shards
         .filter((shard) => !current.labels.has(shard.name) && !current.quarantined.has(shard.name))
         .map((shard) => task(state, iteration, Stage.LABEL, shard.name, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
-          $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size },
+          $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size, teacherNoiseJson: teacherNoise(recipe) },
         }));
     }
     case Stage.SELECT:

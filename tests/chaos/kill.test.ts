@@ -7,11 +7,12 @@
  *   ALUMNUS_CHAOS_SEED   what is killed when (default: the clock's; printed)
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stageName } from '../../coordinator/run/index.ts';
+import { stageName } from '../../proto/stages.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
 import { canSeeProcesses } from '../harness/child.ts';
-import { Cluster, pause, useClusters } from '../harness/cluster.ts';
+import { Cluster, useClusters } from '../harness/cluster.ts';
+import { pause } from '../harness/processes.ts';
 import { digestsOf, evidenceOf, problemsOf, type Evidence } from '../harness/evidence.ts';
 import { patternsHome, patternsRecipe, SHARDS } from '../harness/patterns.ts';
 import { Proxy } from '../harness/proxy.ts';

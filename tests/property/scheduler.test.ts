@@ -13,14 +13,14 @@ const TERM = 7;
 
 function taskOf(runId: string, subject: string, alone = false, affinity: string[] = []): Task {
   return {
-    taskId: `${runId}.${subject}`, runId, iteration: 1, stage: alone ? Stage.TRAIN : Stage.LABEL, subject, try: 0, seed: 1, affinity, outputPrefix: '', work: 1,
+    taskId: `${runId}.${subject}`, runId, iteration: 1, stage: alone ? Stage.TRAIN : Stage.LABEL, subject, try: 0, seed: 1, affinity, outputPrefix: '', work: 1, checkpointSteps: 0, checkpoints: [],
     spec: alone ? { $case: 'select', value: { teacherSha256: '', shards: [], threshold: 0, balance: 'none', budgetPerClass: 0, copiesMax: 1, classes: 1 } } : { $case: 'label', value: { teacher: undefined, shard: undefined, batchSize: 1 } },
   };
 }
 const labels = (runId: string, count: number): Task[] => Array.from({ length: count }, (_, index) => taskOf(runId, `s${index}`));
 const worker = (workerId: string, slots = 1) => ({ workerId, host: 'h', processId: 1, device: 'd', slots, version: 'v' });
 const keyOf = (leaseId: LeaseId | undefined): string => `${leaseId?.term}.${leaseId?.counter}`;
-const held = (leaseId: LeaseId | undefined, taskId: string): HeldLease => ({ leaseId, taskId, progress: undefined });
+const held = (leaseId: LeaseId | undefined, taskId: string): HeldLease => ({ leaseId, taskId, progress: undefined, checkpoint: undefined });
 
 function fleet(workers: number, slots = 1): Scheduler {
   const scheduler = new Scheduler({ term: TERM, leaseMs: LEASE_MS });

@@ -21,8 +21,9 @@ import { AlumnusError } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
-import { decide, MS_PER_HOUR, openTasks, stageName, type Command, type RunState } from '../../coordinator/run/index.ts';
-import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
+import { stageName } from '../../proto/stages.ts';
+import { decide, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { answer, fold, makeData, makeRecipe, sha256, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {
   readonly comments: string[];
@@ -79,6 +80,7 @@ function printFact({ fact }: Event): string {
     case 'runSubmitted': return `submitted ${fact.value.name}`;
     case 'taskCompleted': return `completed ${place} by ${fact.value.workerId}`;
     case 'taskFailed': return `failed ${place} on ${fact.value.workerId}: ${fact.value.code}${fact.value.counts ? '' : ', does not count'}`;
+    case 'checkpointReached': return `checkpoint of ${place} at step ${fact.value.checkpoint?.step} by ${fact.value.workerId}`;
     case 'taskQuarantined': return `quarantined ${place}: ${fact.value.reason}`;
     case 'stageEntered': return `entered i${fact.value.iteration} ${stageName(fact.value.stage)}${fact.value.try > 0 ? ` try ${fact.value.try}` : ''}`;
     case 'studentPromoted':
@@ -145,6 +147,11 @@ export class Scenario {
       }
       case 'fail':
         return { kind: 'fail', task: this.#find(rest, named), workerId, code: named.code ?? 'ENGINE_CRASHED', message: (named.message ?? 'died').replaceAll('_', ' '), counts: named.counts !== 'no', fleet: Number(named.fleet ?? 3), heldMs: hoursMs(named.held) };
+      case 'checkpoint': {
+        const task = this.#find(rest, named);
+        const sum = sha256(`checkpoint of ${task.taskId} ${named.step}`);
+        return { kind: 'checkpoint', task, workerId, checkpoint: { step: Number(named.step), ref: { key: `${named.below ?? task.outputPrefix}/${sum}.checkpoint`, sha256: sum, bytes: 1 } } };
+      }
       case 'pause': return { kind: 'pause', reason: 'lunch' };
       case 'resume': return { kind: 'resume', inFlightMs: hoursMs(named.in_flight) };
       case 'clock': return { kind: 'clock', inFlightMs: hoursMs(named.in_flight) };
@@ -189,10 +196,11 @@ export class Scenario {
     const reason = state.reason === '' ? '' : `: ${state.reason}`;
     this.#open();
     const open = openTasks(state);
+    const kept = [...state.checkpoints].map(([taskId, checkpoints]) => `  kept ${taskId.replace(/-[0-9a-f]*$/, '')} at step ${checkpoints.map((each) => each.step).join(', ')}`);
     const labels = open.filter((task) => task.spec?.$case === 'label');
     const told = labels.length <= LABELS_TOLD_MAX ? open : open.filter((task) => !labels.includes(task));
     const many = labels.length <= LABELS_TOLD_MAX ? [] : [`  open ${labels.length} labels, ${short(labels[0] as Task)} to ${labels.at(-1)?.subject}`];
-    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`)];
+    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`), ...kept];
   }
 }
 

@@ -16,6 +16,8 @@
  *       before anybody reconciled them, and where its task was given up meanwhile.
  *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  *   I12 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
+ *   I13 A checkpoint lies in the store before the journal names it, and takes its training further than the one before. What a training is handed
+ *       are journalled checkpoints of its own, newest first; it begins at one of them or anew. (S: run/decide.ts, worker/tasks)
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
@@ -64,6 +66,9 @@ export class Checker {
   readonly #manifests = new Map<string, { sha256: string; number: number; facts: number }>();
   /** Results that a worker was told count, by task. */
   readonly #told = new Map<string, string>();
+  /** Checkpoints that were ever journalled, by task, and how far the task came in the journal of now. */
+  readonly #checkpoints = new Map<string, Set<string>>();
+  readonly #reached = new Map<string, number>();
   readonly #knownRuns = new Set<string>();
   readonly #groups: EventGroup[] = [];
   /** Runs that took facts after a loss while nobody reconciled: theirs is another branch, whatever the bucket says of the first. */
@@ -123,8 +128,21 @@ export class Checker {
         if (before?.phase === 'paused') this.#world.count('branch: a result is taken while paused');
         break;
       }
+      case 'checkpointReached': {
+        const { place, checkpoint } = fact.value;
+        const [taskId, step, ref] = [place?.taskId ?? '', checkpoint?.step ?? 0, checkpoint?.ref];
+        this.#must(this.#tasks.has(taskId), `a checkpoint of ${taskId} was journalled, which was never handed out`);
+        this.#must(!this.#accepted.has(taskId), `a checkpoint of ${taskId} was journalled after its end`);
+        this.#must(step > (this.#reached.get(taskId) ?? 0), `the checkpoint of step ${step} of ${taskId} was journalled after that of step ${this.#reached.get(taskId)}`);
+        this.#must(this.#store.bornMs.has(ref?.key ?? '') && ref?.key.startsWith(`${this.#tasks.get(taskId)?.outputPrefix}/`) === true, `the checkpoint of step ${step} of ${taskId} is journalled and was never in the store`);
+        this.#reached.set(taskId, step);
+        this.#checkpoints.set(taskId, (this.#checkpoints.get(taskId) ?? new Set()).add(`${step} ${ref?.sha256}`));
+        this.#world.count('branch: a checkpoint is journalled');
+        break;
+      }
       case 'taskQuarantined':
         this.#must(!fact.value.reason.includes('the last with STORE_'), `${fact.value.place?.taskId} was given up for the store: ${fact.value.reason}`);
+        this.#reached.delete(fact.value.place?.taskId ?? '');
         this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place?.subject} is given up`}`);
         break;
       case 'studentRefused':
@@ -173,7 +191,7 @@ export class Checker {
   /** The journal's end is another: the books begin again there, and what workers were told stays. */
   rewound(sequence: number, term: number): void {
     const groups = this.#groups.filter((group) => group.firstSequence + group.events.length - 1 <= sequence);
-    for (const book of [this.#accepted, this.#labels, this.#pending, this.#manifests, this.#folds] as Map<unknown, unknown>[]) book.clear();
+    for (const book of [this.#accepted, this.#labels, this.#pending, this.#manifests, this.#folds, this.#reached] as Map<unknown, unknown>[]) book.clear();
     this.#ended.clear();
     this.#adopted.clear();
     this.#folds.set(0, new Map());
@@ -219,10 +237,18 @@ export class Checker {
   /** A worker is handed a task: what it reads must be what was accepted. */
   handedOut(task: Task, term: number): void {
     this.#tasks.set(task.taskId, task);
+    const steps = task.checkpoints.map((each) => each.step);
+    this.#must(task.checkpoints.every(({ step, ref }) => this.#checkpoints.get(task.taskId)?.has(`${step} ${ref?.sha256}`) === true), `${task.taskId} is handed a checkpoint that was not journalled as its own: ${steps.join(', ')}`);
+    this.#must(steps.length <= 2 && steps.every((step, at) => at === 0 || step < (steps[at - 1] ?? 0)), `${task.taskId} is handed a checkpoint out of order: ${steps.join(', ')}`);
     // A deposed leader may still hand out what the run has left behind; its results are not taken any more.
     if (term !== this.#term()) return;
     if (task.spec?.$case === 'select') this.#inputs(task, task.spec.value.shards);
     if (task.spec?.$case === 'train' && task.spec.value.selection !== undefined) this.#inputs(task, task.spec.value.pseudoLabels);
+  }
+
+  /** A training goes on. @param sha256 of the bytes that it read. */
+  resumed(task: Task, step: number, sha256: string): void {
+    this.#must(this.#checkpoints.get(task.taskId)?.has(`${step} ${sha256}`) === true, `${task.taskId} goes on from a checkpoint of step ${step} that is not journalled`);
   }
 
   #inputs(task: Task, given: readonly LabeledShard[]): void {

@@ -35,6 +35,8 @@ export interface Plan {
   readonly upgrade: { readonly atMs: number; readonly everyMs: number } | undefined;
   /** When the journal is lost, and how much of it: groups at its end, or all; undefined for never. */
   readonly journalLoss: { readonly atMs: number; readonly groups: number } | undefined;
+  /** Steps between two checkpoints of a training (1,000 or 2,500 steps long); 0: none. */
+  readonly checkpointSteps: number;
   readonly slots: number;
   readonly leaseMs: number;
   readonly pollMs: number;
@@ -47,7 +49,7 @@ export interface Plan {
   /** Mean time between faults of a kind, in milliseconds; Infinity for never. */
   readonly every: Readonly<Record<'workerCrash' | 'workerPause' | 'workerDrain' | 'workerReplaced' | 'coordinatorKill' | 'coordinatorPause' | 'entryLost' | 'operatorPause' | 'partition' | 'powerLoss' | 'clockStep', number>>;
   /** Chance of a fault at each occasion. */
-  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult' | 'crashAtAwait' | 'entryAnswerLost' | 'storeFails' | 'storeHangs' | 'wrongBytes' | 'wrongNamedBytes' | 'staleList' | 'formerTeacher', number>>;
+  readonly chance: Readonly<Record<'requestLost' | 'responseLost' | 'duplicated' | 'delayed' | 'engineCrash' | 'slowTask' | 'appendSlow' | 'appendLostAck' | 'appendRefused' | 'killInAppend' | 'badResult' | 'differentResult' | 'crashAtAwait' | 'entryAnswerLost' | 'storeFails' | 'storeHangs' | 'wrongBytes' | 'wrongNamedBytes' | 'staleList' | 'formerTeacher' | 'checkpointLost', number>>;
 }
 
 const secondMs = 1_000;
@@ -60,6 +62,7 @@ export function drawPlan(seed: number): Plan {
   const random = new Random(seed, 1);
   // Kinds that came later draw from a stream of their own: seeds that know none of them keep their histories.
   const later = new Random(seed, 3);
+  const last = new Random(seed, 4);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
@@ -86,6 +89,7 @@ export function drawPlan(seed: number): Plan {
   });
   return {
     seed, runs,
+    checkpointSteps: last.chance(0.6) ? last.whole(100, 600) : 0,
     workers: random.whole(1, 6), slots: random.whole(1, 3), coordinators: random.pick([1, 2, 2, 3]),
     ttlMs, standbyMs: random.magnitude(ttlMs / 4, ttlMs),
     snapshotEvents: random.chance(0.5) ? Math.round(random.magnitude(4, 200)) : Infinity,
@@ -111,7 +115,7 @@ export function drawPlan(seed: number): Plan {
       appendSlow: sometimes(0.01, 0.3), appendLostAck: sometimes(0.003, 0.05), appendRefused: sometimes(0.003, 0.05), killInAppend: sometimes(0.003, 0.08),
       badResult: sometimes(0.01, 0.1), differentResult: !loses && random.chance(0.15) ? 1 : 0,
       crashAtAwait: sometimes(0.001, 0.03), entryAnswerLost: sometimes(0.01, 0.3), storeFails: sometimes(0.003, 0.1), storeHangs: sometimes(0.003, 0.05), wrongBytes: sometimes(0.01, 0.2),
-      wrongNamedBytes: sometimesLater(0.01, 0.2), staleList: later.chance(loses ? 0.6 : 0.1) ? later.magnitude(0.1, 1) : 0, formerTeacher: sometimesLater(0.1, 1),
+      wrongNamedBytes: sometimesLater(0.01, 0.2), staleList: later.chance(loses ? 0.6 : 0.1) ? later.magnitude(0.1, 1) : 0, formerTeacher: sometimesLater(0.1, 1), checkpointLost: last.chance(0.2) ? last.magnitude(0.05, 0.5) : 0,
     },
   };
 }

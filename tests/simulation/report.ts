@@ -18,14 +18,15 @@ const FAULTS = [
   'request lost', 'response lost', 'request doubled', 'message late', 'a call meets a cut link',
   ...[['worker', 'coordinator'], ['coordinator', 'worker'], ['coordinator', 'journal'], ['journal', 'coordinator'], ['coordinator', 'entry'], ['entry', 'coordinator'], ['coordinator', 'store'], ['worker', 'store'], ['store', 'worker']].flatMap(([from, to]) => [`link cut (${from} to ${to}, one way)`, `link cut (${from} to ${to} and back)`]),
   'acknowledged groups are lost', 'the journal is lost', 'power loss of the whole cluster', 'the store fails (5xx)', 'the store is full', 'the store cuts an upload off', 'the store doesn\'t answer', 'wrong bytes from the store',
-  'wrong bytes from the store, by name', 'the store\'s list is stale', 'labels of the former teacher', 'a coordinator\'s clock steps ahead', 'a coordinator is upgraded',
+  'wrong bytes from the store, by name', 'the store\'s list is stale', 'labels of the former teacher', 'a checkpoint is lost', 'a coordinator\'s clock steps ahead', 'a coordinator is upgraded',
   'operator pauses', 'operator cancels',
 ].map((fault) => `fault: ${fault}`);
 const BRANCHES = [
-  'a standby sends a worker on to the leader', 'an older term\'s lease is adopted', 'a result of an older term\'s lease is accepted', 'a worker is told that its lease is lost', 'a second lease', 'a second completion is refused', 'a completion of a closed task is refused',
+  'a standby sends a worker on to the leader', 'an older term\'s lease is adopted', 'a result of an older term\'s lease is accepted', 'a worker is told that its lease is lost', 'a second lease', 'a second completion is refused', 'a completion of a closed task is refused', 'a result that is refused for good is reported as a failure',
   'a result is taken while paused', 'a leader steps down', 'a node leads again', 'a deposed leader\'s append is refused', 'a dead leader\'s append arrives', 'the journal is truncated',
   'labels of the former teacher are refused', 'an older release refuses what a newer one wrote', 'a newer release leads what an older one wrote', 'two coordinators believe that they lead',
   'reconcile says restored', 'reconcile says advanced', 'reconcile says agrees', 'reconcile says diverged',
+  'a checkpoint is journalled', 'a training goes on from its checkpoint', 'a training goes on from the checkpoint before', 'a training begins anew, its checkpoints are lost',
   'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
   'the run pauses itself (quarantine)', 'the run pauses itself (the store)', 'the run pauses itself (refusal or evaluation)', 'the run pauses itself (a model is given up)', 'a run ends (runSucceeded)', 'a run ends (runCancelled)', 'compared, nothing quarantined', 'compared, shards quarantined',
 ].map((branch) => `branch: ${branch}`);

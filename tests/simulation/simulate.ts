@@ -39,7 +39,7 @@ const OLDER = 1;
 const NEWER = 2;
 
 /** Ways to break what is checked, to see that the checkers notice. */
-export type Mutant = DiskMutant | 'skips-shard' | 'never-expires' | 'stale-snapshot' | 'never-steps-down';
+export type Mutant = DiskMutant | 'skips-shard' | 'mixes-checkpoints' | 'never-expires' | 'stale-snapshot' | 'never-steps-down';
 
 export interface History {
   readonly plan: Plan;
@@ -51,8 +51,9 @@ export interface History {
   readonly violation: string | undefined;
 }
 
-function recipeOf(plan: RunPlan, seed: number): Recipe {
+function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe {
   return makeRecipe({
+    training: { checkpoint_steps: checkpointSteps },
     seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
     labels: { balance: 'classes' },
     promotion: { on_refusal: plan.onRefusal, require: plan.require, tries_max: 2 },
@@ -109,6 +110,7 @@ class Simulation {
   #lost = false;
   #lostAtMs = 0;
   #broken: Error | undefined;
+  #mixed: Task | undefined;
 
   constructor(plan: Plan, mutant: Mutant) {
     this.#plan = plan;
@@ -130,7 +132,9 @@ class Simulation {
       },
     });
     this.#surroundings = {
-      world: this.world, plan, network: this.#network, checker: this.#checker, faulty: () => this.#faulty(), addresses: this.#addresses.join(','), labels: new Map(),
+      world: this.world, plan, network: this.#network, checker: this.#checker, faulty: () => this.#faulty(), addresses: this.#addresses.join(','), labels: new Map(), forget: (key) => this.#store.delete(key), broke: (thrown) => {
+        this.#broken ??= thrown;
+      },
       store: (workerId) => new StoreWay(this.#store, this.#wayOf(new Party(workerId, this.world), NEWER)),
       isPoison: (runId, shard) => !this.#repaired.has(runId) && plan.runs.some((run) => run.runId === runId && run.poison.includes(shard)),
     };
@@ -288,6 +292,11 @@ class Simulation {
     if (task === undefined) return;
     const run = node.leader().run(task.runId);
     if (run.phase !== 'running') throw new Violation(`${task.taskId} was granted while its run was ${run.phase}`);
+    // A leader that mixes trainings up: what one left is handed to another.
+    if (this.#mutant === 'mixes-checkpoints' && task.spec?.$case === 'train') {
+      if (this.#mixed !== undefined && this.#mixed.taskId !== task.taskId) task.checkpoints = this.#mixed.checkpoints;
+      else if (task.checkpoints.length > 0) this.#mixed = { ...task };
+    }
     if (this.#mutant === 'skips-shard' && task.spec?.$case === 'select') task.spec = { $case: 'select', value: { ...task.spec.value, shards: task.spec.value.shards.slice(1) } };
   }
 
@@ -310,7 +319,7 @@ class Simulation {
     // Said until it is written: an answer may be lost with its leader. What the bucket knows is not submitted anew.
     this.world.after(20_000, () => this.#submit(run));
     if ([...this.#store.objects.keys()].some((key) => key.startsWith(`runs/${run.runId}/`)) && this.#plan.journalLoss !== undefined && this.#checker.knew(run.runId)) return;
-    this.#leading()?.command(run.runId, { kind: 'submit', runId: run.runId, recipe: recipeOf(run, this.#plan.seed), data }).catch(() => undefined);
+    this.#leading()?.command(run.runId, { kind: 'submit', runId: run.runId, recipe: recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data }).catch(() => undefined);
     if (run.cancelAtMs !== undefined) {
       this.world.after(run.cancelAtMs, () => {
         this.#leading()?.command(run.runId, { kind: 'cancel', reason: 'no longer needed' }).then(() => this.world.count('fault: operator cancels'), () => undefined);
@@ -496,7 +505,7 @@ class Simulation {
     const state = this.#checker.state(run.runId);
     const data = this.#data.get(run.runId);
     if (state === undefined || data === undefined || state.phase === 'cancelled' || this.#plan.chance.differentResult > 0) return;
-    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan.seed), data, state);
+    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data, state);
     const [here, there] = [outcome(state), outcome(undisturbed)];
     this.world.count(state.iterations.some((each) => each.quarantined.size > 0) ? 'branch: compared, shards quarantined' : 'branch: compared, nothing quarantined');
     if (here !== there) throw new Violation(`${run.runId} ended otherwise than undisturbed:\n${here}\n${there}`);

@@ -32,6 +32,7 @@ describe('the control plane, simulated', () => {
     ['never-expires', /not over \d+ minutes after the last fault/],
     ['stale-snapshot', /holds a state|lost or changed|knows \d+ runs|does not hold the facts/],
     ['skips-shard', /were accepted|leaves out a shard/],
+    ['mixes-checkpoints', /is handed a checkpoint/],
     ['never-steps-down', /granted a lease while/],
     ['forgets-acknowledged', /holds a state|was written after|lost or changed|knows \d+ runs|middle of a group|facts are missing|not over/],
   ])('a planted bug is found: %s', async (mutant, complaint) => {

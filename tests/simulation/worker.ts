@@ -3,9 +3,10 @@
  * until answered), and it crashes, stops for a while, drains and comes back. Outputs and record are in the store before it reports. What it computes is a pure function of the task.
  */
 import { Addresses } from '../../proto/call.ts';
+import { AlumnusError, errorTable, isErrorCode } from '../../proto/errors.ts';
 import { digestOf, Violation } from './checker.ts';
 import type { ObjectStore } from '../../store/index.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { AcquireResponse, CompleteResponse, Lease, LeaseId, RegisterResponse, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { finished, store } from '../unit/coordinator/bucket.ts';
 import type { Checker } from './checker.ts';
@@ -24,6 +25,9 @@ interface Held {
   readonly lease: Lease;
   dropped: boolean;
   progress: number;
+  checkpoint: Checkpoint | undefined;
+  /** The engine has ended. */
+  ended: boolean;
 }
 
 export interface Surroundings {
@@ -37,6 +41,10 @@ export interface Surroundings {
   readonly faulty: () => boolean;
   /** The last labels of each shard, by whomever, and their task. */
   readonly labels: Map<string, { taskId: string; result: TaskResult }>;
+  /** An object is gone from the store. */
+  readonly forget: (key: string) => Promise<void>;
+  /** A check failed where nobody waits. */
+  readonly broke: (thrown: Violation) => void;
   readonly isPoison: (runId: string, shard: string) => boolean;
 }
 
@@ -98,7 +106,7 @@ export class SimulatedWorker {
     this.#draining = true;
     for (const held of this.#held.values()) {
       held.dropped = true;
-      this.#call('fail', { ...this.#naming(held), code: 'WORKER_STOPPED', message: 'the worker was asked to stop', counts: false }, () => undefined);
+      this.#call('fail', { ...this.#naming(held), code: 'WORKER_STOPPED', message: 'the worker was asked to stop', counts: false, checkpoint: held.checkpoint }, () => undefined);
     }
     this.#later(1_000, () => this.crash());
   }
@@ -139,7 +147,7 @@ export class SimulatedWorker {
   }
 
   #announce(): unknown[] {
-    return [...this.#held.values()].map(({ leaseId, lease, progress }) => ({ leaseId, taskId: lease.task?.taskId ?? '', progress: { done: progress, total: lease.task?.work ?? 0, unit: 'images', rate: 1, loss: 0 } }));
+    return [...this.#held.values()].map(({ leaseId, lease, progress, checkpoint }) => ({ leaseId, taskId: lease.task?.taskId ?? '', checkpoint, progress: { done: progress, total: lease.task?.work ?? 0, unit: 'images', rate: 1, loss: 0 } }));
   }
 
   #naming(held: Held): { leaseId: LeaseId; taskId: string } {
@@ -208,21 +216,59 @@ export class SimulatedWorker {
   }
 
   #begin(lease: Lease): void {
-    const { world, plan, faulty, isPoison } = this.#at;
-    const { random } = world;
     const { leaseId, task } = lease;
     if (leaseId === undefined || task === undefined || this.#held.has(keyOf(leaseId))) return;
-    const held: Held = { leaseId, lease, dropped: false, progress: 0 };
+    const held: Held = { leaseId, lease, dropped: false, progress: 0, checkpoint: undefined, ended: false };
     this.#held.set(keyOf(leaseId), held);
-    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next());
+    if (task.checkpoints.length === 0) {
+      this.#do(held, task, 0);
+      return;
+    }
+    const process = this.#process;
+    this.#resume(task).then((step) => {
+      if (process === this.#process && !held.dropped) this.#do(held, task, step);
+    }, (thrown: unknown) => {
+      if (thrown instanceof Violation) this.#at.broke(thrown);
+      // A store that doesn't answer fails the attempt.
+      else if (process === this.#process && !held.dropped) this.#fail(held, 'STORE_UNREACHABLE');
+    });
+  }
+
+  /** The step of the newest checkpoint that is whole, or 0. @throws where the store is away */
+  async #resume(task: Task): Promise<number> {
+    const { world, checker } = this.#at;
+    for (const [at, { step, ref }] of task.checkpoints.entries()) {
+      try {
+        if (ref === undefined) continue;
+        await this.#store.get(ref);
+        world.count(at === 0 ? 'branch: a training goes on from its checkpoint' : 'branch: a training goes on from the checkpoint before');
+        checker.resumed(task, step, ref.sha256);
+        return step;
+      } catch (thrown) {
+        if (!(thrown instanceof AlumnusError) || thrown.retryable) throw thrown;
+      }
+    }
+    world.count('branch: a training begins anew, its checkpoints are lost');
+    return 0;
+  }
+
+  /** Does a task, a training from `from` steps on. */
+  #do(held: Held, task: Task, from: number): void {
+    const { world, plan, faulty, isPoison } = this.#at;
+    const { random } = world;
+    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next()) * (from === 0 ? 1 : 1 - from / task.work);
     if (faulty() && random.chance(plan.chance.slowTask)) {
       world.count('fault: slow task');
       ms *= SLOW_FACTOR;
     }
     const poisoned = task.spec?.$case === 'label' && isPoison(task.runId, task.subject);
     const crashes = poisoned || (faulty() && random.chance(plan.chance.engineCrash));
+    for (let step = from + task.checkpointSteps; task.checkpointSteps > 0 && step < task.work; step += task.checkpointSteps) {
+      this.#later(ms * ((step - from) / (task.work - from)), () => this.#keep(held, task, step));
+    }
     this.#later(crashes ? ms * random.next() : ms, () => {
       if (held.dropped) return;
+      held.ended = true;
       if (!crashes) {
         for (const digest of task.affinity) this.#holds.add(digest);
         held.progress = task.work;
@@ -243,6 +289,21 @@ export class SimulatedWorker {
     });
   }
 
+  /** A checkpoint lies in the store before it is told of; where the store refuses, the training goes on without. */
+  #keep(held: Held, task: Task, step: number): void {
+    if (held.dropped || held.ended) return;
+    const { world, plan, faulty, forget } = this.#at;
+    const process = this.#process;
+    const salt = plan.chance.differentResult > 0 ? `${this.workerId} ${keyOf(held.leaseId)}` : '';
+    this.#store.putAddressed(task.outputPrefix, Buffer.from(`checkpoint of ${task.taskId} at ${step} ${salt}`), { extension: '.checkpoint', metadata: { 'alumnus.step': String(step) } }).then((ref) => {
+      if (plan.chance.checkpointLost > 0 && faulty() && world.random.chance(plan.chance.checkpointLost)) {
+        world.count('fault: a checkpoint is lost');
+        void forget(ref.key);
+      }
+      if (process === this.#process && !held.dropped && step > (held.checkpoint?.step ?? 0)) held.checkpoint = { step, ref };
+    }, () => undefined);
+  }
+
   /** Outputs, then the record, as the engine does; where the store refuses, the attempt has failed. */
   #write(held: Held, task: Task): void {
     const { plan } = this.#at;
@@ -257,7 +318,7 @@ export class SimulatedWorker {
   }
 
   #fail(held: Held, code = 'ENGINE_CRASHED'): void {
-    this.#call('fail', { ...this.#naming(held), code, message: 'it died', counts: true }, (given) => {
+    this.#call('fail', { ...this.#naming(held), code, message: 'it died', counts: true, checkpoint: held.checkpoint }, (given) => {
       if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#fail(held, code));
       else this.#held.delete(keyOf(held.leaseId));
     });
@@ -277,8 +338,13 @@ export class SimulatedWorker {
     }
     if (result.result?.$case === 'label') this.#at.labels.set(shard, { taskId: task.taskId, result });
     this.#call<CompleteResponse>('complete', { ...this.#naming(held), result: bad ? spoiled(result) : result }, (given) => {
-      if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
-      else this.#held.delete(keyOf(held.leaseId));
+      if ('error' in given && !held.dropped) {
+        const { error } = given;
+        if (isErrorCode(error) && errorTable[error].kind === 'terminal') {
+          world.count('branch: a result that is refused for good is reported as a failure');
+          this.#fail(held, error);
+        } else this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
+      } else this.#held.delete(keyOf(held.leaseId));
     }, (response) => {
       if (response.accepted) {
         checker.acknowledged(task.taskId, this.workerId, digestOf(result));

@@ -2,16 +2,17 @@
  * What training reads: labeled images, and the selected pseudo-labeled ones with their copies. Each batch is a pure
  * function of seed and step. The true labels of the unlabeled part cannot be reached from here.
  *
- * This release holds the sets that one training sees in memory, decoded, one byte a value; TRAINING_BYTES_MAX says how much.
+ * A set that fits in `memoryBytes` decoded, one byte a value, with its targets, is held so (held.ts); a larger one is streamed block
+ * by block (streamed.ts), and batches are made some steps ahead. Which of the two depends on manifest and selection alone.
  */
-import { readLabels, type ImageShape } from '../../dataset/index.ts';
-import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { invariant } from '../../proto/errors.ts';
 import type { LabeledShard, ObjectRef, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import type { ObjectStore } from '../../store/index.ts';
-import { decodedShard, type DecodedShard } from './decoded.ts';
-import { readLabelTable } from './label-table.ts';
-import { sampleAt } from './order.ts';
-import { readSelection, readSelectionPart } from './select.ts';
+import { orAborted } from './ahead.ts';
+import { imageBytes } from './decoded.ts';
+import { heldLabeled, heldSelected } from './held.ts';
+import { readSelection } from './select.ts';
+import { bytesOfSample, type Draws, type Source, type TargetKind } from './source.ts';
+import { StreamedDraws, streamedLabeled, streamedSelected } from './streamed.ts';
 
 export interface TrainingBatch {
   /** `[labeled then pseudo-labeled, height, width, channels]` */
@@ -20,142 +21,125 @@ export interface TrainingBatch {
   readonly targets: Float32Array;
 }
 
-/** Images with a target each, and the order of draws: an image that is repeated stands in `draws` as often. */
-export interface TrainingSet {
-  readonly images: Uint8Array;
-  readonly targets: Float32Array;
-  readonly draws: Uint32Array;
-}
-
-/** Images and targets of each of the two sets, well within the memory of a machine that has a device. */
-const TRAINING_BYTES_MAX = 8 * 1024 ** 3;
-
-interface Source {
-  readonly store: ObjectStore;
-  readonly shape: ImageShape;
-  readonly classes: number;
-  readonly cacheFolder: string;
-  readonly signal: AbortSignal;
-}
-
-function allocate(samples: number, source: Source, where: string): { images: Uint8Array; targets: Float32Array } {
-  const size = source.shape.height * source.shape.width * source.shape.channels;
-  const bytes = samples * (size + source.classes * Float32Array.BYTES_PER_ELEMENT);
-  if (bytes > TRAINING_BYTES_MAX) {
-    throw new AlumnusError('DATASET_TOO_LARGE', `${samples} images take ${bytes} bytes decoded, with their targets, and one training of this release holds at most ${TRAINING_BYTES_MAX}`, { where });
-  }
-  return { images: new Uint8Array(samples * size), targets: new Float32Array(samples * source.classes) };
-}
-
-/** @throws AlumnusError LABEL_OUT_OF_RANGE, SHARD_CORRUPT, IMAGE_CORRUPT, DIGEST_MISMATCH */
-export async function loadLabeled(source: Source, part: PartRef): Promise<TrainingSet> {
-  const { images, targets } = allocate(part.samples, source, part.dataset);
-  const { classes: labels } = await eachImage(source, part, (row, pixels) => images.set(pixels, row * pixels.length));
-  labels.forEach((label, row) => (targets[row * source.classes + label] = 1));
-  return { images, targets, draws: Uint32Array.from(labels.keys()) };
-}
-
-/** Every image of a labeled part in the order of its shards, and its class. Also how evaluation reads. */
-export async function eachImage(source: Source, part: PartRef, take: (row: number, pixels: Uint8Array) => void): Promise<{ keys: string[]; classes: Uint16Array }> {
-  invariant(part.labels !== undefined, 'a labeled part names its labels');
-  invariant(part.shards.reduce((sum, shard) => sum + shard.samples, 0) === part.samples, 'a part has as many samples as its shards');
-  const table = await readLabels(source.store, part.labels);
-  const labelOf = new Map(table.keys.map((key, row) => [key, table.classes[row] ?? -1]));
-  const keys: string[] = [];
-  const classes = new Uint16Array(part.samples);
-  const size = source.shape.height * source.shape.width * source.shape.channels;
-  for (const shard of part.shards) {
-    source.signal.throwIfAborted();
-    const decoded = await decodedShard(source.store, shard, source.shape, source.cacheFolder);
-    decoded.keys.forEach((key, at) => {
-      const label = labelOf.get(key);
-      if (label === undefined) throw new AlumnusError('LABEL_OUT_OF_RANGE', `the image ${key} has no label`, { where: `${part.dataset} ${shard.name}` });
-      if (label < 0 || label >= source.classes) throw new AlumnusError('LABEL_OUT_OF_RANGE', `the label of ${key} is ${label}, and there are ${source.classes} classes`, { where: `${part.dataset} ${shard.name}` });
-      classes[keys.length] = label;
-      take(keys.length, decoded.images.subarray(at * size, (at + 1) * size));
-      keys.push(key);
-    });
-  }
-  return { keys, classes };
-}
-
-/** The images that a selection keeps, with the teacher's soft labels or the hard ones made of them. */
-export async function loadSelected(source: Source, unlabeled: PartRef, selection: ObjectRef, pseudoLabels: readonly LabeledShard[], kind: 'soft' | 'hard'): Promise<TrainingSet> {
-  const { store, shape, classes, cacheFolder, signal } = source;
-  const document = await readSelection(store, selection);
-  const kept = document.parts.reduce((sum, part) => sum + part.kept, 0);
-  const { images, targets } = allocate(kept, source, unlabeled.dataset);
-  const draws = new Uint32Array(document.parts.reduce((sum, part) => sum + part.rows, 0));
-  const size = shape.height * shape.width * shape.channels;
-  const shards = new Map(unlabeled.shards.map((shard) => [shard.name, shard]));
-  const tables = new Map(pseudoLabels.map((each) => [each.shard, each.labels]));
-  let sample = 0;
-  let drawn = 0;
-  for (const part of document.parts) {
-    signal.throwIfAborted();
-    const [shard, table] = [shards.get(part.shard), tables.get(part.shard)];
-    invariant(shard !== undefined && table !== undefined && table.sha256 === part.labels, `the selection of ${part.shard} was cut from the labels that this training was given`);
-    const [decoded, labels, copies] = await Promise.all([
-      decodedShard(store, shard, shape, cacheFolder),
-      store.get(table).then((bytes) => readLabelTable(bytes, table.key)),
-      readSelectionPart(store, selection, part),
-    ]);
-    const rowOf = new Map(decoded.keys.map((key, row) => [key, row]));
-    labels.keys.forEach((key, at) => {
-      const times = copies.get(key);
-      if (times === undefined) return;
-      const row = rowOf.get(key);
-      invariant(row !== undefined, `the labeled key ${key} lies in its shard`);
-      images.set(decoded.images.subarray(row * size, (row + 1) * size), sample * size);
-      writeTarget(targets, sample * classes, labels.logProbabilities[at] ?? [], labels.classes[at] ?? 0, kind);
-      for (let copy = 0; copy < times; copy += 1) draws[drawn++] = sample;
-      sample += 1;
-    });
-  }
-  invariant(sample === kept && drawn === draws.length, 'every selected label is used, as often as was selected');
-  return { images, targets, draws };
-}
-
-/** Float16 log-probabilities don't sum to one exactly: they are normalized again. */
-function writeTarget(targets: Float32Array, offset: number, logProbabilities: ArrayLike<number>, label: number, kind: 'soft' | 'hard'): void {
-  if (kind === 'hard') {
-    targets[offset + label] = 1;
-    return;
-  }
-  let sum = 0;
-  for (let each = 0; each < logProbabilities.length; each += 1) sum += Math.exp(logProbabilities[each] ?? -Infinity);
-  for (let each = 0; each < logProbabilities.length; each += 1) targets[offset + each] = Math.exp(logProbabilities[each] ?? -Infinity) / sum;
-}
-
 export interface BatchPlan {
   readonly batchLabeled: number;
   readonly batchUnlabeled: number;
-  readonly classes: number;
   readonly seed: number;
+  /**
+   * What a set may take in memory, default MEMORY_BYTES: the whole of it decoded where it fits, else two blocks of encoded shards. Part of
+   * the order: a set that is held in one and streamed in the other of two trainings is drawn in another order.
+   */
+  readonly memoryBytes?: number;
+  /** What a block of shards may take, default half of `memoryBytes`. Part of the order, too. */
+  readonly blockBytes?: number;
 }
 
-/** The batch of a step: place and order are functions of seed and step alone. */
-export function batcher(plan: BatchPlan, labeled: TrainingSet, selected: TrainingSet | undefined): (step: number) => TrainingBatch {
-  const parts = [{ set: labeled, size: plan.batchLabeled, seed: plan.seed }];
-  if (plan.batchUnlabeled > 0) {
-    invariant(selected !== undefined && selected.draws.length > 0, 'a training with pseudo-labeled batches has a selection that is not empty');
-    parts.push({ set: selected, size: plan.batchUnlabeled, seed: plan.seed ^ 0x5bd1e995 });
-  }
-  const imageSize = labeled.images.length / (labeled.targets.length / plan.classes);
-  const total = plan.batchLabeled + plan.batchUnlabeled;
-  return (step) => {
-    const images = new Uint8Array(total * imageSize);
-    const targets = new Float32Array(total * plan.classes);
-    let row = 0;
-    for (const { set, size, seed } of parts) {
-      for (let at = 0; at < size; at += 1, row += 1) {
-        const sample = set.draws[sampleAt(seed, set.draws.length, step * size + at)] ?? 0;
-        images.set(set.images.subarray(sample * imageSize, (sample + 1) * imageSize), row * imageSize);
-        targets.set(set.targets.subarray(sample * plan.classes, (sample + 1) * plan.classes), row * plan.classes);
-      }
+export interface SelectedPart {
+  readonly unlabeled: PartRef;
+  readonly selection: ObjectRef;
+  readonly pseudoLabels: readonly LabeledShard[];
+  readonly kind: TargetKind;
+}
+
+/** Of each of the two sets, well within the memory of a machine that has a device. */
+export const MEMORY_BYTES = 1024 ** 3;
+/** Batches made ahead of a training, where a set is streamed. */
+const PREFETCH_BYTES = 256 * 1024 ** 2;
+const PREFETCH_BATCHES_MAX = 16;
+/** Keeps the order of the pseudo-labeled set apart from that of the labeled one. */
+const SELECTED_SALT = 0x5bd1e995;
+
+export interface Batches {
+  /** The batch of a step, whatever was asked for before; soonest where steps are asked for one after another. @throws as `openBatches` */
+  at(step: number): Promise<TrainingBatch>;
+  /** Stops reading and lets go of everything. */
+  close(): void;
+}
+
+/** @throws AlumnusError LABEL_OUT_OF_RANGE, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, IMAGE_CORRUPT; the signal's reason */
+export async function openBatches(source: Source, plan: BatchPlan, labeled: PartRef, selected?: SelectedPart): Promise<Batches> {
+  const closed = new AbortController();
+  const within = { ...source, signal: AbortSignal.any([source.signal, closed.signal]) };
+  const close = (): void => closed.abort();
+  try {
+    const parts: Part[] = [];
+    if (plan.batchLabeled > 0) parts.push({ size: plan.batchLabeled, draws: await openLabeled(within, plan, labeled) });
+    if (plan.batchUnlabeled > 0) {
+      invariant(selected !== undefined, 'a training with pseudo-labeled batches has a selection');
+      parts.push({ size: plan.batchUnlabeled, draws: await openSelected(within, { ...plan, seed: plan.seed ^ SELECTED_SALT }, selected) });
     }
-    return { images, targets };
-  };
+    const make = (step: number): Promise<TrainingBatch> => batchOf(within, parts, step);
+    if (parts.every(({ draws }) => draws.held)) return { at: make, close };
+    const batchBytes = (plan.batchLabeled + plan.batchUnlabeled) * bytesOfSample(source, 'soft');
+    const prefetch = new Prefetch(make, Math.max(2, Math.min(PREFETCH_BATCHES_MAX, Math.floor(PREFETCH_BYTES / batchBytes))));
+    return { at: (step) => orAborted(prefetch.at(step), within.signal), close };
+  } catch (thrown) {
+    close();
+    throw thrown;
+  }
 }
 
-export type { DecodedShard };
+async function openLabeled(source: Source, plan: BatchPlan, part: PartRef): Promise<Draws> {
+  const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
+  if (part.samples * bytesOfSample(source, 'soft') <= memoryBytes) return heldLabeled(source, plan.seed, part);
+  return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part), plan.blockBytes ?? memoryBytes / 2);
+}
+
+async function openSelected(source: Source, plan: BatchPlan, { unlabeled, selection, pseudoLabels, kind }: SelectedPart): Promise<Draws> {
+  const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
+  const document = await readSelection(source.store, selection);
+  const kept = document.parts.reduce((sum, part) => sum + part.kept, 0);
+  invariant(kept > 0, 'a training with pseudo-labeled batches has a selection that is not empty');
+  if (kept * bytesOfSample(source, 'soft') <= memoryBytes) return heldSelected(source, plan.seed, { document, unlabeled, selection, pseudoLabels, kind });
+  return new StreamedDraws(source, plan.seed, streamedSelected(source, { document, unlabeled, selection, pseudoLabels, kind }), plan.blockBytes ?? memoryBytes / 2);
+}
+
+interface Part {
+  /** Samples of a batch. */
+  readonly size: number;
+  readonly draws: Draws;
+}
+
+/** The cursor of each part follows from the step alone. */
+async function batchOf({ shape, classes }: Source, parts: readonly Part[], step: number): Promise<TrainingBatch> {
+  const drawn = await Promise.all(parts.map(({ draws, size }) => draws.read(step * size, size)));
+  const [only] = drawn;
+  if (only !== undefined && drawn.length === 1) return only;
+  const total = parts.reduce((sum, { size }) => sum + size, 0);
+  const images = new Uint8Array(total * imageBytes(shape));
+  const targets = new Float32Array(total * classes);
+  let row = 0;
+  drawn.forEach((each, at) => {
+    images.set(each.images, row * imageBytes(shape));
+    targets.set(each.targets, row * classes);
+    row += parts[at]?.size ?? 0;
+  });
+  return { images, targets };
+}
+
+/** Makes the batches of the next steps while the present one is trained on. */
+class Prefetch {
+  readonly #make: (step: number) => Promise<TrainingBatch>;
+  readonly #depth: number;
+  readonly #ready = new Map<number, Promise<TrainingBatch>>();
+
+  constructor(make: (step: number) => Promise<TrainingBatch>, depth: number) {
+    this.#make = make;
+    this.#depth = depth;
+  }
+
+  at(step: number): Promise<TrainingBatch> {
+    for (const other of this.#ready.keys()) if (other < step || other > step + this.#depth) this.#ready.delete(other);
+    // In the order of steps: a block is read on from, not turned back to.
+    for (let next = step; next <= step + this.#depth; next += 1) {
+      if (this.#ready.has(next)) continue;
+      const batch = this.#make(next);
+      batch.catch(() => undefined);
+      this.#ready.set(next, batch);
+    }
+    const batch = this.#ready.get(step);
+    invariant(batch !== undefined, 'the step asked for is made');
+    this.#ready.delete(step);
+    return batch;
+  }
+}

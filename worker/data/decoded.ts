@@ -1,88 +1,139 @@
 /**
- * Decoded shards on the worker's own disk, by the shard's digest: decoding is the dearest part of labeling small images,
- * and every round reads the same shards. A cache and nothing more: whatever is wrong with an entry, the shard is decoded again.
+ * Shards as pixels, piece by piece: downloaded, decoded on other threads some pieces ahead, and kept decoded on the worker's
+ * own disk by the shard's digest, since every round labels the same shards. That is a cache and nothing more: whatever is
+ * wrong with an entry, the shard is decoded again.
+ * Invariant: what is ahead of its reader is bounded in bytes; a shard is never held decoded as a whole unless `decodedShard` is asked for it.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { decodeImage, readShard, type ImageShape } from '../../dataset/index.ts';
+import { readShard, type ImageShape, type ShardSample } from '../../dataset/index.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { sha256, type ObjectStore } from '../../store/index.ts';
+import type { ObjectStore } from '../../store/index.ts';
+import { ahead } from './ahead.ts';
+import { CacheDraft, CacheEntry, entryPath } from './cache.ts';
+import { decoders } from './decoders.ts';
 
+/** Consecutive samples of a shard, or the whole of it. */
 export interface DecodedShard {
   readonly keys: readonly string[];
   /** `[keys, height, width, channels]` */
   readonly images: Uint8Array;
 }
 
-/** What one worker's cache may hold; the least recently used entries go first. */
-const CACHE_BYTES_MAX = 4 * 1024 ** 3;
-/** The cache is swept once in so many new entries. */
-const SWEEP_EVERY = 64;
-let written = 0;
+export interface Reading {
+  readonly store: ObjectStore;
+  readonly shape: ImageShape;
+  /** Empty: no cache. */
+  readonly cacheFolder: string;
+  readonly signal: AbortSignal;
+  /** Decoded bytes that may be ready before they are asked for; default READ_AHEAD_BYTES. */
+  readonly readAheadBytes?: number;
+}
+
+/** Two tasks read at the same time; well within the memory of a machine that has a device. */
+export const READ_AHEAD_BYTES = 256 * 1024 ** 2;
+/** A piece is one job of a decoding thread: some milliseconds of work, far above the cost of handing it over. */
+const PIECE_BYTES = 512 * 1024;
+
+export const imageBytes = ({ height, width, channels }: ImageShape): number => height * width * channels;
+const rowsOfPiece = (shape: ImageShape): number => Math.max(1, Math.floor(PIECE_BYTES / imageBytes(shape)));
+/** Pieces that may be ready before they are asked for. */
+export const piecesAhead = ({ shape, readAheadBytes }: Reading): number => Math.max(2, Math.floor((readAheadBytes ?? READ_AHEAD_BYTES) / (rowsOfPiece(shape) * imageBytes(shape))));
 
 /**
- * @param cacheFolder empty: no cache.
- * @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, IMAGE_CORRUPT: the shard by name, and what is wrong with it
+ * The samples of a shard in its order.
+ * @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, IMAGE_CORRUPT: the shard by name, and what is wrong with it; the signal's reason
  */
-export async function decodedShard(store: ObjectStore, shard: ShardRef, shape: ImageShape, cacheFolder: string): Promise<DecodedShard> {
+export async function* decodedPieces(reading: Reading, shard: ShardRef): AsyncGenerator<DecodedShard, void, undefined> {
+  const { shape, cacheFolder } = reading;
   if (shard.ref === undefined) throw new AlumnusError('SHARD_CORRUPT', 'the task names no object for the shard', { where: shard.name });
-  const file = cacheFolder === '' ? undefined : join(cacheFolder, `${shard.ref.sha256}-${shape.height}x${shape.width}x${shape.channels}`);
-  const cached = file === undefined ? undefined : await readEntry(file, shape);
-  if (cached !== undefined) return cached;
-  const size = shape.height * shape.width * shape.channels;
-  const keys: string[] = [];
-  const images = new Uint8Array(shard.samples * size);
-  for await (const sample of readShard(store, shard.ref)) {
-    const pixels = await decodeImage(sample.bytes, shape, `${shard.name}/${sample.key}.${sample.extension}`);
-    if (keys.length >= shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are more`, { where: shard.name });
-    images.set(pixels, keys.length * size);
-    keys.push(sample.key);
+  const path = entryPath(cacheFolder, shard, shape);
+  let rows = 0;
+  const entry = path === undefined ? undefined : await CacheEntry.open(path, shard.samples, imageBytes(shape));
+  if (entry !== undefined) {
+    try {
+      for await (const piece of ahead(entry.pieces(), piecesAhead(reading), reading.signal, (index) => entry.read(index))) {
+        if (piece === undefined) break;
+        rows += piece.keys.length;
+        yield piece;
+      }
+    } finally {
+      await entry.close();
+    }
+    if (rows === shard.samples) return;
   }
-  if (keys.length !== shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are ${keys.length}`, { where: shard.name });
-  if (file !== undefined) await writeEntry(cacheFolder, file, { keys, images });
+  // What was given from a damaged entry was whole: the rest follows from the store.
+  const draft = path === undefined || rows > 0 ? undefined : new CacheDraft(cacheFolder, path, rowsOfPiece(shape));
+  let skip = rows;
+  try {
+    for await (const piece of fromStore(reading, shard)) {
+      await draft?.add(piece);
+      const fresh = skip === 0 ? piece : rowsFrom(piece, Math.min(skip, piece.keys.length), imageBytes(shape));
+      skip -= piece.keys.length - fresh.keys.length;
+      if (fresh.keys.length > 0) yield fresh;
+    }
+    await draft?.finish();
+  } finally {
+    await draft?.discard();
+  }
+}
+
+/** The whole of a shard. @throws as `decodedPieces` */
+export async function decodedShard(reading: Reading, shard: ShardRef): Promise<DecodedShard> {
+  const keys: string[] = [];
+  const images = new Uint8Array(shard.samples * imageBytes(reading.shape));
+  for await (const piece of decodedPieces(reading, shard)) {
+    images.set(piece.images, keys.length * imageBytes(reading.shape));
+    for (const key of piece.keys) keys.push(key);
+  }
   return { keys, images };
 }
 
-/** An entry: sha256 of the rest (64 hex characters), a line of keys as JSON, the pixels. */
-async function readEntry(file: string, shape: ImageShape): Promise<DecodedShard | undefined> {
-  try {
-    const bytes = await readFile(file);
-    const rest = bytes.subarray(64);
-    if (sha256(rest) !== bytes.toString('latin1', 0, 64)) return undefined;
-    const line = rest.indexOf(10);
-    const keys = JSON.parse(rest.toString('utf8', 0, line)) as string[];
-    const images = new Uint8Array(rest.subarray(line + 1));
-    if (images.length !== keys.length * shape.height * shape.width * shape.channels) return undefined;
-    await utimes(file, new Date(), new Date());
-    return { keys, images };
-  } catch {
-    return undefined;
+/** The same samples in batches of `rows`, the last of which may have fewer. */
+export async function* inBatches(pieces: AsyncIterable<DecodedShard>, rows: number): AsyncGenerator<DecodedShard, void, undefined> {
+  let keys: string[] = [];
+  let images = new Uint8Array(0);
+  let size = 0;
+  for await (const piece of pieces) {
+    for (let from = 0; from < piece.keys.length;) {
+      const take = Math.min(rows - keys.length, piece.keys.length - from);
+      size = piece.images.length / piece.keys.length;
+      if (keys.length === 0) images = new Uint8Array(rows * size);
+      images.set(piece.images.subarray(from * size, (from + take) * size), keys.length * size);
+      for (const key of piece.keys.slice(from, from + take)) keys.push(key);
+      from += take;
+      if (keys.length < rows) continue;
+      yield { keys, images };
+      keys = [];
+    }
   }
+  if (keys.length > 0) yield { keys, images: images.subarray(0, keys.length * size) };
 }
 
-async function writeEntry(folder: string, file: string, shard: DecodedShard): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    const rest = Buffer.concat([Buffer.from(`${JSON.stringify(shard.keys)}\n`), shard.images]);
-    const temporary = `${file}.${randomUUID()}.new`;
-    await writeFile(temporary, Buffer.concat([Buffer.from(sha256(rest), 'latin1'), rest]));
-    await rename(temporary, file);
-    written += 1;
-    if (written % SWEEP_EVERY === 0) await sweep(folder);
-  } catch {
-    // No room, no right to write: the worker goes on without a cache.
+const rowsFrom = ({ keys, images }: DecodedShard, row: number, size: number): DecodedShard => ({ keys: keys.slice(row), images: images.subarray(row * size) });
+
+async function* fromStore(reading: Reading, shard: ShardRef): AsyncGenerator<DecodedShard, void, undefined> {
+  const { shape, signal } = reading;
+  let rows = 0;
+  const pieces = ahead(samplesOf(reading, shard), piecesAhead(reading), signal, async (samples, within) => {
+    const names = samples.map(({ key, extension }) => `${shard.name}/${key}.${extension}`);
+    return { keys: samples.map(({ key }) => key), images: await decoders.decode({ shape, names, images: samples.map(({ bytes }) => bytes) }, within) };
+  });
+  for await (const piece of pieces) {
+    rows += piece.keys.length;
+    if (rows > shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are more`, { where: shard.name });
+    yield piece;
   }
+  if (rows !== shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are ${rows}`, { where: shard.name });
 }
 
-async function sweep(folder: string): Promise<void> {
-  const names = await readdir(folder);
-  const entries = await Promise.all(names.map(async (name) => ({ path: join(folder, name), info: await stat(join(folder, name)) })));
-  let bytes = entries.reduce((sum, entry) => sum + entry.info.size, 0);
-  for (const entry of entries.sort((a, b) => a.info.mtimeMs - b.info.mtimeMs)) {
-    if (bytes <= CACHE_BYTES_MAX) return;
-    await rm(entry.path, { force: true });
-    bytes -= entry.info.size;
+async function* samplesOf({ store, shape }: Reading, shard: ShardRef): AsyncGenerator<ShardSample[], void, undefined> {
+  if (shard.ref === undefined) return;
+  let samples: ShardSample[] = [];
+  for await (const sample of readShard(store, shard.ref)) {
+    samples.push(sample);
+    if (samples.length < rowsOfPiece(shape)) continue;
+    yield samples;
+    samples = [];
   }
+  if (samples.length > 0) yield samples;
 }

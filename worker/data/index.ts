@@ -1,8 +1,11 @@
 /** The public door of `worker/data`: shards as pixels, labels as tables, which of them a student trains on, and in what order. */
-export { batcher, eachImage, loadLabeled, loadSelected, type BatchPlan, type TrainingBatch, type TrainingSet } from './batches.ts';
-export { decodedShard, type DecodedShard } from './decoded.ts';
+export { ahead } from './ahead.ts';
+export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type SelectedPart, type TrainingBatch } from './batches.ts';
+export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
+export { labeledPieces, type LabeledPiece } from './labeled.ts';
 export { labelsOf, readLabelColumns, readLabelTable, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
-export { permuted, sampleAt } from './order.ts';
+export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './order.ts';
 export { readSelection, readSelectionPart, select, type SelectionDocument, type SelectionPart, type SelectRequest } from './select.ts';
 export { isEligible, logOddsOf, planSelection, SelectionCutter, type ClassPlan, type SelectionPolicy } from './selection.ts';
+export type { Source } from './source.ts';
 export { addTally, BIN_FROM, BIN_WIDTH, binOf, BINS, decodeTally, emptyTally, encodeTally, tallyOf, type Tally } from './tally.ts';

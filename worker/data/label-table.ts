@@ -33,13 +33,18 @@ export function labelsOf(keys: readonly string[], logProbabilities: Float32Array
   invariant(logProbabilities.length === rows * classes, `${rows} rows of ${classes} classes are ${rows * classes} values, not ${logProbabilities.length}`);
   const best = new Int32Array(rows);
   const logOdds = new Float32Array(rows);
-  const lists: number[][] = [];
+  const lists: Float32Array[] = [];
   for (let row = 0; row < rows; row += 1) {
-    const list = Array.from(logProbabilities.subarray(row * classes, (row + 1) * classes), (value) => Math.max(LOG_PROBABILITY_MIN, value));
-    let top = 0;
-    for (let each = 1; each < classes; each += 1) if ((list[each] ?? 0) > (list[top] ?? 0)) top = each;
+    const list = logProbabilities.slice(row * classes, (row + 1) * classes);
+    let [top, finite] = [0, true];
+    for (let each = 0; each < classes; each += 1) {
+      const value = Math.max(LOG_PROBABILITY_MIN, list[each] ?? NaN);
+      list[each] = value;
+      if (!Number.isFinite(value)) finite = false;
+      if (value > (list[top] ?? 0)) top = each;
+    }
     const topValue = list[top] ?? NaN;
-    if (!list.every(Number.isFinite)) throw new AlumnusError('TRAINING_DIVERGED', `the teacher gives no finite probability for ${keys[row] ?? row}`, { where: 'labels' });
+    if (!finite) throw new AlumnusError('TRAINING_DIVERGED', `the teacher gives no finite probability for ${keys[row] ?? row}`, { where: 'labels' });
     // log-sum-exp over the others, shifted by the largest of them.
     let second = -Infinity;
     for (let each = 0; each < classes; each += 1) if (each !== top) second = Math.max(second, list[each] ?? -Infinity);
@@ -59,10 +64,9 @@ export function writeLabelTable(labels: LabelsWithProbabilities, about: Readonly
       { name: 'key', data: [...labels.keys] },
       { name: 'class', data: Int32Array.from(labels.classes) },
       { name: 'log_odds', data: Float32Array.from(labels.logOdds) },
-      // Plain and without statistics: neither a dictionary nor bounds mean anything for lists of floats, and both cost.
-      { name: 'log_probabilities', data: Array.from(labels.logProbabilities, (list) => Array.from(list)), encoding: 'PLAIN', statistics: false },
     ],
     {
+      float16Lists: { name: 'log_probabilities', rows: labels.logProbabilities, length: labels.logProbabilities[0]?.length ?? 0 },
       schema: [
         { name: 'root', num_children: 4 },
         { name: 'key', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
@@ -86,5 +90,5 @@ export async function readLabelColumns(bytes: Uint8Array, where: string): Promis
 /** @throws AlumnusError SHARD_CORRUPT */
 export async function readLabelTable(bytes: Uint8Array, where: string): Promise<LabelsWithProbabilities> {
   const table = openParquet(bytes, where);
-  return { ...(await readLabelColumns(bytes, where)), logProbabilities: (await table.column('log_probabilities')) as unknown as number[][] };
+  return { ...(await readLabelColumns(bytes, where)), logProbabilities: await table.float16Lists('log_probabilities') };
 }

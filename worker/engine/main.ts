@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { toAlumnusError } from '../../proto/errors.ts';
-import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
 import { runTask, writeRecord } from '../tasks/index.ts';
@@ -26,7 +26,8 @@ const running = new Map<number, AbortController>();
 function storeAt(url: string): Promise<ObjectStore> {
   const known = stores.get(url);
   if (known !== undefined) return known;
-  const opened = openStore(url);
+  // The coordinator made it: a folder that is missing here is not the one that is meant.
+  const opened = openStore(url, { create: false });
   stores.set(url, opened);
   opened.catch(() => stores.delete(url));
   return opened;
@@ -56,7 +57,9 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
           deviceMs += performance.now() - startMs;
         }
       });
-    const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, onDevice });
+    const checkpoint = (each: Checkpoint): void => send({ kind: 'checkpoint', id, checkpoint: each });
+    const note = (line: string): void => void process.stderr.write(`${task.taskId}: ${line}\n`);
+    const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, checkpoint, note, onDevice });
     const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
     // Before anyone is told: whoever takes the result finds it in the bucket.
     await writeRecord(store, task, values.worker, done);
@@ -72,7 +75,8 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
 
 process.on('message', (message: ToEngine) => {
   if (message.kind === 'run') void run(message);
-  else running.get(message.id)?.abort();
+  else if (message.kind === 'cancel') running.get(message.id)?.abort();
+  else send({ kind: 'pong' });
 });
 // The worker is gone, whether it stopped or was killed: nobody would take the results.
 process.on('disconnect', () => process.exit(0));

@@ -3,10 +3,12 @@
  * described in. Importing it loads no TensorFlow; `train` and `createPredictor` do, and belong in an engine process.
  * Not for: data, labels, selection, evaluation.
  */
-export { createPredictor } from './predict.ts';
-export type { Predictor } from './predict.ts';
+export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
+export { imageNoise, trainingNoise } from './noise/index.ts';
+export { createNoisedPredictor, createPredictor } from './predict.ts';
+export type { NoisedPredictor, Predictor } from './predict.ts';
 export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
 export { argmax, CALIBRATION_BINS, calibrationError, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
-export type { Batch, InputNoise, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
+export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

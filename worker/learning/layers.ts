@@ -1,7 +1,8 @@
 /**
  * A model's layers over tensors: clean ones for prediction, noised ones for training. What a layer is, and the models
  * written with them, stand in recipe/models.
- * Invariant: `cleanLayers` has no source of randomness to draw from, so prediction cannot be noised by mistake.
+ * Invariant: `cleanLayers` has no source of randomness to draw from, so prediction cannot be noised by mistake;
+ * `noisedPredictionLayers` is what the ablation asks for by name.
  */
 import { invariant } from '../../proto/errors.ts';
 import { parameterName, type Layers } from '../../recipe/index.ts';
@@ -44,17 +45,10 @@ export function cleanLayers(engine: TensorFlow, weights: Tensors): Layers<Tensor
   };
 }
 
-/** Layers for training: dropout and stochastic depth drawn from `draws`, batch normalization by the batch. */
-export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws): { layers: Layers<Tensor>; takeStatistics(old: Tensors): Tensors } {
+/** Dropout and stochastic depth, drawn. */
+function droppingLayers(engine: TensorFlow, draws: Draws): Pick<Layers<Tensor>, 'dropout' | 'residual'> {
   const { tf } = engine;
-  const batches: { name: string; mean: Tensor; variance: Tensor }[] = [];
-  const layers: Layers<Tensor> = {
-    ...sharedLayers(engine, weights),
-    batchNormalization(x, name) {
-      const { y, mean, variance } = operations.batchNormalization(engine, x, weights[parameterName.scale(name)]!, weights[parameterName.offset(name)]!);
-      batches.push({ name, mean, variance });
-      return y;
-    },
+  return {
     dropout(x, name, rate) {
       if (rate === 0) return x;
       const keep = tf.cast(tf.greaterEqual(draws.uniform(`dropout/${name}`, x.shape), rate), 'float32');
@@ -65,6 +59,24 @@ export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws)
       const shape = [branch.shape[0], ...branch.shape.slice(1).map(() => 1)];
       const survives = tf.cast(tf.less(draws.uniform(`depth/${name}`, shape), survival), 'float32');
       return tf.add(shortcut, tf.mul(branch, tf.mul(survives, 1 / survival)));
+    },
+  };
+}
+
+/** Layers of a teacher that labels noised: dropout and stochastic depth as in training, batch normalization by what training learned, as in prediction. */
+export const noisedPredictionLayers = (engine: TensorFlow, weights: Tensors, draws: Draws): Layers<Tensor> => ({ ...cleanLayers(engine, weights), ...droppingLayers(engine, draws) });
+
+/** Layers for training: dropout and stochastic depth drawn from `draws`, batch normalization by the batch. */
+export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws): { layers: Layers<Tensor>; takeStatistics(old: Tensors): Tensors } {
+  const { tf } = engine;
+  const batches: { name: string; mean: Tensor; variance: Tensor }[] = [];
+  const layers: Layers<Tensor> = {
+    ...sharedLayers(engine, weights),
+    ...droppingLayers(engine, draws),
+    batchNormalization(x, name) {
+      const { y, mean, variance } = operations.batchNormalization(engine, x, weights[parameterName.scale(name)]!, weights[parameterName.offset(name)]!);
+      batches.push({ name, mean, variance });
+      return y;
     },
   };
   return {

@@ -1,14 +1,17 @@
 /**
- * Prediction: clean input, dropout and stochastic depth off, compiled once for one batch size.
+ * Prediction: clean input, dropout and stochastic depth off, compiled once for one batch size. And, as a thing of its own that
+ * takes a seed, the noised prediction of an ablation.
  * Not for: evaluating, writing labels.
+ * Invariant: a `Predictor` is clean; what is noised is another type, made by another function.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { compile, loadTensorFlow } from '../tensorflow/index.ts';
+import { compile, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
 import { parameterSpecs } from '../../recipe/index.ts';
-import { prediction } from './step.ts';
+import { stepSeed } from './draws.ts';
+import { noisedPrediction, prediction } from './step.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import type { TensorData } from './types.ts';
+import type { ImageNoise, TensorData } from './types.ts';
 
 export interface Predictor {
   /**
@@ -19,8 +22,26 @@ export interface Predictor {
   dispose(): void;
 }
 
+export interface NoisedPredictor {
+  /** The same, noised: each batch by draws that are a function of `seed` (any safe integer) and its number, the first of the call being batch `first`. */
+  logProbabilities(images: Uint8Array, count: number, seed: number, first?: number): Promise<Float32Array>;
+  dispose(): void;
+}
+
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
+  const { run, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
+  return { logProbabilities: (images, count) => run(images, count, () => ({})), dispose };
+}
+
+/** For the ablation of a noised teacher, and nothing else. Throws as `createPredictor`. */
+export async function createNoisedPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, noise: ImageNoise): Promise<NoisedPredictor> {
+  const { run, dispose } = batchwise(architecture, weights, batchSize, noisedPrediction(loadTensorFlow(), architecture, batchSize, noise));
+  return { logProbabilities: (images, count, seed, first = 0) => run(images, count, batch => ({ seed: stepSeed(seed, first + batch) })), dispose };
+}
+
+/** A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images. */
+function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; dispose(): void } {
   invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
   const given = new Map(weights.map(tensor => [tensor.name, tensor]));
   const values = Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => {
@@ -30,12 +51,12 @@ export async function createPredictor(architecture: Architecture, weights: reado
     }
     return [name, tensor.values];
   }));
-  const executable = compile(loadTensorFlow(), prediction(loadTensorFlow(), architecture, batchSize));
+  const executable = compile(loadTensorFlow(), program);
   executable.write(values);
   const { input: { height, width, channels }, classes } = architecture;
   const imageSize = height * width * channels;
   return {
-    async logProbabilities(images, count) {
+    async run(images, count, inputs) {
       invariant(images.length === count * imageSize, `${count} images have ${count * imageSize} bytes, not ${images.length}`);
       const result = new Float32Array(count * classes);
       for (let start = 0; start < count; start += batchSize) {
@@ -43,7 +64,7 @@ export async function createPredictor(architecture: Architecture, weights: reado
         const rows = Math.min(batchSize, count - start);
         const batch = new Uint8Array(batchSize * imageSize);
         batch.set(images.subarray(start * imageSize, (start + rows) * imageSize));
-        result.set((executable.run({ images: batch })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes);
+        result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes);
       }
       return result;
     },

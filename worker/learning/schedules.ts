@@ -6,19 +6,20 @@ import type { TrainingSettings } from './types.ts';
  * over a training of any length that is the factor 0.97^(146 x share done), about 1/85 at the end.
  */
 const exponentialDecays = 350 / 2.4;
-const exponentialFactor = 0.97;
 
 /**
  * The rate of `step` (0 to steps - 1). It rises linearly over `warmupSteps`, reaching its peak with the last of them;
- * then `cosine`: half a cosine to 0 (Loshchilov and Hutter, arXiv 1608.03983, equation 5, one cycle), `exponential`, or `constant`.
+ * then `cosine`: half a cosine to 0 (Loshchilov and Hutter, arXiv 1608.03983, equation 5, one cycle), `constant`, or
+ * `exponential`: with `decaySteps` in stairs counted from step 0, as the published code (`tf.train.exponential_decay`,
+ * `staircase=True`), without evenly after the warm-up.
  */
 export function learningRateAt(step: number, settings: Pick<TrainingSettings, 'steps' | 'optimizer' | 'schedule'>): number {
-  const { schedule: { name, warmupSteps }, optimizer: { learningRate }, steps } = settings;
+  const { schedule: { name, warmupSteps, decayFactor, decaySteps }, optimizer: { learningRate }, steps } = settings;
   if (step < warmupSteps) return learningRate * (step + 1) / warmupSteps;
   const share = (step - warmupSteps) / Math.max(1, steps - warmupSteps);
   switch (name) {
     case 'constant': return learningRate;
     case 'cosine': return learningRate * 0.5 * (1 + Math.cos(Math.PI * share));
-    case 'exponential': return learningRate * exponentialFactor ** (exponentialDecays * share);
+    case 'exponential': return learningRate * decayFactor ** (decaySteps > 0 ? Math.floor(step / decaySteps) : exponentialDecays * share);
   }
 }

@@ -1,21 +1,21 @@
 /**
- * One training step and one prediction, as programs. The step: noise the input, forward, loss, gradients, optimizer,
+ * One training step and one prediction, clean or noised, as programs. The step: noise the input, forward, loss, gradients, optimizer,
  * moving average, running statistics. Where the loss or any gradient is not finite, nothing moves, inside the graph.
  * Not for: the loop around them (train.ts, predict.ts).
- * Invariants: the step draws from its seed input only; the prediction has no seed.
+ * Invariants: what draws does so from its seed input only; the clean prediction has no seed.
  */
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
-import { cleanLayers, noisedLayers } from './layers.ts';
+import { cleanLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, parameterSpecs } from '../../recipe/index.ts';
-import { noiseImages } from './noise/index.ts';
-import { makeOptimizer } from './optimizers.ts';
+import { mix, noiseImages } from './noise/index.ts';
+import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { TrainingSettings } from './types.ts';
+import type { ImageNoise, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
@@ -36,12 +36,26 @@ export function initialWeights(architecture: Architecture, seed: number): Record
     : truncatedNormal(sizeOf(shape), initial.deviation, seedFor(seed, `weight/${name}`))]));
 }
 
+/** The variables of a step. */
+export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>): Record<string, TensorSpec> {
+  const specs = parameterSpecs(architecture);
+  const variables: Record<string, TensorSpec> = { [countName]: float([]) };
+  for (const { name, shape } of specs) variables[name] = float(shape);
+  for (const { name, shape } of specs.filter(trainable)) {
+    for (const slot of Object.keys(initialSlots(settings.optimizer))) variables[slotName(slot, name)] = float(shape);
+    variables[averageName(name)] = float(shape);
+  }
+  return variables;
+}
+
 /** All variables of a step at its start. */
 export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program): Record<string, Float32Array> {
   const weights = initialWeights(architecture, settings.seed);
-  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+  const learned = parameterSpecs(architecture).filter(trainable);
+  const averages = Object.fromEntries(learned.map(({ name }) => [averageName(name), weights[name]!]));
+  const slots = Object.fromEntries(learned.flatMap(({ name, shape }) => Object.entries(initialSlots(settings.optimizer)).map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)])));
   const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
-  return { ...zeros, ...weights, ...averages };
+  return { ...zeros, ...slots, ...weights, ...averages };
 }
 
 /**
@@ -55,15 +69,9 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
   const specs = parameterSpecs(architecture);
   const learned = specs.filter(trainable);
   const optimizer = makeOptimizer(engine, settings.optimizer);
-  const variables: Record<string, TensorSpec> = { [countName]: float([]) };
-  for (const { name, shape } of specs) variables[name] = float(shape);
-  for (const { name, shape } of learned) {
-    for (const slot of optimizer.slots) variables[slotName(slot, name)] = float(shape);
-    variables[averageName(name)] = float(shape);
-  }
   return {
     name: 'training step',
-    variables,
+    variables: stepVariables(architecture, settings),
     inputs: {
       images: { shape: [batch, height, width, channels], dataType: 'uint8' },
       targets: float([batch, classes]),
@@ -72,27 +80,31 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
     },
     run(state, { images, targets, rate, seed }) {
       const draws = seededDraws(engine, seed!);
-      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), settings.noise, draws));
-      const labels = smoothLabels(engine, targets!, settings.labelSmoothing);
+      const plain = { images: noiseImages(engine, operations.fromBytes(engine, images!), settings, draws), targets: smoothLabels(engine, targets!, settings.labelSmoothing) };
+      const noised = settings.mixing === undefined ? plain : mix(engine, plain, settings.mixing, draws);
+      const pixels = scalePixels(engine, noised.images);
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
-        const noised = noisedLayers(engine, weights, draws);
-        takeStatistics = noised.takeStatistics;
-        return softCrossEntropy(engine, labels, buildModel(architecture, noised.layers, pixels)) as ReturnType<typeof tf.scalar>;
+        const noisy = noisedLayers(engine, weights, draws);
+        takeStatistics = noisy.takeStatistics;
+        return softCrossEntropy(engine, noised.targets, buildModel(architecture, noisy.layers, pixels)) as ReturnType<typeof tf.scalar>;
       })(learned.map(({ name }) => state[name]!));
+
+      const clipped = settings.clipNorm > 0 ? clipByGlobalNorm(engine, grads, settings.clipNorm) : undefined;
 
       const count = tf.add(state[countName]!, 1);
       const decay = effectiveDecay(engine, settings.emaDecay, count);
       const next: Tensors = { ...takeStatistics(state), [countName]: count };
       learned.forEach(({ name, role }, index) => {
         const slots = Object.fromEntries(optimizer.slots.map(slot => [slot, state[slotName(slot, name)]!]));
-        const updated = optimizer.update({ weight: state[name]!, gradient: grads[index]!, slots, decays: role === 'weight' }, rate!, count);
+        const updated = optimizer.update({ weight: state[name]!, gradient: (clipped?.gradients ?? grads)[index]!, slots, decays: role === 'weight' }, rate!, count);
         next[name] = updated.weight;
         next[averageName(name)] = movingAverage(engine, state[averageName(name)]!, updated.weight, decay);
         for (const slot of optimizer.slots) next[slotName(slot, name)] = updated.slots[slot]!;
       });
-      const finite = operations.allFinite(engine, [loss, ...grads]);
+      // The norm can overflow where no gradient did.
+      const finite = operations.allFinite(engine, [loss, ...grads, ...clipped === undefined ? [] : [clipped.norm]]);
       const updates = Object.fromEntries(Object.entries(next).map(([name, value]) => [name, operations.selectWhole(engine, finite, value, state[name]!)]));
       return { outputs: { loss, finite: tf.cast(finite, 'float32') }, updates };
     },
@@ -109,6 +121,24 @@ export function prediction(engine: TensorFlow, architecture: Architecture, batch
     run(weights, { images }) {
       const logits = buildModel(architecture, cleanLayers(engine, weights), scalePixels(engine, operations.fromBytes(engine, images!)));
       return { outputs: { logProbabilities: engine.tf.logSoftmax(logits) }, updates: {} };
+    },
+  };
+}
+
+/**
+ * The ablation of a noised teacher (Noisy Student, arXiv 1911.04252, its ablation of noising): the same with noise on the images, dropout and stochastic depth.
+ * Inputs: images as above, seed int32 `[2]`. Output: as above.
+ */
+export function noisedPrediction(engine: TensorFlow, architecture: Architecture, batch: number, noise: ImageNoise): Program {
+  const clean = prediction(engine, architecture, batch);
+  return {
+    name: 'noised prediction',
+    variables: clean.variables,
+    inputs: { ...clean.inputs, seed: { shape: [2], dataType: 'int32' } },
+    run(weights, { images, seed }) {
+      const draws = seededDraws(engine, seed!);
+      const pixels = scalePixels(engine, noiseImages(engine, operations.fromBytes(engine, images!), noise, draws));
+      return { outputs: { logProbabilities: engine.tf.logSoftmax(buildModel(architecture, noisedPredictionLayers(engine, weights, draws), pixels)) }, updates: {} };
     },
   };
 }

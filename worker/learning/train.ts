@@ -1,8 +1,13 @@
 /**
  * The training loop: batches in, averaged weights out, with the event loop free between steps.
- * Not for: choosing batches, storing weights, evaluating.
- * Invariants: a training's result is a pure function of architecture, settings and batches (one machine type, fixed
- * threads); whatever ends it, the session is freed.
+ * Not for: choosing batches, storing weights and checkpoints, evaluating.
+ * Invariants:
+ *   1. A training's result is a pure function of architecture, settings, batches and the steps between checkpoints (one
+ *      machine type, fixed threads), wherever it was interrupted and resumed. Those steps matter only where it diverges.
+ *   2. Whatever ends it, the session is freed.
+ *
+ * Where many steps in a row have no finite loss, or no finite gradient, the training goes back to its last checkpoint, once,
+ * and on from there at half the rate. A checkpoint is taken after a step that was finite: what it holds could be gone on from.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
@@ -12,10 +17,13 @@ import { parameterSpecs } from '../../recipe/index.ts';
 import { learningRateAt } from './schedules.ts';
 import { averageName, initialState, trainingStep } from './step.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import type { Batch, TensorData, TrainingProgress, TrainingSettings } from './types.ts';
+import type { Batch, LossPoint, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
 
 /** One bad batch is skipped; as many as this in a row are no accident, because a masked step changes nothing but the batch. */
 export const maskedStepsMax = 10;
+
+/** What a training that goes back multiplies every later rate by. */
+export const wentBackFactor = 0.5;
 
 /** Points of the loss curve where the caller does not say how often. */
 const reportsDefault = 100;
@@ -25,6 +33,14 @@ export interface TrainingHooks {
   signal?: AbortSignal;
   /** Steps between two reports, which are also the points of the loss curve. Default: a hundredth of the training. */
   everySteps?: number;
+  /** Where to begin instead of at the first step. */
+  resume?: TrainingState | undefined;
+  /** Steps between two checkpoints, counted from the first step; 0, the default: none but the start. */
+  checkpointSteps?: number;
+  /** Takes a checkpoint while the training goes on; the next one waits for it, and so does the end. Must not reject. */
+  onCheckpoint?(state: TrainingState): Promise<void>;
+  /** Told when the training goes back. */
+  onWentBack?(from: number, to: number): void;
 }
 
 export interface Trained {
@@ -32,8 +48,10 @@ export interface Trained {
   weights: TensorData[];
   /** Mean over the last report's steps. */
   finalLoss: number;
-  lossCurve: { step: number; loss: number }[];
+  lossCurve: LossPoint[];
   steps: number;
+  /** The step that it once went back to, to go on at a lower rate. */
+  wentBackTo?: number;
 }
 
 function checkSettings(settings: TrainingSettings): void {
@@ -46,6 +64,7 @@ function checkSettings(settings: TrainingSettings): void {
   require(settings.batchLabeled + settings.batchUnlabeled >= 1, 'a batch holds at least one sample');
   require(settings.emaDecay >= 0 && settings.emaDecay < 1, 'emaDecay lies in [0, 1)');
   require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing lies in [0, 1)');
+  require(settings.clipNorm >= 0, 'clipNorm is at least 0');
   require(Number.isSafeInteger(settings.seed), 'seed is a safe integer');
 }
 
@@ -53,8 +72,8 @@ const stopped = (signal: AbortSignal, step: number): AlumnusError =>
   new AlumnusError('CANCELLED', `training was cancelled at step ${step}`, { cause: signal.reason });
 
 /**
- * Trains from scratch.
- * @param nextBatch the batch of step 0 to steps - 1, asked for in order.
+ * Trains from scratch, or on from a checkpoint.
+ * @param nextBatch the batch of step 0 to steps - 1, asked for in order; a training that goes back asks again.
  * @throws AlumnusError TRAINING_DIVERGED, CANCELLED, RECIPE_INVALID, ENGINE_UNAVAILABLE
  */
 export async function train(architecture: Architecture, settings: TrainingSettings, nextBatch: (step: number) => Batch | Promise<Batch>, hooks: TrainingHooks = {}): Promise<Trained> {
@@ -63,45 +82,70 @@ export async function train(architecture: Architecture, settings: TrainingSettin
   const program = trainingStep(engine, architecture, settings);
   const batchSize = settings.batchLabeled + settings.batchUnlabeled;
   const everySteps = hooks.everySteps ?? Math.max(1, Math.floor(settings.steps / reportsDefault));
-  const lossCurve: { step: number; loss: number }[] = [];
-  let masked = 0, lossSum = 0, lossCount = 0, reportedStep = 0, reportedAt = performance.now();
+  const checkpointSteps = hooks.checkpointSteps ?? 0;
+  const dueAfter = (step: number): number => checkpointSteps === 0 ? Infinity : (Math.floor(step / checkpointSteps) + 1) * checkpointSteps;
 
   const executable = compile(engine, program);
+  let saving: Promise<void> = Promise.resolve();
   try {
-    executable.write(initialState(architecture, settings, program));
-    for (let step = 0; step < settings.steps; step++) {
+    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings, program), lossCurve: [], lossSum: 0, lossCount: 0 };
+    let { step, lossSum, lossCount } = last;
+    let lossCurve = [...last.lossCurve];
+    let masked = 0, due = dueAfter(step), reportedStep = step, reportedAt = performance.now();
+    executable.write(last.variables);
+    while (step < settings.steps) {
       // The engine process answers its worker between steps.
       await nextTurn();
       if (hooks.signal?.aborted) throw stopped(hooks.signal, step);
       const { images, targets } = await nextBatch(step);
-      const learningRate = learningRateAt(step, settings);
+      const learningRate = learningRateAt(step, settings) * (last.wentBackTo === undefined ? 1 : wentBackFactor);
       const outputs = executable.run({ images, targets, rate: Float32Array.of(learningRate), seed: stepSeed(settings.seed, step) });
       if (outputs['finite']![0] === 1) {
         masked = 0;
         lossSum += outputs['loss']![0]!;
         lossCount++;
       } else if (++masked === maskedStepsMax) {
-        throw new AlumnusError('TRAINING_DIVERGED', `the loss or a gradient was not finite in ${maskedStepsMax} steps in a row, the last of them step ${step}`, { where: 'training' });
+        if (last.wentBackTo !== undefined) {
+          throw new AlumnusError('TRAINING_DIVERGED', `the loss or a gradient was not finite in ${maskedStepsMax} steps in a row, the last of them step ${step}, also after the training had gone back to step ${last.wentBackTo} and on at ${wentBackFactor} of the learning rate`, { where: 'training' });
+        }
+        hooks.onWentBack?.(step, last.step);
+        last = { ...last, wentBackTo: last.step };
+        ({ step, lossSum, lossCount } = last);
+        lossCurve = [...last.lossCurve];
+        executable.write(last.variables);
+        masked = 0;
+        due = dueAfter(step);
+        reportedStep = step;
+        reportedAt = performance.now();
+        continue;
       }
-      const done = step + 1;
-      if (done % everySteps !== 0 && done !== settings.steps) continue;
-      const now = performance.now();
-      // Between two reports every step may have been masked, without so many in a row.
-      const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
-      lossCurve.push({ step: done, loss });
-      hooks.onProgress?.({ step: done, steps: settings.steps, loss, learningRate, imagesPerSecond: (done - reportedStep) * batchSize * 1000 / (now - reportedAt) });
-      lossSum = 0;
-      lossCount = 0;
-      reportedStep = done;
-      reportedAt = now;
+      step++;
+      if (step % everySteps === 0 || step === settings.steps) {
+        const now = performance.now();
+        // Between two reports every step may have been masked, without so many in a row.
+        const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
+        lossCurve.push({ step, loss });
+        hooks.onProgress?.({ step, steps: settings.steps, loss, learningRate, imagesPerSecond: (step - reportedStep) * batchSize * 1000 / (now - reportedAt) });
+        lossSum = 0;
+        lossCount = 0;
+        reportedStep = step;
+        reportedAt = now;
+      }
+      if (step >= due && masked === 0 && step < settings.steps) {
+        last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount };
+        due = dueAfter(step);
+        await saving;
+        saving = hooks.onCheckpoint?.(last) ?? Promise.resolve();
+      }
     }
+    await saving;
     const state = executable.read();
     const weights = parameterSpecs(architecture).map(({ name, shape, role }) => {
       const values = state[role === 'statistic' ? name : averageName(name)];
       invariant(values !== undefined, `the step holds ${name}`);
       return { name, shape: [...shape], values };
     });
-    return { weights, finalLoss: lossCurve.at(-1)!.loss, lossCurve, steps: settings.steps };
+    return { weights, finalLoss: lossCurve.at(-1)!.loss, lossCurve, steps: settings.steps, ...last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo } };
   } finally {
     executable.dispose();
   }

@@ -10,13 +10,16 @@ const lengthBytes = 8;
 const alignment = 8;
 /** A header is a few hundred bytes a tensor; safetensors itself refuses more than 100 MB. */
 const headerBytesMax = 100_000_000;
+/** What safetensors calls the one entry of a header that is no tensor. */
+const metadataName = '__metadata__';
 
 const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
-export function encodeWeights(weights: readonly TensorData[]): Uint8Array {
+/** @param metadata texts that travel in the header, as the format's `__metadata__`. */
+export function encodeWeights(weights: readonly TensorData[], metadata?: Readonly<Record<string, string>>): Uint8Array {
   const sorted = [...weights].sort(byName);
-  const header: Record<string, unknown> = {};
+  const header: Record<string, unknown> = metadata === undefined ? {} : { [metadataName]: metadata };
   let end = 0;
   for (const { name, shape, values } of sorted) {
     invariant(!Object.hasOwn(header, name), `weight ${name} is encoded once`);
@@ -38,10 +41,9 @@ export function encodeWeights(weights: readonly TensorData[]): Uint8Array {
   return bytes;
 }
 
-const damaged = (what: string, cause?: unknown): AlumnusError => new AlumnusError('DIGEST_MISMATCH', `the weights are damaged: ${what}`, { where: 'weights', cause });
+export const damaged = (what: string, cause?: unknown): AlumnusError => new AlumnusError('DIGEST_MISMATCH', `the weights are damaged: ${what}`, { where: 'weights', cause });
 
-/** @throws AlumnusError DIGEST_MISMATCH where the bytes are not what `encodeWeights` writes. */
-export function decodeWeights(bytes: Uint8Array): TensorData[] {
+function readHeader(bytes: Uint8Array): { header: Record<string, unknown>; start: number } {
   if (bytes.length < lengthBytes) throw damaged('they are shorter than their header');
   const headerLength = Number(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0, true));
   const start = lengthBytes + headerLength;
@@ -53,8 +55,21 @@ export function decodeWeights(bytes: Uint8Array): TensorData[] {
     throw damaged('the header is no JSON', cause);
   }
   if (typeof header !== 'object' || header === null) throw damaged('the header is no object');
+  return { header: header as Record<string, unknown>, start };
+}
+
+/** The texts that were written beside the weights. @throws AlumnusError DIGEST_MISMATCH */
+export function readMetadata(bytes: Uint8Array): Readonly<Record<string, string>> {
+  const metadata = readHeader(bytes).header[metadataName] ?? {};
+  if (typeof metadata !== 'object' || !Object.values(metadata).every(value => typeof value === 'string')) throw damaged('the header\'s metadata is no texts');
+  return metadata as Record<string, string>;
+}
+
+/** @throws AlumnusError DIGEST_MISMATCH where the bytes are not what `encodeWeights` writes. */
+export function decodeWeights(bytes: Uint8Array): TensorData[] {
+  const { header, start } = readHeader(bytes);
   let end = 0;
-  const weights = Object.entries(header as Record<string, unknown>).filter(([name]) => name !== '__metadata__').map(([name, entry]) => {
+  const weights = Object.entries(header).filter(([name]) => name !== metadataName).map(([name, entry]) => {
     const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
     const sizes = Array.isArray(shape) && shape.every(size => Number.isInteger(size) && size >= 0) ? shape as number[] : undefined;
     if (dtype !== 'F32' || sizes === undefined || !Array.isArray(offsets)) throw damaged(`the entry of ${name}`);

@@ -5,13 +5,15 @@
  * Invariants:
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
  *  2. A finished result is reported until a coordinator answers, across restarts and changes of the leader; it is never thrown away.
+ *     One that is refused for good is reported as a failure, with the refusal's reason.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
- *  4. A new leader is told what is held before it is asked for work; all loops share that one registration.
+ *  4. What an attempt kept for the next one (its newest checkpoint) is told with each renewal, and with its failure.
+ *  5. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
 import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
-import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { Line, type Method } from './line.ts';
@@ -34,12 +36,12 @@ const SLOTS = 2;
 const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'FACT_TOO_LARGE']);
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
-/** Ends of an attempt that the next task would meet as well: without a wait a full store spends all tasks' attempts in seconds. */
-const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE']);
+/** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
+const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND']);
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
-  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<TaskResult>;
+  run(task: Task, storeUrl: string, onProgress: (progress: Progress) => void, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void): Promise<TaskResult>;
 }
 
 export interface LeaseLoopOptions {
@@ -59,6 +61,8 @@ interface Held {
   readonly abort: AbortController;
   readonly done: Promise<void>;
   progress: Progress | undefined;
+  /** The newest. */
+  checkpoint: Checkpoint | undefined;
 }
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
@@ -235,7 +239,7 @@ export class LeaseLoop {
       this.#held.delete(keyOf(leaseId));
       this.#freed();
     });
-    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined });
+    this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined, checkpoint: undefined });
     // Whatever goes wrong in reporting was logged there; a rejected promise must not end the process.
     done.catch((thrown: unknown) => this.#options.log(toAlumnusError(thrown, task.taskId).sentence));
   }
@@ -246,17 +250,19 @@ export class LeaseLoop {
       const held = this.#held.get(keyOf(leaseId));
       if (held !== undefined) held.progress = progress;
     };
+    const onCheckpoint = (checkpoint: Checkpoint): void => {
+      const held = this.#held.get(keyOf(leaseId));
+      if (held !== undefined) held.checkpoint = checkpoint;
+    };
     let result: TaskResult;
     try {
-      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal);
+      result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal, onCheckpoint);
     } catch (thrown) {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
       if (error.code === 'LEASE_LOST') return;
       log(`${task.taskId} failed: ${error.sentence}`);
       if (STORE_TROUBLE.has(error.code)) this.#troubled = sleep(this.#trouble.next(), this.#stopping.signal);
-      const counts = !NOT_THE_TASKS_FAULT.has(error.code);
-      const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts });
+      await this.#reportFailure(leaseId, task, error);
       return;
     }
     this.#trouble.reset();
@@ -269,8 +275,20 @@ export class LeaseLoop {
       this.#holds.delete(oldest);
     }
     // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
-    const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
-    if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
+    try {
+      const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
+      if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
+    } catch (thrown) {
+      // Refused for good: said as a failure, it ends the lease with its reason instead of by its time.
+      const error = toAlumnusError(thrown, task.taskId);
+      log(`${task.taskId} is done, and its result was refused: ${error.sentence}`);
+      await this.#reportFailure(leaseId, task, error);
+    }
+  }
+
+  async #reportFailure(leaseId: LeaseId, { taskId }: Task, { code, where, message: what }: AlumnusError): Promise<void> {
+    const message = where === '' || where === taskId ? what : `${where}: ${what}`;
+    await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId: this.#options.workerId, leaseId, taskId, code, message, counts: !NOT_THE_TASKS_FAULT.has(code), checkpoint: this.#held.get(keyOf(leaseId))?.checkpoint });
   }
 
   /** Says it until it is answered. Undefined where the worker stops first. @throws AlumnusError where it is refused for what it says. */
@@ -292,7 +310,7 @@ export class LeaseLoop {
 
   /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
-    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress }) => ({ leaseId, taskId: task.taskId, progress }));
+    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress, checkpoint }) => ({ leaseId, taskId: task.taskId, progress, checkpoint }));
   }
 
   #drop(lost: readonly LeaseId[], why: string): void {

@@ -59,7 +59,7 @@ export async function audit(context: TaskContext, spec: AuditSpec): Promise<Audi
   for (const [kind, candidates] of Object.entries(gallery)) {
     pictures[kind] = [];
     for (const { hash: _hash, shard, row: _row, ...item } of candidates) {
-      const decoded = await decodedShard(store, required(shards.get(shard), `shard ${shard}`), shape, cacheFolder);
+      const decoded = await decodedShard({ store, shape, cacheFolder, signal }, required(shards.get(shard), `shard ${shard}`));
       const at = decoded.keys.indexOf(item.key);
       pictures[kind].push({ ...item, png: Buffer.from(encodePng(decoded.images.subarray(at * size, (at + 1) * size), shape)).toString('base64') });
     }

@@ -1,13 +1,14 @@
 /**
- * evaluate: one model on the validation split, which decides, and on the test split, which is only reported; and, paired with
+ * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; and, paired with
  * the present teacher on the same validation samples, the counts that the promotion gate reads.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { invariant } from '../../proto/errors.ts';
 import type { EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
 import { argmax, calibrationError, discordant, scoreByClass } from '../learning/index.ts';
-import { eachImage } from '../data/index.ts';
-import { putJson, required, type TaskContext } from './context.ts';
+import { inBatches, labeledPieces, type LabeledPiece } from '../data/index.ts';
+import { putJson, required, shapeOf, type TaskContext } from './context.ts';
 import { predictorOf, readModel, type ModelDocument } from './model.ts';
 
 interface SplitDocument {
@@ -61,16 +62,43 @@ interface Evaluated {
 async function split(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
   const { store, signal, cacheFolder } = context;
   const { input, classes } = model.architecture;
-  const shape = { height: input.height, width: input.width, channels: input.channels === 1 ? (1 as const) : (3 as const) };
-  const images = new Uint8Array(part.samples * shape.height * shape.width * shape.channels);
-  const { keys, classes: truth } = await eachImage({ store, shape, classes, cacheFolder, signal }, part, (row, pixels) => images.set(pixels, row * pixels.length));
-  const startMs = performance.now();
-  const logProbabilities = await context.onDevice(async () => (await predictorOf(store, required(spec.model, 'model'), spec.batchSize)).logProbabilities(images, keys.length));
-  done.samples += keys.length;
-  context.progress({ done: done.samples, total: context.task.work, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
-  const predictions = argmax(logProbabilities, keys.length, classes);
+  const keys: string[] = [];
+  const truth = new Uint16Array(part.samples);
+  const predictions = new Uint16Array(part.samples);
+  const confidences = new Float64Array(part.samples);
+  // Batches cross the ends of shards: a split's predictions don't depend on how it was cut.
+  const pieces = async function* (): AsyncGenerator<LabeledPiece, void, undefined> {
+    let seen = 0;
+    for await (const piece of labeledPieces({ store, shape: shapeOf(input), classes, cacheFolder, signal }, part)) {
+      truth.set(piece.classes, seen);
+      seen += piece.keys.length;
+      yield piece;
+    }
+  };
+  const batches = inBatches(pieces(), spec.batchSize);
+  try {
+    let next = await batches.next();
+    await context.onDevice(async () => {
+      const predictor = await predictorOf(store, required(spec.model, 'model'), spec.batchSize);
+      const startMs = performance.now();
+      for (; next.done !== true; next = await batches.next()) {
+        const { keys: own, images } = next.value;
+        const logProbabilities = await predictor.logProbabilities(images, own.length);
+        argmax(logProbabilities, own.length, classes).forEach((value, row) => {
+          const at = keys.length + row;
+          predictions[at] = value;
+          confidences[at] = Math.exp(logProbabilities[row * classes + value] ?? -Infinity);
+        });
+        for (const key of own) keys.push(key);
+        done.samples += own.length;
+        context.progress({ done: done.samples, total: context.task.work, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
+        await nextTurn();
+      }
+    });
+  } finally {
+    await batches.return();
+  }
   const right = Uint8Array.from(predictions, (value, row) => (value === truth[row] ? 1 : 0));
-  const confidences = Float64Array.from(predictions, (value, row) => Math.exp(logProbabilities[row * classes + value] ?? -Infinity));
   const byClass = scoreByClass(predictions, truth, classes);
   const score: Score = {
     correct: right.reduce((sum, each) => sum + each, 0), total: keys.length, classes: byClass.map((count, at) => ({ class: at, ...count })),

@@ -1,22 +1,40 @@
-/** label: a teacher's soft labels for one shard. Clean input, EMA weights, dropout and stochastic depth off: the predictor has no other way. */
-import type { LabelResult, LabelSpec } from '../../proto/gen/alumnus/v1/task.ts';
-import { decodedShard, encodeTally, labelsOf, tallyOf, writeLabelTable } from '../data/index.ts';
-import { aboutOf, required, type TaskContext } from './context.ts';
-import { predictorOf, readModel } from './model.ts';
+/**
+ * label: a teacher's soft labels for one shard. Clean input, EMA weights, dropout and stochastic depth off: the predictor has no other way.
+ * Only where the task itself brings the noise of the ablation (`labels.noised_teacher` in the recipe) is another predictor taken, which has.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { LabelResult, LabelSpec, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { decodedPieces, encodeTally, inBatches, labelsOf, tallyOf, writeLabelTable } from '../data/index.ts';
+import { aboutOf, required, shapeOf, type TaskContext } from './context.ts';
+import { imageNoise } from '../learning/index.ts';
+import type { Recipe } from '../../recipe/index.ts';
+import { noisedPredictorOf, predictorOf, readModel } from './model.ts';
 
 export async function label(context: TaskContext, spec: LabelSpec): Promise<LabelResult> {
-  const { store, task, cacheFolder } = context;
+  const { store, task, cacheFolder, signal } = context;
   const [teacher, shard] = [required(spec.teacher, 'teacher'), required(spec.shard, 'shard')];
   const { architecture } = await readModel(store, teacher);
-  const { height, width, channels } = architecture.input;
-  // Read before the device is asked for: this shard loads while the one before is labeled.
-  const { keys, images } = await decodedShard(store, shard, { height, width, channels: channels === 1 ? 1 : 3 }, cacheFolder);
+  const batches = inBatches(decodedPieces({ store, shape: shapeOf(architecture.input), cacheFolder, signal }, shard), spec.batchSize);
+  const keys: string[] = [];
+  const logProbabilities = new Float32Array(shard.samples * architecture.classes);
   let startMs = 0;
-  const logProbabilities = await context.onDevice(async () => {
-    const predictor = await predictorOf(store, teacher, spec.batchSize);
-    startMs = performance.now();
-    return predictor.logProbabilities(images, keys.length);
-  });
+  try {
+    // Before the device is asked for: this shard loads while the one before is labeled, and then stays ahead of its own labeling.
+    let next = await batches.next();
+    await context.onDevice(async () => {
+      const predict = await predictionOf(context, spec, teacher);
+      startMs = performance.now();
+      for (let at = 0; next.done !== true; at += 1, next = await batches.next()) {
+        const batch = next.value;
+        logProbabilities.set(await predict(batch.images, batch.keys.length, at), keys.length * architecture.classes);
+        for (const key of batch.keys) keys.push(key);
+        // Between batches the engine hears its worker, and takes in what the decoding threads finished.
+        await nextTurn();
+      }
+    });
+  } finally {
+    await batches.return();
+  }
   const seconds = (performance.now() - startMs) / 1000;
   const labels = labelsOf(keys, logProbabilities, architecture.classes);
   const about = { ...aboutOf(context), 'alumnus.shard': shard.name };
@@ -24,4 +42,14 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, architecture.classes)), { extension: '.json', metadata: about });
   context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });
   return { labels: table, tally, samples: keys.length };
+}
+
+/** @returns log-probabilities `[count, classes]` of the images of the shard's batch `at`. */
+async function predictionOf({ store, task }: TaskContext, { batchSize, teacherNoiseJson }: LabelSpec, teacher: ObjectRef): Promise<(images: Uint8Array, count: number, at: number) => Promise<Float32Array>> {
+  if (teacherNoiseJson === undefined) {
+    const clean = await predictorOf(store, teacher, batchSize);
+    return (images, count) => clean.logProbabilities(images, count);
+  }
+  const noised = await noisedPredictorOf(store, teacher, batchSize, imageNoise(JSON.parse(teacherNoiseJson) as Recipe['noise']));
+  return (images, count, at) => noised.logProbabilities(images, count, task.seed, at);
 }

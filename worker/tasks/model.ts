@@ -2,7 +2,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import { createPredictor, decodeWeights, encodeWeights, type Predictor, type TensorData } from '../learning/index.ts';
+import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, type ImageNoise, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 
@@ -27,17 +27,25 @@ export async function readModel(store: ObjectStore, ref: ObjectRef): Promise<Mod
   return document;
 }
 
-let loaded: { readonly name: string; readonly predictor: Predictor } | undefined;
+let loaded: { readonly name: string; readonly predictor: Predictor | NoisedPredictor } | undefined;
 
 /** The model's predictor: the last one is kept, since a worker labels many shards with one teacher. Only on the device. */
-export async function predictorOf(store: ObjectStore, ref: ObjectRef, batchSize: number): Promise<Predictor> {
-  const name = `${ref.sha256}/${batchSize}`;
-  if (loaded?.name === name) return loaded.predictor;
+export const predictorOf = (store: ObjectStore, ref: ObjectRef, batchSize: number): Promise<Predictor> =>
+  kept(store, ref, `clean/${batchSize}`, (document, weights) => createPredictor(document.architecture, weights, batchSize));
+
+/** The same, noised: for a task that asks for it. */
+export const noisedPredictorOf = (store: ObjectStore, ref: ObjectRef, batchSize: number, noise: ImageNoise): Promise<NoisedPredictor> =>
+  kept(store, ref, `noised/${batchSize}/${canonicalJson(noise)}`, (document, weights) => createNoisedPredictor(document.architecture, weights, batchSize, noise));
+
+/** `kind` names all that `create` depends on beside the model, so that one name is always one type. */
+async function kept<Kind extends Predictor | NoisedPredictor>(store: ObjectStore, ref: ObjectRef, kind: string, create: (document: ModelDocument, weights: TensorData[]) => Promise<Kind>): Promise<Kind> {
+  const name = `${ref.sha256}/${kind}`;
+  if (loaded?.name === name) return loaded.predictor as Kind;
   const document = await readModel(store, ref);
   const weights = decodeWeights(await store.get(document.weights));
   loaded?.predictor.dispose();
   loaded = undefined;
-  const predictor = await createPredictor(document.architecture, weights, batchSize);
+  const predictor = await create(document, weights);
   loaded = { name, predictor };
   return predictor;
 }

@@ -27,6 +27,12 @@ export function randomUniform(engine: TensorFlow, shape: readonly number[], seed
   return one(engine, 'StatelessRandomUniform', [typeAttribute('dtype', 'float32'), typeAttribute('T', 'int32'), typeAttribute('Tseed', 'int32')], [dimensions, seed]);
 }
 
+/** Gamma(alpha) of rate 1, float32 of `shape`, alpha > 0, a pure function of the int32 `seed` `[2]`. */
+export function randomGamma(engine: TensorFlow, shape: readonly number[], alpha: number, seed: Tensor): Tensor {
+  const dimensions = engine.tf.tensor1d([...shape], 'int32');
+  return one(engine, 'StatelessRandomGammaV2', [typeAttribute('dtype', 'float32'), typeAttribute('T', 'int32'), typeAttribute('Tseed', 'int32')], [dimensions, seed, engine.tf.scalar(alpha)]);
+}
+
 /** `chosen` where the boolean scalar `condition` holds, `otherwise` elsewhere; never mixes the two, so a NaN on the other side is harmless. */
 export const selectWhole = (engine: TensorFlow, condition: Tensor, chosen: Tensor, otherwise: Tensor): Tensor =>
   one(engine, 'Select', [{ name: 'T', type: attributeKind.type, value: dataTypeCode[chosen.dtype === 'int32' ? 'int32' : 'float32'] }], [condition, chosen, otherwise]);
@@ -49,7 +55,7 @@ export function projectiveTransform(engine: TensorFlow, images: Tensor, transfor
     [images, transforms, size, engine.tf.scalar(fill)]);
 }
 
-/** `table[indices]` for a float32 table `[entries]` and int32 indices of any shape; tfjs's own `gather` reads the indices back. */
+/** The entries of a float32 `table` `[entries, ...]` that int32 `indices` of any shape name; tfjs's own `gather` reads the indices back. */
 export const gather = (engine: TensorFlow, table: Tensor, indices: Tensor): Tensor =>
   one(engine, 'GatherV2', [typeAttribute('Tparams', 'float32'), typeAttribute('Tindices', 'int32'), typeAttribute('Taxis', 'int32'), { name: 'batch_dims', type: attributeKind.int, value: 0 }],
     [table, indices, engine.tf.scalar(0, 'int32')]);

@@ -41,8 +41,8 @@ async function alumnus(args: readonly string[], show: boolean): Promise<string> 
   return out;
 }
 
-/** Reads the finished run through the operator API, as any program would. */
-async function describe(home: string): Promise<Described> {
+/** Reads the newest run of a home, which has ended, through the operator API, as any program would. */
+async function describe(home: string, known: ReadonlySet<string>): Promise<Described & { runId: string }> {
   const coordinator: ChildProcess = spawn(process.execPath, [cli, 'coordinator', '--home', home, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     let text = '';
@@ -54,34 +54,53 @@ async function describe(home: string): Promise<Described> {
       });
       coordinator.once('close', () => reject(new Error(`the coordinator ended: ${text}`)));
     });
-    const [runId = ''] = (await alumnus(['run', 'list', '-o', 'name', '--address', address], false)).trim().split('\n');
-    return JSON.parse(await alumnus(['run', 'describe', runId, '-o', 'json', '--address', address], false)) as Described;
+    const listed = (await alumnus(['run', 'list', '-o', 'name', '--address', address], false)).trim().split('\n');
+    const runId = listed.find((each) => !known.has(each)) ?? '';
+    return { ...(JSON.parse(await alumnus(['run', 'describe', runId, '-o', 'json', '--address', address], false)) as Described), runId };
   } finally {
     coordinator.kill('SIGTERM');
   }
 }
 
-/** @param args `--seeds 1,2,3` and `--threads N`. */
+export interface Outcome {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly run: Described & { readonly runId: string };
+  /** What the demo printed. */
+  readonly shown: string;
+}
+
+/** One demo from start to end. @param known runs that this home has from before. */
+export async function runOnce(data: 'mnist' | 'fashion-mnist', { seed, home, threads, recipe, known = new Set() }: { seed: number; home: string; threads?: string; recipe?: string; known?: ReadonlySet<string> }): Promise<Outcome> {
+  const extra = [...(threads === undefined ? [] : ['--threads', threads]), ...(recipe === undefined ? [] : ['--recipe', recipe])];
+  const startMs = performance.now();
+  const shown = await alumnus(['demo', '--data', data, '--seed', String(seed), '--home', home, ...extra], true);
+  const seconds = (performance.now() - startMs) / 1000;
+  return { seed, seconds, shown, run: await describe(home, known) };
+}
+
+const testOf = (run: Described, at: number): number => percent(run.iterations.filter((each) => each.iteration === at).at(-1)?.model.test);
+
+/** Test accuracy in percent of each iteration's last try, promoted or not. */
+export const accuracies = (run: Described): number[] => Array.from({ length: (run.iterations.at(-1)?.iteration ?? 0) + 1 }, (_, at) => testOf(run, at));
+
+/** @param args `--seeds 1,2,3`, `--threads N` and `--recipe FILE`. */
 export async function compareSeeds(data: 'mnist' | 'fashion-mnist', args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, threads: { type: 'string' }, recipe: { type: 'string' } } });
   const seeds = values.seeds.split(',').map(Number);
-  const rows: { seed: number; seconds: number; run: Described }[] = [];
+  const rows: Outcome[] = [];
   for (const seed of seeds) {
     const home = await mkdtemp(join(tmpdir(), 'alumnus-results-'));
     try {
-      const extra = [...(values.threads === undefined ? [] : ['--threads', values.threads]), ...(values.recipe === undefined ? [] : ['--recipe', values.recipe])];
-      const startMs = performance.now();
-      const shown = await alumnus(['demo', '--data', data, '--seed', String(seed), '--home', home, ...extra], true);
-      const seconds = (performance.now() - startMs) / 1000;
-      print(`\n## Seed ${seed}\n\n${shown}`);
-      rows.push({ seed, seconds, run: await describe(home) });
+      const outcome = await runOnce(data, { seed, home, ...(values.threads === undefined ? {} : { threads: values.threads }), ...(values.recipe === undefined ? {} : { recipe: values.recipe }) });
+      print(`\n## Seed ${seed}\n\n${outcome.shown}`);
+      rows.push(outcome);
     } finally {
       await rm(home, { recursive: true, force: true });
     }
   }
   const rounds = Math.max(...rows.map(({ run }) => run.iterations.at(-1)?.iteration ?? 0));
   const iterations = Array.from({ length: rounds + 1 }, (_, at) => at);
-  const testOf = (run: Described, at: number): number => percent(run.iterations.filter((each) => each.iteration === at).at(-1)?.model.test);
   const best = rows.map(({ run }) => testOf(run, run.bestIteration));
   const controls = rows.map(({ run }) => percent(run.control?.test));
   const cell = (value: number): string => value.toFixed(2);

@@ -192,7 +192,7 @@ describe('the leader', () => {
     if (held?.task === undefined) throw new Error('a free worker is granted a waiting task');
     await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
     const next = await lead(journal, 2);
-    const { lost } = next.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [{ leaseId: held.leaseId, taskId: held.task.taskId, progress: undefined }], nowMs);
+    const { lost } = next.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [{ leaseId: held.leaseId, taskId: held.task.taskId, progress: undefined, checkpoint: undefined }], nowMs);
     expect(lost).toEqual([]);
     await complete(next, held.task);
     expect(next.run(RUN).iterations[1]?.labels.size).toBe(1);
@@ -239,7 +239,7 @@ describe('the leader', () => {
     await leader.tick();
     expect(journal.events.length).toBe(before);
     nowMs = 5_001;
-    expect(leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([]);
+    expect(leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([]);
     for (nowMs = 5_200; nowMs < 6_000; nowMs += 200) await leader.tick();
     expect(journal.events.length).toBe(before);
     // One that is dead holds its lease no longer than that.
@@ -291,7 +291,7 @@ describe('the leader', () => {
     await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
     expect(leader.scheduler.tasksOf(RUN)).toEqual([]);
     expect(leader.scheduler.workers()[0]?.leases).toEqual([]);
-    expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined }], nowMs)).toEqual([held?.leaseId]);
+    expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([held?.leaseId]);
   });
 
   test.each(['STORE_DENIED', 'STORE_CLOCK_SKEWED', 'INTERNAL'] as const)('where the leader\'s own store says %s, a result is refused as one that is to be said again, and then taken', async (code) => {

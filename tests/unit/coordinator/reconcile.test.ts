@@ -10,9 +10,10 @@ import { EventGroup } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { ReconciledRun } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { RunManifest } from '../../../proto/gen/alumnus/v1/record.ts';
 import { Stage, type Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { RECORD_SCHEMA_VERSION } from '../../../proto/record.ts';
 import { paths } from '../../../store/index.ts';
 import { MemoryStore } from '../../simulation/store.ts';
-import { finished, work } from './bucket.ts';
+import { finished, store as storeRecord, work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
 import { makeData, makeRecipe } from './work.ts';
 
@@ -307,6 +308,21 @@ describe('reconcile', () => {
     const done = await only(second);
     expect(done.notes.some((note) => note.includes(key))).toBe(true);
     expect(openTasks(second.run(RUN)).map((each) => each.taskId)).toContain(task.taskId);
+  });
+
+  test('a record of a newer release is named once and not taken: its task is to be done again', async () => {
+    const first = await lead(new MemoryDisk());
+    await submit(first);
+    const [newer, ...others] = openTasks(await go(first, 2));
+    if (newer === undefined) throw new Error('a task is open');
+    await storeRecord(store, newer, 'w1', finished(newer), RECORD_SCHEMA_VERSION + 1);
+    // Whatever else is taken means another look at what is open.
+    for (const task of others) await work(store, task);
+    const second = await lead(new MemoryDisk());
+    const done = await only(second);
+    const key = [...store.objects.keys()].find((each) => each.startsWith(`${newer.outputPrefix}/`) && each.endsWith('.record'));
+    expect(done.notes).toEqual([`${key} is not used: it is of schema 2, this release reads up to 1`]);
+    expect(openTasks(second.run(RUN)).map((each) => each.taskId)).toContain(newer.taskId);
   });
 
   test('a missing manifest in the middle gives back what lies before it, and says so', async () => {

@@ -42,9 +42,33 @@ describe('an image in a shard', () => {
     }
   });
 
-  it('is read from JPEG as libvips reads it', async () => {
-    const bytes = await jpeg(4, rgb);
-    expect(Buffer.from(await decodeImage(bytes, rgb)).equals(await sharp(bytes).raw().toBuffer())).toBe(true);
+  it('is read from JPEG as libvips reads it, whatever its sampling, size and order of coefficients', async () => {
+    const sizes: [number, number][] = [[7, 13], [1, 1], [8, 8], [17, 40], [64, 64], [33, 1], [90, 71]];
+    for (const [height, width] of sizes) {
+      for (const channels of [1, 3] as const) {
+        for (const options of [{}, { chromaSubsampling: '4:4:4' }, { progressive: true }, { mozjpeg: true }]) {
+          const shape = { height, width, channels };
+          const space = channels === 1 ? 'b-w' : 'srgb';
+          const bytes = await sharp(picture(4, shape), { raw: shape }).toColorspace(space).jpeg({ quality: 80, ...options }).toBuffer();
+          expect(Buffer.from(await decodeImage(bytes, shape)).equals(await sharp(bytes).toColorspace(space).raw().toBuffer()), JSON.stringify({ shape, options })).toBe(true);
+        }
+      }
+    }
+  });
+
+  it('is read from JPEG with its orientation, its profile, and in the set\'s own channels', async () => {
+    const wide: ImageShape = { height: 8, width: 16, channels: 3 };
+    const image = () => sharp(picture(3, wide), { raw: wide });
+    const turned = await image().withMetadata({ orientation: 6 }).jpeg().toBuffer();
+    const upright: ImageShape = { height: 16, width: 8, channels: 3 };
+    expect(Buffer.from(await decodeImage(turned, upright)).equals(await sharp(turned).rotate().raw().toBuffer())).toBe(true);
+    const profiled = await image().withIccProfile('p3').jpeg().toBuffer();
+    expect(Buffer.from(await decodeImage(profiled, wide)).equals(await sharp(profiled).toColorspace('srgb').raw().toBuffer())).toBe(true);
+    const cmyk = await image().toColorspace('cmyk').jpeg().toBuffer();
+    expect(Buffer.from(await decodeImage(cmyk, wide)).equals(await sharp(cmyk).toColorspace('srgb').raw().toBuffer())).toBe(true);
+    const color = await image().jpeg().toBuffer();
+    const gray: ImageShape = { ...wide, channels: 1 };
+    expect(Buffer.from(await decodeImage(color, gray)).equals(await sharp(color).toColorspace('b-w').raw().toBuffer())).toBe(true);
   });
 
   it('is named when it is cut off, at every length', async () => {
@@ -53,7 +77,11 @@ describe('an image in a shard', () => {
       await expect(decodeImage(bytes.subarray(0, length), gray, 'shard-3/k.png'), String(length)).rejects.toMatchObject({ code: 'IMAGE_CORRUPT', where: 'shard-3/k.png' });
     }
     const photo = await jpeg(5, { height: 40, width: 40, channels: 3 });
-    await expect(decodeImage(photo.subarray(0, photo.length / 2), { height: 40, width: 40, channels: 3 }, 'k.jpg')).rejects.toMatchObject({ code: 'IMAGE_CORRUPT', where: 'k.jpg' });
+    for (let length = 0; length < photo.length; length += 37) {
+      await expect(decodeImage(photo.subarray(0, length), { height: 40, width: 40, channels: 3 }, 'k.jpg'), String(length)).rejects.toMatchObject({ code: 'IMAGE_CORRUPT', where: 'k.jpg' });
+    }
+    // What failed before does not show in what comes after.
+    expect(await decodeImage(photo, { height: 40, width: 40, channels: 3 })).toHaveLength(4_800);
   });
 
   it('is named when a byte of it changed', async () => {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { effectiveDecay, movingAverage } from '../../../worker/learning/ema.ts';
 import { smoothLabels, softCrossEntropy } from '../../../worker/learning/losses.ts';
 import { survivalProbability } from '../../../recipe/models/residual.ts';
-import { makeOptimizer } from '../../../worker/learning/optimizers.ts';
+import { clipByGlobalNorm, initialSlots, makeOptimizer } from '../../../worker/learning/optimizers.ts';
 import { learningRateAt } from '../../../worker/learning/schedules.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { TensorFlow, Tensors } from '../../../worker/tensorflow/index.ts';
@@ -30,7 +30,7 @@ describe('losses', () => {
 
 describe('schedules', () => {
   const settings = (name: 'cosine' | 'constant' | 'exponential'): Parameters<typeof learningRateAt>[1] =>
-    ({ steps: 100, schedule: { name, warmupSteps: 10 }, optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 0, momentum: 0 } });
+    ({ steps: 100, schedule: { name, warmupSteps: 10, decayFactor: 0.97, decaySteps: 0 }, optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 0, momentum: 0, decay: 0, epsilon: 0 } });
 
   it('rises linearly to the peak', () => {
     expect([0, 4, 9].map(step => learningRateAt(step, settings('cosine')))).toEqual([0.01, 0.05, 0.1]);
@@ -46,8 +46,19 @@ describe('schedules', () => {
     [10, 55, 99].forEach((step, index) => expect(learningRateAt(step, settings(name))).toBeCloseTo(expected[index]!, 12));
   });
 
+  it.each([
+    // 0.1 x 0.97^floor(s / 24), s = 10, 23, 24, 55, 99
+    [0.97, 24, [0.1, 0.1, 0.097, 0.09409, 0.088529281]],
+    // 0.1 x 0.9^floor(s / 7.5)
+    [0.9, 7.5, [0.09, 0.0729, 0.0729, 0.04782969, 0.02541865828329001]],
+  ])('exponential falls by %d every %d steps, in stairs from the first step on', (decayFactor, decaySteps, expected) => {
+    const stairs = { ...settings('exponential'), schedule: { name: 'exponential' as const, warmupSteps: 10, decayFactor, decaySteps } };
+    [10, 23, 24, 55, 99].forEach((step, index) => expect(learningRateAt(step, stairs)).toBeCloseTo(expected[index]!, 12));
+    expect(learningRateAt(4, stairs)).toBe(0.05);
+  });
+
   it('starts at the peak without a warm-up', () => {
-    expect(learningRateAt(0, { ...settings('cosine'), schedule: { name: 'cosine', warmupSteps: 0 } })).toBe(0.1);
+    expect(learningRateAt(0, { ...settings('cosine'), schedule: { ...settings('cosine').schedule, warmupSteps: 0 } })).toBe(0.1);
   });
 });
 
@@ -56,9 +67,10 @@ describe('optimizers', () => {
   function threeUpdates(settings: Pick<OptimizerSettings, 'name'> & Partial<OptimizerSettings>, decays: boolean): number[] {
     const { tf } = engine;
     return tf.tidy(() => {
-      const optimizer = makeOptimizer(engine, { learningRate: Number.NaN, weightDecay: 0.05, momentum: 0.9, ...settings });
+      const full = { learningRate: Number.NaN, weightDecay: 0.05, momentum: 0.9, decay: 0.9, epsilon: 0.001, ...settings };
+      const optimizer = makeOptimizer(engine, full);
       let weight: ReturnType<typeof tf.tensor> = tf.tensor1d([1, -2]);
-      let slots: Tensors = Object.fromEntries(optimizer.slots.map(slot => [slot, tf.zeros([2])]));
+      let slots: Tensors = Object.fromEntries(Object.entries(initialSlots(full)).map(([slot, value]) => [slot, tf.fill([2], value)]));
       [[0.5, -1], [0.25, 2], [-1, 0.1]].forEach((gradient, index) => {
         ({ weight, slots } = optimizer.update({ weight, gradient: tf.tensor1d(gradient), slots, decays }, tf.scalar(0.1), tf.scalar(index + 1)));
       });
@@ -77,7 +89,25 @@ describe('optimizers', () => {
     close(threeUpdates({ name: 'sgd' }, true), [0.9134190188749999, -2.13882553775]);
   });
 
-  it.each(['adamw', 'sgd'] as const)('%s leaves biases and norms undecayed', name => {
+  it('RMSProp is TensorFlow\'s: the mean square begins at one, epsilon is inside the root, the rate inside the momentum', () => {
+    // s=1, m=0; g += .05 w; s += .1 (g^2 - s); m = .9 m + .1 g / sqrt(s + .001); w -= m (ApplyRMSProp of TensorFlow's training_ops.cc)
+    close(threeUpdates({ name: 'rmsprop' }, true), [0.887760390200036, -2.0249301265996253]);
+    close(threeUpdates({ name: 'rmsprop' }, false), [0.915447756503576, -2.0715264459734204]);
+  });
+
+  it('clips gradients by the norm of all of them together, and leaves smaller ones alone', () => {
+    // |[3, -4]|^2 + |[12]|^2 = 13^2; g min(1, max / 13)
+    const { tf } = engine;
+    const clip = (most: number): number[][] => {
+      const { gradients, norm } = clipByGlobalNorm(engine, [tf.tensor1d([3, -4]), tf.tensor2d([12], [1, 1])], most);
+      return [norm, ...gradients].map(tensor => [...tensor.dataSync()]);
+    };
+    expect(clip(6.5)).toEqual([[13], [1.5, -2], [6]]);
+    expect(clip(13)).toEqual([[13], [3, -4], [12]]);
+    expect(clip(100)).toEqual([[13], [3, -4], [12]]);
+  });
+
+  it.each(['adamw', 'sgd', 'rmsprop'] as const)('%s leaves biases and norms undecayed', name => {
     expect(threeUpdates({ name }, false)).toEqual(threeUpdates({ name, weightDecay: 0 }, true));
     expect(threeUpdates({ name }, false)).not.toEqual(threeUpdates({ name }, true));
   });

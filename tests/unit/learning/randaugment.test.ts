@@ -1,6 +1,6 @@
 /**
- * RandAugment's operations against Pillow and the published TensorFlow code (randaugment-expected.py says how), the
- * magnitudes against their sources, and the draws.
+ * RandAugment's operations against Pillow and numpy (randaugment-expected.py says how) and against the published TensorFlow
+ * code itself (randaugment-tf16-expected.py), the magnitudes against their sources, and the draws.
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -15,6 +15,8 @@ const standardSide = 10;
 const sideFor = (name: OperationName): number => name === 'Equalize' ? 24 : standardSide;
 const expected = JSON.parse(readFileSync(new URL('randaugment-expected.json', import.meta.url), 'utf8')) as Record<OperationList, Record<string, Record<string, string>>>;
 const image = (channels: number, side = standardSide): Float32Array => Float32Array.from({ length: side * side * channels }, (_, i) => (i * i * 7 + i * 13) % 200 + 20);
+/** The published code's own results, and the arguments that its `level_to_arg` gives each operation at each of `levels`, by the image's side. */
+const published = JSON.parse(readFileSync(new URL('randaugment-tf16-expected.json', import.meta.url), 'utf8')) as Record<'1' | '3', Record<string, string>> & { levels: number[]; magnitudes: Record<'224' | '32', Record<OperationName, number[]>> };
 const bytes = (hex: string): number[] => [...Buffer.from(hex, 'hex')];
 
 /** The strengths that the fixture was computed with. */
@@ -27,7 +29,7 @@ let engine: TensorFlow;
 beforeAll(() => { engine = loadTensorFlow({ threads: 2 }); });
 
 /** The operation on the second of three images; the others must stay as they are. */
-function apply(list: OperationList, name: OperationName, channels: number, factor: number, sign: 1 | -1): { first: number[]; second: number[]; third: number[] } {
+function apply(list: OperationList, name: OperationName, channels: number, factor: number, sign: 1 | -1, over: Partial<Strength> = {}): { first: number[]; second: number[]; third: number[] } {
   const { tf } = engine;
   const side = sideFor(name);
   const size = side * side * channels;
@@ -39,7 +41,7 @@ function apply(list: OperationList, name: OperationName, channels: number, facto
     const masks = Object.fromEntries(operationLists[list].map(other => [other, other === name ? column(0, 1, 0) : column(0, 0, 0)]));
     // The cutout's center: row 2 and column 9 of 10.
     const places = { sign: column(sign, sign, sign), centerY: column(0.2, 0.2, 0.2), centerX: column(0.95, 0.95, 0.95) };
-    return augment(engine, tf.tensor4d(batch, [3, side, side, channels]), list, { ...strength, enhance: factor }, masks, places).dataSync();
+    return augment(engine, tf.tensor4d(batch, [3, side, side, channels]), list, { ...strength, enhance: factor, ...over }, masks, places).dataSync();
   });
   return { first: [...values.slice(0, size)], second: [...values.slice(size, 2 * size)], third: [...values.slice(2 * size)] };
 }
@@ -69,6 +71,28 @@ describe.each(['paper14', 'tf16'] as const)('%s', list => {
       if (name === 'Identity') expect(second).toEqual(original);
       else expect(largestDifference(second, original), name).toBeGreaterThan(0);
     }
+  });
+});
+
+describe('tf16 as the published code computes it', () => {
+  for (const channels of [1, 3] as const) {
+    for (const [key, hex] of Object.entries(published[channels])) {
+      it(`${key}, ${channels} channels`, () => {
+        const [name, variant] = key.split(' ') as [OperationName, string | undefined];
+        // TensorFlow shifts a byte by 7 at most, so that its 0 bits are 1.
+        const over = variant === 'of' ? { posterizeBits: 1 } : {};
+        const { second } = apply('tf16', name, channels, enhance[variant ?? ''] ?? 1, variant === 'minus' ? -1 : 1, over);
+        // A gray image has no color to take or add.
+        if (name !== 'Color' || channels === 3) expect(second).not.toEqual([...image(channels, sideFor(name))]);
+        expect(second).toEqual(bytes(hex));
+      });
+    }
+  }
+
+  it('covers the whole list', () => {
+    // Cutout draws its own place in the published code; the numpy fixture above has it.
+    const covered = new Set(Object.keys(published[3]).map((key) => key.split(' ')[0]));
+    expect(operationLists.tf16.filter((name) => !covered.has(name))).toEqual(['Cutout']);
   });
 });
 
@@ -102,6 +126,37 @@ describe('magnitudes', () => {
     expect(translateX).toBeCloseTo(270, 10);
     expect(enhance).toBeCloseTo(4.96, 10);
     expect({ solarizeThreshold, solarizeAddition, cutoutHalf, posterizeBits }).toEqual({ solarizeThreshold: 691, solarizeAddition: 297, cutoutHalf: 108, posterizeBits: 8 });
+  });
+
+  it.each([224, 32] as const)('of the published code, level by level, on images of %i pixels', (side) => {
+    const at = (name: OperationName): number[] => published.magnitudes[side][name];
+    const ours = published.levels.map((level) => strengthOf('tf16', level, side, side));
+    const close = (values: number[], wanted: number[]): void => values.forEach((value, index) => expect(value).toBeCloseTo(wanted[index]!, 10));
+    expect(published.levels).toEqual([0, 1, 2, 5, 7, 9, 10, 17, 27]);
+    close(ours.map((each) => each.rotateDegrees), at('Rotate'));
+    for (const name of ['ShearX', 'ShearY'] as const) close(ours.map((each) => each.shear), at(name));
+    close(ours.map((each) => each.translateX), at('TranslateX'));
+    close(ours.map((each) => each.translateY), at('TranslateY'));
+    for (const name of ['Color', 'Contrast', 'Brightness', 'Sharpness'] as const) close(ours.map((each) => each.enhance), at(name));
+    expect(ours.map((each) => each.solarizeThreshold)).toEqual(at('Solarize'));
+    expect(ours.map((each) => each.solarizeAddition)).toEqual(at('SolarizeAdd'));
+    expect(ours.map((each) => each.cutoutHalf)).toEqual(at('Cutout'));
+    // 0 bits act as 1 there, and what more than 8 do is undefined.
+    expect(ours.map((each) => each.posterizeBits)).toEqual(at('Posterize').map((bits) => Math.min(8, Math.max(1, bits))));
+  });
+
+  // The ranges of AutoAugment (arXiv 1805.09501, table 6) over its scale of 10, written out; 150 pixels of 331 are 101.51 of 224.
+  it.each([
+    [0, { rotateDegrees: 0, shear: 0, translateX: 0, enhance: 0.1, posterizeBits: 8, solarizeThreshold: 256 }],
+    [2, { rotateDegrees: 6, shear: 0.06, translateX: 20.30211480362538, enhance: 0.46, posterizeBits: 8, solarizeThreshold: 205 }],
+    [5, { rotateDegrees: 15, shear: 0.15, translateX: 50.75528700906344, enhance: 1, posterizeBits: 6, solarizeThreshold: 128 }],
+    [9, { rotateDegrees: 27, shear: 0.27, translateX: 91.3595166163142, enhance: 1.72, posterizeBits: 5, solarizeThreshold: 26 }],
+    [10, { rotateDegrees: 30, shear: 0.3, translateX: 101.51057401812689, enhance: 1.9, posterizeBits: 4, solarizeThreshold: 0 }],
+    // Beyond the scale the ranges go on, but for what has an end.
+    [27, { rotateDegrees: 81, shear: 0.81, translateX: 274.0785498489426, enhance: 4.96, posterizeBits: 1, solarizeThreshold: -435 }],
+  ])('of the paper at %i on images of 224 pixels', (level, wanted) => {
+    const strength = strengthOf('paper14', level, 224, 224);
+    for (const [name, value] of Object.entries(wanted)) expect(strength[name as keyof typeof wanted], name).toBeCloseTo(value, 10);
   });
 
   it('of the published code at 5 on SVHN, whose constants are an eighth of the side', () => {

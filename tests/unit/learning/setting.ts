@@ -9,9 +9,9 @@ export const architecture = (name: 'cnn' | 'residual', options: Record<string, n
 
 export const settings = (over: Partial<TrainingSettings> = {}): TrainingSettings => ({
   steps: 20, batchLabeled: 5, batchUnlabeled: 7,
-  optimizer: { name: 'adamw', learningRate: 0.003, weightDecay: 0.01, momentum: 0.9 },
-  schedule: { name: 'cosine', warmupSteps: 2 },
-  emaDecay: 0.9, labelSmoothing: 0.1, noise: { name: 'affine', degrees: 10, translatePixels: 1, scale: 0.1, flip: false }, seed: 1,
+  optimizer: { name: 'adamw', learningRate: 0.003, weightDecay: 0.01, momentum: 0.9, decay: 0.9, epsilon: 0.001 },
+  schedule: { name: 'cosine', warmupSteps: 2, decayFactor: 0.97, decaySteps: 0 },
+  emaDecay: 0.9, labelSmoothing: 0.1, clipNorm: 0, noise: { name: 'affine', degrees: 10, translatePixels: 1, scale: 0.1, flip: false }, seed: 1,
   ...over,
 });
 

@@ -28,7 +28,11 @@ const cases: [string, 'cnn' | 'residual', Partial<TrainingSettings>][] = [];
 for (const model of ['cnn', 'residual'] as const) {
   const noises: InputNoise[] = [{ name: 'none' }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: false }, { name: 'affine', degrees: 10, translatePixels: 2, scale: 0.1, flip: true }, { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 9 }, { name: 'randaugment', operations: 'tf16', layers: 2, magnitude: 9 }];
   for (const noise of noises) cases.push([`${model}, ${noise.name}${noise.name === 'randaugment' ? ` ${noise.operations}` : ''}`, model, { noise }]);
-  cases.push([`${model}, sgd`, model, { optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 1e-4, momentum: 0.9 } }]);
+  cases.push([`${model}, all noise at once`, model, { noise: { name: 'randaugment', operations: 'paper14', layers: 2, magnitude: 9 }, erasing: { probability: 0.5, areaMin: 0.02, areaMax: 1 / 3, aspectMin: 0.3, mode: 'pixel' }, mixing: { mixupAlpha: 0.8, cutmixAlpha: 1, probability: 0.9, switchProbability: 0.5 } }]);
+  cases.push([`${model}, const erasing and mixup`, model, { erasing: { probability: 0.5, areaMin: 0.02, areaMax: 1 / 3, aspectMin: 0.3, mode: 'const' }, mixing: { mixupAlpha: 0.2, cutmixAlpha: 0, probability: 1, switchProbability: 0.5 } }]);
+  cases.push([`${model}, CutMix`, model, { mixing: { mixupAlpha: 0, cutmixAlpha: 1, probability: 1, switchProbability: 0.5 } }]);
+  cases.push([`${model}, sgd`, model, { optimizer: { name: 'sgd', learningRate: 0.1, weightDecay: 1e-4, momentum: 0.9, decay: 0, epsilon: 0 } }]);
+  cases.push([`${model}, rmsprop, clipped`, model, { optimizer: { name: 'rmsprop', learningRate: 0.01, weightDecay: 1e-4, momentum: 0.9, decay: 0.9, epsilon: 0.001 }, clipNorm: 0.5 }]);
 }
 
 describe('the compiled step', () => {
@@ -169,5 +173,24 @@ describe('a step that is not finite', () => {
     const { loss, finite } = executable.run(feed(0));
     expect([Number.isFinite(loss![0]), finite![0]]).toEqual([true, 0]);
     executable.dispose();
+  });
+
+  it('is seen where every gradient is finite but their norm, which they are clipped by, is not', () => {
+    // As above with weights of 1e25: gradients toward the hidden layer of some 1e25, whose squares exceed 3.4e38.
+    const chosen = architecture('cnn', { width: 4, dense: 16, dropout: 0, dropout_features: 0 });
+    const finiteWith = (clipNorm: number): number => {
+      const still = settings({ noise: { name: 'none' }, labelSmoothing: 0, clipNorm });
+      const program = trainingStep(engine, chosen, still);
+      const start = initialState(chosen, still, program);
+      const executable = compile(engine, program);
+      start['hidden/kernel']!.fill(0);
+      start['hidden/bias']!.fill(2e-38);
+      start['logits/kernel']!.forEach((_, index, kernel) => { kernel[index] = index % 5 === 0 ? 1e25 : -1e25; });
+      executable.write(start);
+      const { finite } = executable.run(feed(0));
+      executable.dispose();
+      return finite![0]!;
+    };
+    expect([finiteWith(0), finiteWith(1)]).toEqual([1, 0]);
   });
 });

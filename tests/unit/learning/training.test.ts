@@ -2,8 +2,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AlumnusError } from '../../../proto/errors.ts';
 import { modelNames, parameterCount, parameterSpecs, validateModelOptions } from '../../../recipe/index.ts';
-import { createPredictor, decodeWeights, encodeWeights, train } from '../../../worker/learning/index.ts';
-import type { TrainingProgress } from '../../../worker/learning/index.ts';
+import { createPredictor, decodeCheckpoint, decodeWeights, encodeCheckpoint, encodeWeights, train } from '../../../worker/learning/index.ts';
+import type { Batch, TensorData, Trained, TrainingHooks, TrainingProgress, TrainingSettings, TrainingState } from '../../../worker/learning/index.ts';
 import { maskedStepsMax } from '../../../worker/learning/train.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { TensorFlow } from '../../../worker/tensorflow/index.ts';
@@ -91,12 +91,129 @@ describe('train', () => {
     expect(Number.isFinite(some.finalLoss)).toBe(true);
     const asked: number[] = [];
     expect(await code(train(architecture('cnn'), settings({ steps: 100 }), step => { asked.push(step); return step < 2 ? batch(12, step) : bad; }))).toBe('TRAINING_DIVERGED');
-    expect(asked.length).toBe(2 + maskedStepsMax);
+    // It goes back to its start once, and asks for the same batches again.
+    const once = Array.from({ length: 2 + maskedStepsMax }, (_, step) => step);
+    expect(asked).toEqual([...once, ...once]);
   });
 
   it('refuses settings without sense', async () => {
     expect(await code(train(architecture('cnn'), settings({ steps: 0 }), () => batch(12)))).toBe('RECIPE_INVALID');
     expect(await code(train({ ...architecture('cnn'), model: { name: 'cnn', options: { width: 0 } } }, settings(), () => batch(12)))).toBe('RECIPE_INVALID');
+  });
+});
+
+describe('a training that is interrupted', () => {
+  const long = { steps: 60, optimizer: { name: 'rmsprop', learningRate: 0.002, weightDecay: 0.01, momentum: 0.9, decay: 0.9, epsilon: 0.001 } } satisfies Partial<TrainingSettings>;
+  const bytesOf = ({ weights }: { weights: TensorData[] }): Uint8Array => encodeWeights(weights);
+
+  /** Trains, with each checkpoint as bytes. */
+  async function run(over: Partial<TrainingSettings>, nextBatch: (step: number) => Batch = step => batch(12, step), hooks: TrainingHooks = {}): Promise<{ trained: Trained; checkpoints: Uint8Array[]; asked: number[] }> {
+    const checkpoints: Uint8Array[] = [], asked: number[] = [];
+    const chosen = architecture('residual', { width: 4, blocks: 1, dropout: 0.1, survival: 0.9 });
+    const trained = await train(chosen, settings(over), step => { asked.push(step); return nextBatch(step); }, {
+      everySteps: 7, checkpointSteps: 20, onCheckpoint: state => { checkpoints.push(encodeCheckpoint(chosen, settings(over), state, 't1')); return Promise.resolve(); }, ...hooks,
+    });
+    return { trained, checkpoints, asked };
+  }
+  const read = (bytes: Uint8Array, over: Partial<TrainingSettings> = long, task = 't1'): TrainingState =>
+    decodeCheckpoint(bytes, architecture('residual', { width: 4, blocks: 1, dropout: 0.1, survival: 0.9 }), settings(over), task);
+
+  it.each([['rmsprop', long], ['adamw', { ...long, optimizer: settings().optimizer }], ['sgd', { ...long, optimizer: { ...long.optimizer, name: 'sgd' as const } }]])('ends as the undisturbed one to the bit, from each of its checkpoints: %s', async (_, over) => {
+    const whole = await run(over);
+    const without = await run(over, undefined, { checkpointSteps: 0 });
+    expect(without.checkpoints).toEqual([]);
+    expect(bytesOf(without.trained)).toEqual(bytesOf(whole.trained));
+    // The last step's result follows at once: no checkpoint of it is needed.
+    expect(whole.checkpoints.map(bytes => read(bytes, over).step)).toEqual([20, 40]);
+    for (const [index, bytes] of whole.checkpoints.entries()) {
+      const state = read(bytes, over);
+      const { trained, checkpoints, asked } = await run(over, undefined, { resume: state });
+      expect(asked).toEqual(Array.from({ length: 60 - state.step }, (_, at) => state.step + at));
+      expect(bytesOf(trained)).toEqual(bytesOf(whole.trained));
+      expect([trained.lossCurve, trained.finalLoss]).toEqual([whole.trained.lossCurve, whole.trained.finalLoss]);
+      // Two attempts write the same checkpoint: it lies in the store once.
+      expect(checkpoints).toEqual(whole.checkpoints.slice(index + 1));
+    }
+  });
+
+  it('goes back to its last checkpoint once where it diverges, and ends the same whoever resumes it when', async () => {
+    // Bad as long as the learning rate was not lowered, which the batches cannot see: the second time they are asked for.
+    const bad = { images: batch(12).images, targets: new Float32Array(60).fill(Number.NaN) };
+    const diverging = (): ((step: number) => Batch) => {
+      const asked = new Map<number, number>();
+      return step => {
+        asked.set(step, (asked.get(step) ?? 0) + 1);
+        return step >= 45 && step < 55 && asked.get(step) === 1 ? bad : batch(12, step);
+      };
+    };
+    const back: [number, number][] = [];
+    const whole = await run(long, diverging(), { onWentBack: (from, to) => back.push([from, to]) });
+    expect(back).toEqual([[45 + maskedStepsMax - 1, 40]]);
+    expect(whole.trained.wentBackTo).toBe(40);
+    expect(whole.asked).toEqual([...Array.from({ length: 55 }, (_, step) => step), ...Array.from({ length: 20 }, (_, at) => 40 + at)].slice(0, whole.asked.length));
+    expect(whole.trained.steps).toBe(60);
+    // The rate was half of what it would have been.
+    expect(bytesOf(whole.trained)).not.toEqual(bytesOf((await run(long)).trained));
+    const halved = await run(long, undefined, { resume: { ...read(whole.checkpoints[1]!), wentBackTo: 40 } });
+    expect(bytesOf(halved.trained)).toEqual(bytesOf(whole.trained));
+    const again = await run(long, diverging(), { resume: read(whole.checkpoints[0]!) });
+    expect(bytesOf(again.trained)).toEqual(bytesOf(whole.trained));
+  });
+
+  it('tells in its later checkpoints that it went back, and does not go back again', async () => {
+    const bad = { images: batch(12).images, targets: new Float32Array(60).fill(Number.NaN) };
+    let first = true;
+    const nextBatch = (step: number): Batch => {
+      if (step === 12 && first) return bad;
+      if (step >= 12 && step < 22 && first) {
+        if (step === 21) first = false;
+        return bad;
+      }
+      return step >= 45 ? bad : batch(12, step);
+    };
+    const checkpoints: Uint8Array[] = [];
+    const work = run(long, nextBatch, { onCheckpoint: state => { checkpoints.push(encodeCheckpoint(architecture('residual', { width: 4, blocks: 1, dropout: 0.1, survival: 0.9 }), settings(long), state, 't1')); return Promise.resolve(); } });
+    const error = await work.then(() => undefined, (thrown: unknown) => thrown as AlumnusError);
+    expect(error).toMatchObject({ code: 'TRAINING_DIVERGED', message: expect.stringContaining('gone back to step 0') as string });
+    expect(error?.remedy).toContain('training.clip_norm');
+    expect(checkpoints.map(bytes => [read(bytes).step, read(bytes).wentBackTo])).toEqual([[20, 0], [40, 0]]);
+    // The next attempt does the same, from where this one was.
+    expect(await code(run(long, step => (step >= 45 ? bad : batch(12, step)), { resume: read(checkpoints[1]!) }))).toBe('TRAINING_DIVERGED');
+  });
+
+  it('takes no checkpoint of a step that was not finite: the next one that was is taken', async () => {
+    const bad = { images: batch(12).images, targets: new Float32Array(60).fill(Number.NaN) };
+    const { checkpoints } = await run(long, step => (step >= 18 && step < 22 ? bad : batch(12, step)));
+    expect(checkpoints.map(bytes => read(bytes).step)).toEqual([23, 40]);
+  });
+
+  it('reads a checkpoint of its own task only, and nothing that is damaged', async () => {
+    const { checkpoints: [bytes] } = await run(long);
+    const reason = (body: () => unknown): string => {
+      try {
+        body();
+        return 'none';
+      } catch (thrown) {
+        return thrown instanceof AlumnusError && thrown.code === 'DIGEST_MISMATCH' ? thrown.message : String(thrown);
+      }
+    };
+    expect(reason(() => read(bytes!))).toBe('none');
+    expect(reason(() => read(bytes!, long, 't2'))).toContain('it is of the task t1');
+    expect(reason(() => read(bytes!, { optimizer: settings().optimizer }))).toMatch(/optimizer\/\w+\/.* is missing/);
+    expect(reason(() => read(bytes!.subarray(0, bytes!.length - 4)))).toContain('damaged');
+    expect(reason(() => read(encodeWeights([{ name: 'x', shape: [1], values: Float32Array.of(1) }])))).toContain('schema none');
+  });
+
+  it('waits for a checkpoint to be kept before it takes the next, and before it ends', async () => {
+    const events: string[] = [];
+    await run(long, undefined, {
+      onCheckpoint: async state => {
+        events.push(`begin ${state.step}`);
+        await new Promise(resolve => setTimeout(resolve, 50));
+        events.push(`end ${state.step}`);
+      },
+    });
+    expect(events).toEqual(['begin 20', 'end 20', 'begin 40', 'end 40']);
   });
 });
 

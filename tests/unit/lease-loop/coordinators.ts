@@ -29,6 +29,7 @@ export class FakeCoordinator {
   readonly failed: FailRequest[] = [];
   readonly lost: LeaseId[] = [];
   renewals = 0;
+  readonly renewed: HeldLease[][] = [];
   acquires = 0;
   #counter = 0;
   #server = new Server();
@@ -65,6 +66,7 @@ export class FakeCoordinator {
       }),
       renew: led(({ held }: RenewRequest) => {
         this.renewals += 1;
+        this.renewed.push(held);
         return { term: this.term, lost: this.#refused(held) };
       }),
       complete: led((request: CompleteRequest) => {

@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { AlumnusError } from '../../../proto/errors.ts';
-import type { TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { LeaseLoop, type Engine } from '../../../worker/lease-loop/index.ts';
 import { Proxy } from '../../harness/proxy.ts';
 import { FakeCoordinator, refuse } from './coordinators.ts';
@@ -23,16 +23,28 @@ class FakeEngine implements Engine {
   readonly begun: string[] = [];
   readonly stopped: { taskId: string; code: string }[] = [];
   readonly #finish = new Map<string, (result: TaskResult) => void>();
+  readonly #crash = new Map<string, () => void>();
+  readonly #keep = new Map<string, (step: number) => void>();
 
-  run(task: { taskId: string }, _storeUrl: string, _onProgress: unknown, signal: AbortSignal): Promise<TaskResult> {
+  run(task: { taskId: string }, _storeUrl: string, _onProgress: unknown, signal: AbortSignal, onCheckpoint: (checkpoint: Checkpoint) => void): Promise<TaskResult> {
     this.begun.push(task.taskId);
     return new Promise((resolve, reject) => {
       this.#finish.set(task.taskId, resolve);
+      this.#crash.set(task.taskId, () => reject(new AlumnusError('ENGINE_CRASHED', 'it died')));
+      this.#keep.set(task.taskId, (step) => onCheckpoint({ step, ref: { key: `below/${step}`, sha256: 'a', bytes: 1 } }));
       signal.addEventListener('abort', () => {
         this.stopped.push({ taskId: task.taskId, code: (signal.reason as AlumnusError).code });
         reject(new AlumnusError('CANCELLED', 'the task was cancelled'));
       });
     });
+  }
+
+  crash(taskId: string): void {
+    this.#crash.get(taskId)?.();
+  }
+
+  keep(taskId: string, step: number): void {
+    this.#keep.get(taskId)?.(step);
   }
 
   finish(taskId: string): void {
@@ -222,11 +234,11 @@ test('one that takes connections and never speaks holds nobody up', async () => 
   await until(() => expect(leader.registered).toHaveLength(1));
 });
 
-test('a result is said again where the leader\'s journal is away, and not where it is refused for good', async () => {
+test('a result is said again where the leader\'s journal is away; where it is refused for good, that is reported as the attempt\'s failure', async () => {
   const leader = await coordinator(1);
   const { engine, logged } = worker(leader.address);
   let tries = 0;
-  leader.completionFails = () => ((tries += 1) <= 2 ? refuse('JOURNAL_UNREACHABLE', 'the journal does not answer') : tries === 4 ? refuse('USAGE', 'a completion carries a result') : undefined);
+  leader.completionFails = () => ((tries += 1) <= 2 ? refuse('JOURNAL_UNREACHABLE', 'the journal does not answer') : tries === 4 ? refuse('FACT_TOO_LARGE', 'its facts take 900000 bytes', 'run') : undefined);
   leader.grant('t1');
   await until(() => expect(engine.begun).toEqual(['t1']));
   engine.finish('t1');
@@ -234,10 +246,12 @@ test('a result is said again where the leader\'s journal is away, and not where 
   leader.grant('t2');
   await until(() => expect(engine.begun).toEqual(['t1', 't2']));
   engine.finish('t2');
-  await until(() => expect(logged.some((line) => line.includes('a completion carries a result'))).toBe(true));
+  await until(() => expect(leader.failed).toMatchObject([{ taskId: 't2', leaseId: { term: 1, counter: 2 }, workerId: 'w1', code: 'FACT_TOO_LARGE', message: 'run: its facts take 900000 bytes', counts: true }]));
+  expect(logged.some((line) => line.includes('its result was refused'))).toBe(true);
   leader.grant('t3');
   await until(() => expect(engine.begun).toContain('t3'));
   expect(idsOf(leader.completed)).toEqual(['t1', 't1', 't1', 't2']);
+  expect(idsOf(leader.failed)).toEqual(['t2']);
 });
 
 test('a result is kept and said again whatever ails the coordinator; the log tells what it is', async () => {
@@ -288,4 +302,36 @@ test('stop ends a worker that finds no coordinator, with or without work', async
 
 test('what is no address is refused before anything is tried', () => {
   expect(() => new LeaseLoop({ address: 'localhost', workerId: 'w1', device: 'none', version: '0', engine: new FakeEngine(), log: () => undefined })).toThrow(expect.objectContaining({ code: 'USAGE' }) as Error);
+});
+
+test('the newest checkpoint is told with every renewal, to the next leader too, and with the failure of its attempt alone', async () => {
+  const [first, second] = [await coordinator(1), await coordinator(0)];
+  const { engine } = worker(`${first.address},${second.address}`);
+  first.grant('t1', 't2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  const steps = (held: readonly { checkpoint?: Checkpoint | undefined }[] | undefined): (number | undefined)[] => (held ?? []).map(({ checkpoint }) => checkpoint?.step);
+  await until(() => expect(steps(first.renewed.at(-1))).toEqual([undefined, undefined]));
+  engine.keep('t1', 100);
+  await until(() => expect(first.renewed.filter((held) => steps(held)[0] === 100).length).toBeGreaterThan(2));
+  engine.keep('t1', 200);
+  await until(() => expect(steps(first.renewed.at(-1))).toEqual([200, undefined]));
+  first.die();
+  second.term = 2;
+  await until(() => expect(steps(second.registered[0]?.held)).toEqual([200, undefined]));
+  engine.crash('t2');
+  await until(() => expect(second.failed).toMatchObject([{ taskId: 't2', code: 'ENGINE_CRASHED', checkpoint: undefined }]));
+  // Told before any renewal could tell it.
+  engine.keep('t1', 300);
+  engine.crash('t1');
+  await until(() => expect(second.failed[1]).toMatchObject({ taskId: 't1', code: 'ENGINE_CRASHED', checkpoint: { step: 300, ref: { key: 'below/300' } } }));
+});
+
+test('a worker that stops hands back what its attempt kept', async () => {
+  const only = await coordinator(1);
+  const { engine, loop } = worker(only.address);
+  only.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  engine.keep('t1', 100);
+  await loop.stop();
+  expect(only.failed[0]).toMatchObject({ taskId: 't1', code: 'WORKER_STOPPED', counts: false, checkpoint: { step: 100 } });
 });

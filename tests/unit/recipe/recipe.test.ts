@@ -1,7 +1,7 @@
 /** What a user is told about a recipe: every mistake at once, each with its field, its line and its reason. */
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { canonicalJson, checkRecipe, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
+import { canonicalJson, checkRecipe, journalledRecipe, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
 
 const least = `name: digits
 data:
@@ -23,6 +23,24 @@ describe('a recipe', () => {
       labels: { kind: 'soft', threshold: 0.3, balance: 'classes', copies_max: 10 },
       promotion: { require: 'not-worse', alpha: 0.05, on_refusal: 'keep-teacher', tries_max: 2 },
       tolerance: { quarantined_share: 0.05, attempts: 3 },
+    });
+  });
+
+  test('has no noise that it does not name, so that what is hashed of a recipe from before there was more stays as it was', () => {
+    const { noise, labels } = parseRecipe(least);
+    expect(canonicalJson(noise)).toBe('{"input":{"layers":2,"magnitude":10,"name":"randaugment","operations":"paper14"}}');
+    expect(labels.noised_teacher).toBe(false);
+    const { noised_teacher: _, ...before } = labels;
+    expect(journalledRecipe(canonicalJson({ ...parseRecipe(least), labels: before }))).toEqual(parseRecipe(least));
+  });
+
+  test('takes all noise at once, at the strengths of DeiT', () => {
+    const { noise } = parseRecipe(`${least}noise:\n  input: { name: randaugment, operations: tf16 }\n  erasing: {}\n  mix: { mixup_alpha: 0.8, cutmix_alpha: 1 }\n`);
+    // facebookresearch/deit main.py: reprob 0.25, remode pixel, mixup 0.8, cutmix 1.0, mixup_prob 1.0, mixup_switch_prob 0.5; areas and aspects are timm's.
+    expect(noise).toEqual({
+      input: { name: 'randaugment', operations: 'tf16', layers: 2, magnitude: 10 },
+      erasing: { probability: 0.25, area_min: 0.02, area_max: 1 / 3, aspect_min: 0.3, mode: 'pixel' },
+      mix: { mixup_alpha: 0.8, cutmix_alpha: 1, probability: 1, switch_probability: 0.5 },
     });
   });
 
@@ -49,8 +67,13 @@ describe('a recipe', () => {
     ['no dataset', 'name: digits\ndata: {}\nmodels:\n  ladder: [{ model: cnn }]\n', ['data.labeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.unlabeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.validation (line 2): name a dataset here, or one for all parts in data.dataset']],
     ['a part that there is not', least.replace('dataset: mnist', 'dataset: mnist\n  labeled: mnist#train'), ['data.labeled (line 4): write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test']],
     ['a warm-up longer than a training', `${least}training:\n  schedule: { warmup_steps: 1000 }\n`, ['training.schedule.warmup_steps (line 8): must be fewer than the steps of every training']],
+    ['a decay that its schedule has not', `${least}training:\n  schedule: { decay_epochs: 2.4 }\n`, ['training.schedule.decay_epochs (line 8): belongs to the schedule "exponential", and this one is "cosine"']],
+    ['two decays at once', `${least}training:\n  schedule: { name: exponential, decay_epochs: 2.4, decay_steps: 100 }\n`, ['training.schedule.decay_epochs (line 8): give decay_steps or decay_epochs, not both']],
+    ['an option of another optimizer', `${least}training:\n  optimizer: { name: sgd, epsilon: 0.001 }\n`, ['training.optimizer.epsilon (line 8): belongs to the optimizer "rmsprop", and this one is "sgd"']],
     ['a noise there is not', `${least}noise:\n  input: { name: blur }\n`, ['noise.input.name (line 8): invalid discriminator value. Expected \'none\' | \'affine\' | \'randaugment\'']],
     ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
+    ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
+    ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
     ['a name given twice', `${least}name: again\n`, ['the recipe (line 7): Map keys must be unique']],
     ['text that is no YAML', 'name: [digits\n', []],
     ['a list', '- digits\n', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
