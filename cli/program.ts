@@ -7,7 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { AlumnusError, errorTable, exitCode, toAlumnusError } from '../proto/errors.ts';
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
-import { version } from './version.ts';
+import { version } from '../proto/version.ts';
 import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';

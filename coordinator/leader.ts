@@ -28,8 +28,12 @@ const QUEUE_MAX = 10_000;
 const GROUP_BYTES_WANTED = GROUP_BYTES_MAX - 64 * 1024;
 /** A new leader waits this long for workers to announce what they hold, before it grants new leases. */
 export const ADOPTION_MS = 1_000;
-/** A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again. */
-const MANIFEST_MS_MAX = 10_000;
+/**
+ * A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again.
+ * Half of the time after which callers give up (10 s, workers' and the CLI's), so that they hear why, and others' facts in
+ * the group are still acknowledged in time.
+ */
+const MANIFEST_MS_MAX = 5_000;
 /** Facts between two snapshots: folding so many takes a second or two. */
 const SNAPSHOT_EVENTS = 20_000;
 /** After a snapshot that failed, facts until the next try. */
@@ -85,6 +89,10 @@ export class Leader {
   #committing = false;
   #failed: AlumnusError | undefined;
   #granted = false;
+  /** Runs whose last manifest could not be written: callers come again and again, and the log says it once. */
+  readonly #unwritten = new Set<string>();
+  /** When the last tick began. */
+  #tickedMs: number | undefined;
   #snapshotAt: number;
   #snapshotting = false;
 
@@ -193,18 +201,27 @@ export class Leader {
     return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, command, nowMs), ...closes });
   }
 
-  /** Takes facts as they were once journalled: `reconcile` has them from the bucket. @param expected how many facts of the run are known, by its manifests. */
-  restore(runId: string, facts: readonly Event[], expected: number): Promise<RunState> {
-    return this.#enqueue({
-      runId, restores: true,
-      decide: (before) => {
-        if ((before?.manifest?.facts ?? 0) !== expected) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile', { where: runId });
-        let state = before;
-        for (const fact of facts) state = evolve(state, fact);
-        invariant(state !== undefined, 'facts that are restored leave a run');
-        return { events: facts, state };
-      },
-    });
+  /**
+   * Takes facts as they were once journalled: `reconcile` has them from the bucket. Nothing that comes meanwhile gets
+   * between two pieces. @param expected how many facts of the run are known, those about manifests aside. @throws RUN_CONFLICT where the run went on, and what `command` does.
+   */
+  async restore(runId: string, pieces: readonly (readonly Event[])[], expected: number): Promise<void> {
+    let known = expected;
+    await Promise.all(pieces.map((facts) => {
+      const before = known;
+      known += facts.filter(({ fact }) => fact?.$case !== 'manifestWritten').length;
+      return this.#enqueue({
+        runId, restores: true,
+        decide: (state) => {
+          // Alone in its group: the draft is what is journalled, and so is what is pending.
+          if ((state?.manifest?.facts ?? 0) + this.pending(runId).length !== before) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile: say reconcile again', { where: runId });
+          let restored = state;
+          for (const fact of facts) restored = evolve(restored, fact);
+          invariant(restored !== undefined, 'facts that are restored leave a run');
+          return { events: facts, state: restored };
+        },
+      });
+    }));
   }
 
   #enqueue(command: Omit<Queued, 'resolve' | 'reject'>): Promise<RunState> {
@@ -317,11 +334,17 @@ export class Leader {
           }),
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
+        this.#unwritten.delete(runId);
       } catch (thrown) {
         // What needs none is told by the next one.
         if (!needsManifest(share.events)) return;
         shares.delete(runId);
-        for (const queued of share.taken) queued.reject(toAlumnusError(thrown, runId));
+        const error = toAlumnusError(thrown, runId);
+        if (!this.#unwritten.has(runId)) this.#options.log?.(`run ${runId} does not go on while its manifest can't be written: ${error.sentence}`);
+        this.#unwritten.add(runId);
+        // What the store holds against the leader says nothing about what its callers brought: they are to come again with it.
+        const refusal = error.retryable ? error : new AlumnusError('MANIFEST_REFUSED', `the coordinator's manifest was refused: ${error.sentence}`, { where: runId, cause: error });
+        for (const queued of share.taken) queued.reject(refusal);
       } finally {
         late.abort();
       }
@@ -384,14 +407,23 @@ export class Leader {
     this.touch();
   }
 
-  /** To be called a few times in each lease's time: ends leases that were not renewed, and pauses runs whose budget is spent. */
+  /**
+   * To be called a few times in each lease's time: ends leases that were not renewed, pauses runs whose budget is spent, and
+   * forgets workers that are gone. A process that stood still (stopped, swapped out, its machine paused) wakes with renewals
+   * in its sockets that it has not read: then all leases have their whole time again instead.
+   */
   async tick(): Promise<void> {
     const nowMs = this.now();
+    const stoodStill = nowMs - (this.#tickedMs ?? nowMs) > this.leaseMs / 2;
+    this.#tickedMs = nowMs;
+    if (stoodStill) this.scheduler.extendAll(nowMs);
+    this.scheduler.forgetSilent(nowMs);
     const overspent = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
       return isBudgetDue(run, nowMs, inFlightMs) ? [this.#pauseForBudget(run.runId, inFlightMs)] : [];
     });
-    const late = this.scheduler.expired(nowMs);
+    // Once another may lead, whether a lease was renewed is for that one to say.
+    const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
     await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
   }
 

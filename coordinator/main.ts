@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
+import { version } from '../proto/version.ts';
 import { openStore, paths, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
@@ -17,7 +18,6 @@ import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.t
 import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
 
-const VERSION = '0.1.0';
 /** Long enough that a worker's pause for garbage or a slow disk doesn't cost its work, short enough that a dead one doesn't hold a stage up. */
 const LEASE_MS_DEFAULT = 10_000;
 const LEASE_MS_MIN = 200;
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   const server = await serve({
     // Calls that arrive before the node is made are sent away as by any standby.
     leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, journal },
-    store, storeUrl, listen: values.listen, version: VERSION,
+    store, storeUrl, listen: values.listen, version: version(),
   });
   const address = values.advertise ?? server.address;
 

@@ -54,10 +54,12 @@ export interface Testimony {
 }
 
 /**
- * Reads a run's manifests and follows them from the last: the longest unbroken line that ends in the highest number; of
- * two ends of one number, the one of the later term.
+ * Reads a run's manifests and follows them from the last: the longest unbroken line that ends in the highest number. Of
+ * two ends of one number the one on the journal's own line goes first; where the journal can't tell, the one of the later
+ * term, and then the one that tells of later facts: a put that the leader no longer waited for may arrive behind the next.
+ * @param journalled digest of the last manifest that the journal names.
  */
-export async function readManifests(store: ObjectStore, runId: string): Promise<Testimony> {
+export async function readManifests(store: ObjectStore, runId: string, journalled?: string): Promise<Testimony> {
   const found = new Map<string, FoundManifest>();
   const notes: string[] = [];
   let objects = 0;
@@ -79,7 +81,11 @@ export async function readManifests(store: ObjectStore, runId: string): Promise<
       notes.push(`${key} can't be used: ${error.message}`);
     }
   }
-  const ends = [...found.values()].sort((a, b) => b.manifest.number - a.manifest.number || b.manifest.term - a.manifest.term || (a.ref.sha256 < b.ref.sha256 ? -1 : 1));
+  const own = new Set<string>();
+  for (const { ref, manifest } of [...found.values()].sort((a, b) => a.manifest.number - b.manifest.number)) {
+    if (ref.sha256 === journalled || own.has(manifest.previous?.sha256 ?? '')) own.add(ref.sha256);
+  }
+  const ends = [...found.values()].sort((a, b) => b.manifest.number - a.manifest.number || Number(own.has(b.ref.sha256)) - Number(own.has(a.ref.sha256)) || b.manifest.term - a.manifest.term || lastMsOf(b) - lastMsOf(a) || (a.ref.sha256 < b.ref.sha256 ? -1 : 1));
   for (const end of ends) {
     const chain: FoundManifest[] = [end];
     for (let at: FoundManifest | undefined = end; at !== undefined && at.manifest.number > 0;) {
@@ -98,11 +104,12 @@ export async function readManifests(store: ObjectStore, runId: string): Promise<
   return { chain: [], notes, objects };
 }
 
+const lastMsOf = ({ manifest }: FoundManifest): number => manifest.events.at(-1)?.atMs ?? 0;
+
 /** The facts of a line of manifests, the facts about manifests included, as the journal has them. */
 export function factsOf(chain: readonly FoundManifest[]): Event[] {
   return chain.flatMap(({ ref, manifest }) => {
-    const atMs = manifest.events.at(-1)?.atMs ?? 0;
-    const written: Event = { runId: manifest.runId, atMs, fact: { $case: 'manifestWritten', value: { manifest: ref, number: manifest.number, facts: manifest.factsBefore + manifest.events.length } } };
+    const written: Event = { runId: manifest.runId, atMs: lastMsOf({ ref, manifest }), fact: { $case: 'manifestWritten', value: { manifest: ref, number: manifest.number, facts: manifest.factsBefore + manifest.events.length } } };
     return [...manifest.events, written];
   });
 }

@@ -36,7 +36,7 @@ export async function reconcile(leader: Leader, { runId, apply }: ReconcileReque
   const runs: ReconciledRun[] = [];
   let objectsSeen = 0;
   for (const each of runIds) {
-    const survey = await surveyOf(leader.store, each);
+    const survey = await surveyOf(leader.store, each, leader.runs().find((run) => run.runId === each)?.manifest?.ref.sha256);
     objectsSeen += survey.objects;
     runs.push(await reconcileRun(leader, each, survey, apply));
   }
@@ -51,7 +51,10 @@ async function runsInBucket(store: ObjectStore): Promise<string[]> {
 
 interface Survey {
   readonly chain: readonly FoundManifest[];
-  /** Keys of records by task id, in the order of their digests. */
+  /**
+   * Keys of records by task id, the oldest first where the store tells times, else in the order of their digests. Nothing
+   * in the bucket says which of several counted: mostly it is the one that was written first.
+   */
   readonly records: ReadonlyMap<string, string[]>;
   /** By task id. */
   readonly checkpoints: ReadonlyMap<string, ObjectRef[]>;
@@ -59,18 +62,19 @@ interface Survey {
   readonly objects: number;
 }
 
-async function surveyOf(store: ObjectStore, runId: string): Promise<Survey> {
-  const records = new Map<string, string[]>();
+async function surveyOf(store: ObjectStore, runId: string, journalled: string | undefined): Promise<Survey> {
+  const found = new Map<string, { key: string; writtenMs: number }[]>();
   const checkpoints = new Map<string, ObjectRef[]>();
   let objects = 0;
-  for await (const { key, bytes } of store.list(paths.run(runId))) {
+  for await (const { key, bytes, writtenMs = 0 } of store.list(paths.run(runId))) {
     objects += 1;
     const [, taskId] = RECORD.exec(key) ?? [];
-    if (taskId !== undefined) records.set(taskId, [...(records.get(taskId) ?? []), key]);
+    if (taskId !== undefined) found.set(taskId, [...(found.get(taskId) ?? []), { key, writtenMs }]);
     const [, trained, sha256] = CHECKPOINT.exec(key) ?? [];
     if (trained !== undefined && sha256 !== undefined) checkpoints.set(trained, [...(checkpoints.get(trained) ?? []), { key, sha256, bytes }]);
   }
-  const { chain, notes } = await readManifests(store, runId);
+  const records = new Map([...found].map(([taskId, each]) => [taskId, each.sort((a, b) => a.writtenMs - b.writtenMs).map(({ key }) => key)]));
+  const { chain, notes } = await readManifests(store, runId, journalled);
   return { chain, records, checkpoints, notes: [...notes], objects };
 }
 
@@ -88,10 +92,11 @@ async function reconcileRun(leader: Leader, runId: string, survey: Survey, apply
   const diverged = missing === 'diverged';
   if (diverged) notes.push('the journal went on otherwise than the manifests say: the journal stands');
   const facts = diverged ? [] : missing;
-  for (const piece of piecesOf(facts)) {
-    const expected = state?.manifest?.facts ?? 0;
-    if (apply) state = await leader.restore(runId, piece, expected);
-    else for (const fact of piece) state = evolve(state, fact);
+  if (!apply) for (const fact of facts) state = evolve(state, fact);
+  else if (facts.length > 0) {
+    // Counted in the turn in which `missing` was: a result that is on its way to the journal is one fact more by then.
+    await leader.restore(runId, piecesOf(facts), (known?.manifest?.facts ?? 0) + leader.pending(runId).length);
+    state = leader.run(runId);
   }
   const { state: advanced, taken } = await takeResults(leader, runId, state, survey, apply, notes);
   const { state: resumable, taken: kept } = await takeCheckpoints(leader, runId, advanced, survey, apply, notes);
@@ -113,7 +118,7 @@ function missingFacts(leader: Leader, runId: string, known: RunState | undefined
   return same ? told.slice(pending.length) : 'diverged';
 }
 
-/** A manifest's facts and the one about it stay together where they fit; so do all that fit with them. */
+/** As few as fit. One may end in the midst of a manifest's facts: should the others never come, these are pending, and the rest is missing. */
 function piecesOf(facts: readonly Event[]): Event[][] {
   const pieces: Event[][] = [];
   let bytes = Infinity;

@@ -73,9 +73,10 @@ export const errorTable = {
   STORE_NOT_FOUND: row('terminal', 'notFound', 'environment', 'Correct --store or --home; where there is no store yet, `alumnus dataset import` and `alumnus coordinator` make one.'),
   BUCKET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Create the bucket, or correct its name in the store\'s URL.'),
   STORE_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the object store runs at the endpoint in its URL and can be reached from this machine.'),
-  STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY to keys that docs/storage.md\'s policy allows in.'),
+  STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY (of temporary keys the token, too) to keys that docs/storage.md\'s policy allows in.'),
   STORE_CLOCK_SKEWED: row('terminal', 'failedPrecondition', 'environment', 'Set this machine\'s clock (NTP does), and the store\'s.'),
   STORE_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the file with the store\'s CA in NODE_EXTRA_CA_CERTS, and use the host name that its certificate has.'),
+  MANIFEST_REFUSED: row('retryable', 'unavailable', 'environment', 'Mend the coordinator\'s own access to the store; workers keep what is finished, and report it again.'),
   // Runs
   RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
@@ -96,6 +97,8 @@ export const errorTable = {
   LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
   CANCELLED: row('terminal', 'cancelled', 'interrupted', 'Nothing to do: it was asked for.'),
   // Surroundings
+  DISK_FAILED: row('terminal', 'internal', 'environment', 'Look into the system\'s log for what ails the device, and replace it or mount it again; what other devices hold is intact.'),
+  FILES_EXHAUSTED: row('retryable', 'resourceExhausted', 'environment', 'Raise the limit of open files (`ulimit -n`) and start the process again.'),
   PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another with --listen, or stop what holds it.'),
   HOME_IN_USE: row('terminal', 'failedPrecondition', 'conflict', 'Stop the other coordinator, or name another folder with --home.'),
   UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that a coordinator runs at that address: start one with `alumnus coordinator`.'),
@@ -165,6 +168,8 @@ export function toAlumnusError(thrown: unknown, where = ''): AlumnusError {
   const options = { where: path, cause: thrown };
   if (system === 'ENOSPC' || system === 'EDQUOT') return new AlumnusError('STORE_FULL', 'no space is left on the device', options);
   if (system === 'EACCES' || system === 'EROFS' || system === 'EPERM') return new AlumnusError('STORE_UNWRITABLE', 'the folder cannot be written to', options);
+  if (system === 'EIO') return new AlumnusError('DISK_FAILED', 'the device cannot be read from or written to', options);
+  if (system === 'EMFILE' || system === 'ENFILE') return new AlumnusError('FILES_EXHAUSTED', 'too many files are open', options);
   if (system === 'EADDRINUSE') return new AlumnusError('PORT_IN_USE', 'the port is in use', options);
   return new AlumnusError('INTERNAL', message, options);
 }

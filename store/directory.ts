@@ -184,7 +184,7 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number }> {
+  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs: number }> {
     checkPrefix(prefix);
     const folder = prefix.includes('/') ? prefix.slice(0, prefix.lastIndexOf('/')) : '';
     yield* this.#walk(folder, prefix);
@@ -310,7 +310,7 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  async *#walk(folder: string, prefix: string): AsyncIterable<{ key: string; bytes: number }> {
+  async *#walk(folder: string, prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs: number }> {
     const path = join(this.#root, 'objects', folder);
     let entries;
     try {
@@ -327,7 +327,8 @@ export class DirectoryStore implements ObjectStore {
         if (`${key}/`.startsWith(prefix) || prefix.startsWith(`${key}/`)) yield* this.#walk(key, prefix);
       } else if (key.startsWith(prefix)) {
         try {
-          yield { key, bytes: (await this.#fs.stat(join(path, entry.name))).size };
+          const { size, mtimeMs } = await this.#fs.stat(join(path, entry.name));
+          yield { key, bytes: size, writtenMs: mtimeMs };
         } catch (thrown) {
           if (!isMissing(thrown)) throw toAlumnusError(thrown, key);
         }

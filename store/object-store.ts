@@ -48,8 +48,8 @@ export interface ObjectStore {
   getNamed(key: string): Promise<{ ref: ObjectRef; content: Uint8Array } | undefined>;
   /** Empty where the object has none. */
   metadata(key: string): Promise<Record<string, string>>;
-  /** Every key that begins with `prefix`, in the order of their bytes. */
-  list(prefix: string): AsyncIterable<{ key: string; bytes: number }>;
+  /** Every key that begins with `prefix`, in the order of their bytes; where the store tells it, when what lies there was written, by the store's clock. */
+  list(prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs?: number }>;
   /** For garbage collection alone. Deleting what is not there is no error. */
   delete(key: string): Promise<void>;
 }

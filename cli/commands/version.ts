@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { action, declare, outputOption, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
-import { version } from '../version.ts';
+import { version } from '../../proto/version.ts';
 
 export function addVersion(program: Command, context: Context): void {
   const command = declare(program, 'version', {

@@ -3,7 +3,7 @@
  * Pure: the same flags give the same text, and so the same run to go on with after an interruption.
  */
 import { parseDocument } from 'yaml';
-import { AlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { canonicalJson, parseRecipe, readyRecipe, type Recipe } from '../../recipe/index.ts';
 
 export const demoSources = {
@@ -43,7 +43,7 @@ export function planDemo(flags: DemoFlags): DemoPlan {
   }
   if (flags.recipe !== undefined) parseRecipe(flags.recipe.text, flags.recipe.file);
   const text = flags.recipe?.text ?? readyRecipe(flags.data ?? 'mnist');
-  if (text === undefined) throw new Error('invariant broken: every demo source has a ready recipe');
+  invariant(text !== undefined, 'every demo source has a ready recipe');
   const document = parseDocument(text);
   const named: unknown = document.getIn(['data', 'dataset']);
   const source = flags.data !== undefined && isDemoSource(flags.data) ? flags.data : isDemoSource(named) ? named : undefined;

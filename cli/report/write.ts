@@ -4,7 +4,7 @@ import { toAlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../store/index.ts';
 import type { Context } from '../context.ts';
-import { version } from '../version.ts';
+import { version } from '../../proto/version.ts';
 import { writeWhole } from '../write-file.ts';
 import { parseAudit } from './audit.ts';
 import { renderReport, type ReportAudit } from './page.ts';

@@ -34,10 +34,14 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     let stop = (): void => undefined;
     let lastMs = 0;
     let pending: NodeJS.Timeout | undefined;
+    /** A view is on its way. Who does not read is sent no further one, since all would lie in our memory: then it's the newest. */
+    let isSending = false;
+    let isStale = false;
     const finish = (): void => {
       stop();
       clearInterval(ticker);
       clearTimeout(pending);
+      isStale = false;
     };
     const send = (): void => {
       clearTimeout(pending);
@@ -46,7 +50,8 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       try {
         // A watcher of a leader that is no more is sent to the next one.
         const state = leading.leader().run(runId);
-        call.write(view(runId));
+        isSending = true;
+        call.write(view(runId), sent);
         if (!isEnded(state.phase)) return;
         finish();
         call.end();
@@ -55,8 +60,14 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
         call.emit('error', statusOf(toAlumnusError(thrown)));
       }
     };
+    const sent = (): void => {
+      isSending = false;
+      if (isStale) soon();
+      isStale = false;
+    };
     const soon = (): void => {
-      pending ??= setTimeout(send, Math.max(0, WATCH_MS_MIN - (Date.now() - lastMs)));
+      if (isSending) isStale = true;
+      else pending ??= setTimeout(send, Math.max(0, WATCH_MS_MIN - (Date.now() - lastMs)));
     };
     const ticker = setInterval(soon, WATCH_MS);
     call.on('cancelled', finish);

@@ -2,7 +2,7 @@
  * From what a user submits to what a run needs: the recipe is checked, the datasets it names are looked up, and
  * everything is fixed by digest. Reads manifests and, of parts of different datasets, lists of keys; the coordinator never touches an image or a label.
  */
-import { AlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { loadManifest, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
@@ -43,7 +43,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
   const validation = await find('validation', false);
   const unlabeled = await find('unlabeled', recipe.rounds === 0);
   const test = await find('test', true);
-  if (labeled === undefined || validation === undefined) throw new Error('invariant broken: required parts are found or refused');
+  invariant(labeled !== undefined && validation !== undefined, 'required parts are found or refused');
 
   const { classes, image } = labeled.loaded.manifest;
   for (const [name, each] of Object.entries({ validation, unlabeled, test })) {

@@ -9,7 +9,6 @@
  *  2. `publish` returns at once and never fails: what the buffer can't hold is read from the journal again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { millis } from '@nats-io/transport-node';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import { ensureStream, insist, jetstreamOf, MESSAGE_OVERHEAD_BYTES, natsError, type Nats } from '../nats.ts';
@@ -74,16 +73,15 @@ export function factMessage(name: string, event: Event, sequence: number, term: 
 /** @throws AlumnusError JOURNAL_UNREACHABLE, JOURNAL_UNSUITABLE, JOURNAL_FORBIDDEN, STORE_FULL */
 export async function openFacts(nats: Nats, { ageMs = AGE_MS_DEFAULT, log = () => undefined }: FactOptions = {}): Promise<FactSink> {
   const { stream, subjects } = factNames(nats.url.name);
-  const { config } = await ensureStream(nats, { name: stream, subjects: [subjects], retention: 'limits', storage: 'file', discard: 'old', no_ack: false, sealed: false }, { max_age: ageMs * 1e6, allow_direct: true, description: 'Alumnus: facts for other systems' });
+  await ensureStream(nats, { name: stream, subjects: [subjects], retention: 'limits', storage: 'file', discard: 'old', no_ack: false, sealed: false }, { max_age: ageMs * 1e6, allow_direct: true, description: 'Alumnus: facts for other systems' });
   // Its own way to the journal: a reader moves the place up to which a journal was read, and the leader's is the leader's.
-  return new Publisher(nats, await openJetStream(nats), stream, config.max_age === 0 ? Infinity : millis(config.max_age), log);
+  return new Publisher(nats, await openJetStream(nats), stream, log);
 }
 
 class Publisher implements FactSink {
   readonly #nats: Nats;
   readonly #journal: Journal;
   readonly #stream: string;
-  readonly #ageMs: number;
   readonly #log: (line: string) => void;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
@@ -98,11 +96,10 @@ class Publisher implements FactSink {
   /** The last message of the stream, and the sequence of its fact. Undefined where the stream must be asked. */
   #published: { message: number; sequence: number } | undefined;
 
-  constructor(nats: Nats, journal: Journal, stream: string, ageMs: number, log: (line: string) => void) {
+  constructor(nats: Nats, journal: Journal, stream: string, log: (line: string) => void) {
     this.#nats = nats;
     this.#journal = journal;
     this.#stream = stream;
-    this.#ageMs = ageMs;
     this.#log = log;
     this.#running = this.#run();
   }
@@ -157,7 +154,7 @@ class Publisher implements FactSink {
     }
   }
 
-  /** What the stream ends with. Where all of it has aged away, what the journal has and is younger comes again from the first. */
+  /** What the stream ends with. Where all of it has aged away, what the journal has comes again from the first: the stream counts a fact's age from its arrival. */
   async #lookUp(): Promise<{ message: number; sequence: number }> {
     const begun = this.#begun;
     const { manager } = await jetstreamOf(this.#nats);
@@ -200,15 +197,13 @@ class Publisher implements FactSink {
 
   /** @throws AlumnusError where one of them was not acknowledged; then the stream says which were taken */
   async #send(groups: readonly EventGroup[]): Promise<void> {
-    const oldestMs = Date.now() - this.#ageMs;
     const bytesMax = this.#nats.maxPayloadBytes - MESSAGE_OVERHEAD_BYTES;
     let window: FactMessage[] = [];
     let bytes = 0;
     for (const group of groups) {
       for (const [index, event] of group.events.entries()) {
         const sequence = group.firstSequence + index;
-        // The stream would drop what is older at once.
-        if (sequence <= (this.#published?.sequence ?? 0) || event.atMs < oldestMs) continue;
+        if (sequence <= (this.#published?.sequence ?? 0)) continue;
         const message = factMessage(this.#nats.url.name, event, sequence, group.term, bytesMax);
         if (window.length >= WINDOW_MESSAGES || bytes + message.body.length > WINDOW_BYTES && window.length > 0) {
           await this.#sendWindow(window);

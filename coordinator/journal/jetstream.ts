@@ -270,15 +270,20 @@ class JetStreamJournal implements Journal {
     return { message, sequence: 0, term: 0 };
   }
 
-  /** The first message whose group reaches beyond `sequence`; one after the last where none does. */
+  /** The first message whose group reaches beyond `sequence`; one after the last where none does. @throws AlumnusError JOURNAL_UNREADABLE where a message can't be had */
   async #firstBeyond(sequence: number, { first, last }: Ends): Promise<number> {
     let low = first;
     let high = last + 1;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const found = await this.#at(middle);
-      // Purged meanwhile: what was asked for lies behind it.
-      if (found === undefined || lastOf(found.group) <= sequence) low = middle + 1;
+      if (found === undefined) {
+        // Purged meanwhile, and then what was asked for lies behind it. A server says the same of bytes that it can't read:
+        // taken for a purge, that would drop groups which no snapshot covers.
+        const now = await this.#ends();
+        if (now.first <= middle) throw this.#error('JOURNAL_UNREADABLE', `message ${middle} is not to be had, and the stream goes from ${now.first} to ${now.last}`);
+        low = Math.min(now.first, high);
+      } else if (lastOf(found.group) <= sequence) low = middle + 1;
       else high = middle;
     }
     return low;

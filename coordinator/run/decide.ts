@@ -76,7 +76,7 @@ function follow(runId: string, state: RunState | undefined, facts: readonly Fact
     if (fact === undefined) break;
     apply(fact);
   }
-  if (next === undefined) throw new Error('invariant broken: a command that was taken leaves a run');
+  invariant(next !== undefined, 'a command that was taken leaves a run');
   return { events, state: next };
 }
 
@@ -114,7 +114,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       // N different workers; on a fleet smaller than N there never will be so many, so N times. Workers that live but
       // take nothing (they drain, they train for hours) may leave too few others: that is not waited for without end.
       const givenUp = distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
-      return givenUp ? [failed, givingUp(task, workers.length, code, message)] : [failed];
+      return givenUp ? [failed, ...givingUp(state, task, workers.length, code, message)] : [failed];
     }
     case 'checkpoint':
       mustBeOpen(state, command.task);
@@ -227,15 +227,17 @@ export function isOpen(state: RunState, task: Task): boolean {
   return openTasks(state).some((open) => open.taskId === task.taskId);
 }
 
-/** What is done without a task that keeps failing: shards and reports are left out, a model can't be. */
-function givingUp(task: Task, times: number, code: string, message: string): Fact {
+/** A full disk, a missing library, a store that is away or another's: they say nothing about the shard. */
+const isOfSurroundings = (code: string): boolean => isErrorCode(code) && (code === 'BUCKET_NOT_FOUND' || errorTable[code].exit === exitCode.environment || errorTable[code].exit === exitCode.unreachable);
+
+/** What is done without a task that keeps failing: shards and reports are left out, a model can't be. No data is given up for what its surroundings did. */
+function givingUp(state: RunState, task: Task, times: number, code: string, message: string): Fact[] {
   const reason = `${times} attempts failed, the last with ${code}: ${message}`;
-  // A full disk or a missing library says nothing about the shard: no data is given up for it.
-  const surroundings = isErrorCode(code) && errorTable[code].exit === exitCode.environment;
   const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
-  if (dispensable && !surroundings) return { $case: 'taskQuarantined', value: { place: placeOf(task), reason } };
-  if (code === 'TRAINING_DIVERGED') return { $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } };
-  return { $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus', rule: '' } };
+  if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: placeOf(task), reason } }];
+  if (code === 'TRAINING_DIVERGED') return [{ $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } }];
+  // Why it is paused already, and by what rule it goes on, stands.
+  return state.phase === 'paused' ? [] : [{ $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus', rule: '' } }];
 }
 
 /** The next fact that follows from the state alone; undefined when the run waits for work, for a person, or is over. */

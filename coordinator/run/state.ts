@@ -3,6 +3,7 @@
  * in the scheduler; what a coordinator shows of a run is put together from both in `api`.
  */
 import type { Map as ImmutableMap } from 'immutable';
+import { invariant } from '../../proto/errors.ts';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type AuditResult, type Checkpoint, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
@@ -121,6 +122,6 @@ export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase
 
 export function currentIteration(state: RunState): IterationState {
   const current = state.iterations[state.iteration];
-  if (current === undefined) throw new Error(`invariant broken: run ${state.runId} has no iteration ${state.iteration}`);
+  invariant(current !== undefined, 'a run is in one of its iterations');
   return current;
 }

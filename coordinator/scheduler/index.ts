@@ -29,6 +29,8 @@ const BACKOFF_MS_MIN = 250;
 const BACKOFF_MS_MAX = 30_000;
 /** Durations kept a stage for the median. */
 const DURATIONS_MAX = 101;
+/** A worker is known by a name of its own for each start: who was silent for so long and holds nothing does not come back under it. */
+const FORGET_WORKER_MS = 3_600_000;
 
 export interface SchedulerOptions {
   readonly term: number;
@@ -285,6 +287,20 @@ export class Scheduler {
   /** The leases whose time ran out by `nowMs`, still held: the caller journals each as a failed attempt and releases it. */
   expired(nowMs: number): LiveLease[] {
     return [...this.#leases.values()].filter((lease) => lease.deadlineMs <= nowMs);
+  }
+
+  /** Gives every lease its whole time again: whoever should have read the renewals stood still, and those that came meanwhile are still to be read. */
+  extendAll(nowMs: number): void {
+    for (const [key, lease] of this.#leases) this.#leases.set(key, { ...lease, deadlineMs: nowMs + this.#leaseMs });
+  }
+
+  /** Forgets workers that hold nothing and were silent for FORGET_WORKER_MS. One that is heard of all the same registers anew. */
+  forgetSilent(nowMs: number): void {
+    for (const [workerId, { lastSeenMs }] of this.#workers) {
+      if (nowMs - lastSeenMs <= FORGET_WORKER_MS || (this.#heldBy.get(workerId)?.size ?? 0) > 0) continue;
+      this.#workers.delete(workerId);
+      this.#heldBy.delete(workerId);
+    }
   }
 
   lease(leaseId: LeaseId): LiveLease | undefined {

@@ -87,7 +87,7 @@ export class Bucket {
   }
 
   /** A page of the listing, keys as the store has them. */
-  async page(prefix: string, token: string | undefined, countMax: number): Promise<{ entries: { key: string; bytes: number }[]; token: string | undefined }> {
+  async page(prefix: string, token: string | undefined, countMax: number): Promise<{ entries: { key: string; bytes: number; writtenMs?: number }[]; token: string | undefined }> {
     const root = this.location.prefix === '' ? '' : `${this.location.prefix}/`;
     const query = [
       ...(token === undefined ? [] : [`continuation-token=${encodeURIComponent(token)}`]),
@@ -99,7 +99,8 @@ export class Bucket {
       const key = xmlText(entry, 'Key');
       const bytes = Number(xmlText(entry, 'Size') ?? Number.NaN);
       if (key === undefined || !Number.isSafeInteger(bytes)) throw new BrokenAnswerError('an entry of the listing has no key or size');
-      return { key: decodeURIComponent(key.replaceAll('+', ' ')).slice(root.length), bytes };
+      const writtenMs = Date.parse(xmlText(entry, 'LastModified') ?? '');
+      return { key: decodeURIComponent(key.replaceAll('+', ' ')).slice(root.length), bytes, ...(Number.isNaN(writtenMs) ? {} : { writtenMs }) };
     });
     const next = xmlText(text, 'IsTruncated') === 'true' ? xmlText(text, 'NextContinuationToken') : undefined;
     if (next === undefined && xmlText(text, 'IsTruncated') === 'true') throw new BrokenAnswerError('the listing goes on without saying where');

@@ -67,6 +67,8 @@ export function failureOf(status: number, body: string, region: string): S3Failu
 const passingCodes = new Set(['SlowDown', 'SlowDownRead', 'SlowDownWrite', 'RequestTimeout', 'InternalError', 'ServiceUnavailable', 'OperationAborted', 'ConditionalRequestConflict', 'IncompleteBody', 'BadDigest', 'XAmzContentSHA256Mismatch', 'ThrottlingException', 'TooManyRequests']);
 const passingStatuses = new Set([408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524]);
 const fullCodes = new Set(['XMinioStorageFull', 'QuotaExceeded', 'XMinioAdminBucketQuotaExceeded', 'InsufficientStorage']);
+/** Some of them come as 400, as if the request were wrong. */
+const deniedCodes = new Set(['ExpiredToken', 'InvalidToken', 'TokenRefreshRequired']);
 const networkCodes = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'EAI_AGAIN', 'ENOTFOUND', 'EPROTO', 'ERR_STREAM_PREMATURE_CLOSE']);
 /** Certificates: trying again changes nothing, a person must act. */
 const certificateCode = /^(ERR_TLS_CERT|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH)/;
@@ -92,7 +94,7 @@ function describe(failure: S3Failure): { code: ErrorCode; what: string } {
   if (failure.code === 'AuthorizationHeaderMalformed' || failure.status === 301 || failure.status === 307) {
     return { code: 'USAGE', what: failure.region === '' ? `the bucket lies in another region or at another endpoint (${failure.message})` : `the bucket lies in region ${failure.region}: write it into the store's URL` };
   }
-  if (failure.status === 401 || failure.status === 403) return { code: 'STORE_DENIED', what: `the object store refuses access (${failure.message})` };
+  if (failure.status === 401 || failure.status === 403 || deniedCodes.has(failure.code)) return { code: 'STORE_DENIED', what: `the object store refuses access (${failure.message})` };
   if (isRetryable(failure)) return { code: 'STORE_UNREACHABLE', what: `the object store cannot serve now (${failure.message})` };
   return { code: 'INTERNAL', what: `the object store refused the request (${failure.message})` };
 }

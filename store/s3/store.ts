@@ -201,7 +201,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number }> {
+  async *list(prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs?: number }> {
     checkPrefix(prefix);
     let token: string | undefined;
     do {

@@ -4,7 +4,7 @@
  *
  * Invariants (S: stays on in production as an assertion, in the file named):
  *   I1  Groups follow one another without gaps, and terms never go back; a term is begun once. (S: fold.ts, journal/)
- *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more. (S: run/decide.ts)
+ *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more; none is given up for the store. (S: run/decide.ts)
  *   I3  A shard has one accepted label by one teacher.
  *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out.
  *   I5  Who is told that a result counts: it is written by then, and is that result.
@@ -12,7 +12,7 @@
  *   I7  A leader's state is the fold of its journal, whether it came by groups or by a snapshot; a new one knows all that is written.
  *   I8  No lease is granted while another holds the leader's entry, nor of a run that is paused. (simulate.ts; S: leader.ts)
  *   I9  A manifest lies in the store before the journal names it, names the one before, and all of a run's manifests together are the journal's facts of the run up to there.
- *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest; but in runs that went on
+ *   I10 After a loss and a reconcile every result that a worker was told counts is accepted again, with its digest (no plan that loses the journal has workers whose results differ: the bucket can't tell which counted); but in runs that went on
  *       before anybody reconciled them, and where its task was given up meanwhile.
  *   I11 When faults have stopped every run ends, and ends as it would have undisturbed. (simulate.ts)
  *   I12 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
@@ -141,6 +141,7 @@ export class Checker {
         break;
       }
       case 'taskQuarantined':
+        this.#must(!fact.value.reason.includes('the last with STORE_'), `${fact.value.place?.taskId} was given up for the store: ${fact.value.reason}`);
         this.#reached.delete(fact.value.place?.taskId ?? '');
         this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place?.subject} is given up`}`);
         break;
@@ -152,6 +153,7 @@ export class Checker {
         if (fact.value.stage === Stage.LABEL && before !== undefined && before.iterations[before.iteration]?.decision === 'refused') this.#world.count('branch: labels are kept with their teacher');
         break;
       case 'runPaused':
+        if (fact.value.reason.includes('the last with STORE_')) this.#world.count('branch: the run pauses itself (the store)');
         if (fact.value.by === 'alumnus') this.#world.count(`branch: the run pauses itself (${fact.value.rule !== '' ? fact.value.rule : before?.stage === Stage.LABEL ? 'quarantine' : before?.stage === Stage.PROMOTE || before?.stage === Stage.EVALUATE ? 'refusal or evaluation' : 'a model is given up'})`);
         break;
       case 'runSucceeded': case 'runFailed': case 'runCancelled':

@@ -56,8 +56,8 @@ export class MemoryStore implements ObjectStore {
     return Promise.resolve(this.objects.get(key)?.metadata ?? {});
   }
 
-  async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number }> {
-    for (const key of [...this.objects.keys()].sort()) if (key.startsWith(prefix)) yield { key, bytes: this.#must(key).content.byteLength };
+  async *list(prefix: string): AsyncGenerator<{ key: string; bytes: number; writtenMs: number }> {
+    for (const key of [...this.objects.keys()].sort()) if (key.startsWith(prefix)) yield { key, bytes: this.#must(key).content.byteLength, writtenMs: this.bornMs.get(key) ?? 0 };
   }
 
   delete(key: string): Promise<void> {

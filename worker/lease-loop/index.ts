@@ -32,6 +32,8 @@ const STOP_TRIES_MAX = 4;
 const HOLDS_MAX = 1_000;
 /** A task in hand and the next one loading. */
 const SLOTS = 2;
+/** Refusals that are about the result itself: it would be refused again. Any other is the coordinator's trouble, and may pass. */
+const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'FACT_TOO_LARGE']);
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
 /** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
@@ -192,14 +194,14 @@ export class LeaseLoop {
         for (const lease of response.leases) this.#begin(lease);
       } catch (thrown) {
         if (signal.aborted) return;
-        await this.#beforeNextTry(toAlumnusError(thrown), backoff);
+        const error = toAlumnusError(thrown);
+        if (!error.retryable) throw error;
+        await this.#beforeNextTry(error, backoff);
       }
     }
   }
 
-  /** @throws the error where trying again can't help. */
   async #beforeNextTry(error: AlumnusError, backoff: Backoff): Promise<void> {
-    if (!error.retryable) throw error;
     const ms = backoff.next();
     // The first failure was of the leader that is gone: its successor is asked at once.
     if (!isAway(error) || backoff.attempts > 1) await sleep(ms, this.#stopping.signal);
@@ -289,7 +291,7 @@ export class LeaseLoop {
     await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId: this.#options.workerId, leaseId, taskId, code, message, counts: !NOT_THE_TASKS_FAULT.has(code), checkpoint: this.#held.get(keyOf(leaseId))?.checkpoint });
   }
 
-  /** Says it until it is answered. Undefined where the worker stops first. */
+  /** Says it until it is answered. Undefined where the worker stops first. @throws AlumnusError where it is refused for what it says. */
   async #report<Request, Response>(method: (client: WorkerServiceClient) => Method<Request, Response>, request: Request): Promise<Response | undefined> {
     const backoff = new Backoff(RETRY_MS_MAX);
     for (let triesStopping = 0; triesStopping < STOP_TRIES_MAX;) {
@@ -297,7 +299,9 @@ export class LeaseLoop {
         return await this.#ask(method, request, CALL_MS_MAX);
       } catch (thrown) {
         const error = toAlumnusError(thrown);
-        if (this.#stopping.signal.aborted && error.retryable) triesStopping += 1;
+        if (OF_THE_RESULT.has(error.code)) throw error;
+        if (!error.retryable && backoff.attempts === 0) this.#options.log(error.sentence);
+        if (this.#stopping.signal.aborted) triesStopping += 1;
         else await this.#beforeNextTry(error, backoff);
       }
     }

@@ -1,5 +1,5 @@
 /** The journal on NATS against the suite that all journals pass, and what is its own: lost answers, servers that die, leaders that contend. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -43,6 +43,18 @@ class Writer {
     await this.#running;
     return this.acknowledged;
   }
+}
+
+/** Within the body of the message of this number, each of which begins with its subject: bit rot. */
+function flipByte(file: string, subject: string, message: number): void {
+  const bytes = readFileSync(file);
+  let at = -1;
+  for (let found = 0; found < message; found += 1) at = bytes.indexOf(subject, at + 1);
+  if (at < 0) throw new Error(`the file holds no ${message} messages`);
+  // Behind the subject lie some 150 bytes of headers; half-way between two messages is in headers or body, and both are covered by the checksum.
+  const middle = Math.floor((at + bytes.indexOf(subject, at + 1)) / 2);
+  bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+  writeFileSync(file, bytes);
 }
 
 for (const replicas of [1, 3] as const) {
@@ -219,6 +231,30 @@ describeOnServers(['nats-server'], 'the journal on NATS, when answers get lost',
     await writer.writes(50);
     const count = await writer.stop();
     expect(await facts((await places.lead(place)).journal)).toEqual(pausedMany(1, count));
+  });
+});
+
+describeOnServers(['nats-server'], 'the journal on a server whose disk damaged a message', () => {
+  let places: Places;
+  beforeAll(async () => {
+    places = await Places.start(1);
+  });
+  afterAll(() => places.stop());
+
+  test('a truncation drops nothing that its snapshot does not cover: the damage is told instead', async () => {
+    const place = places.fresh();
+    const { journal, term } = await places.lead(place);
+    for (let sequence = 0; sequence < 60; sequence += 1) await journal.append(sequence, term, [paused(sequence + 1)]);
+    await places.servers.stop();
+    flipByte(places.fileOf(place), `alumnus.${place}.journal`, 32);
+    await places.servers.restart();
+    // Half of 62 messages and the one behind them is 32: where the search for what lies beyond sequence 20 begins.
+    const next = await openJetStream(await places.connect(place));
+    await readAll(next, 40);
+    await expect(next.truncate(refAt(20, await next.begin()))).rejects.toMatchObject({ code: 'JOURNAL_UNREADABLE', message: 'message 32 is not to be had, and the stream goes from 1 to 62' });
+    const manager = await jetstreamManager((await places.connect(place)).connection);
+    // The term's beginning, 60 groups, the next term's beginning.
+    expect((await manager.streams.info(`${place}-journal`)).state).toMatchObject({ first_seq: 1, last_seq: 62 });
   });
 });
 

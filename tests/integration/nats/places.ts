@@ -1,5 +1,5 @@
 /** Journals on servers of their own: a place is a name, and each opening has its own connection, as another process would. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJetStream, type JetStreamOptions } from '../../../coordinator/journal/index.ts';
@@ -45,6 +45,14 @@ export class Places {
     const journal = await openJetStream(await this.connect(place, options.address), options);
     await readAll(journal, after);
     return { journal, term: await journal.begin() };
+  }
+
+  /** Where the only server keeps the messages of a place's journal; one file, while they are few. */
+  fileOf(place: string): string {
+    const messages = join(this.#folder, 'nats-0', 'store', 'jetstream', '$G', 'streams', `${place}-journal`, 'msgs');
+    const [file, ...more] = readdirSync(messages).filter((name) => name.endsWith('.blk'));
+    if (file === undefined || more.length > 0) throw new Error(`${messages} holds ${more.length + 1} files`);
+    return join(messages, file);
   }
 
   async stop(): Promise<void> {

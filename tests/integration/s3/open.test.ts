@@ -75,7 +75,7 @@ describeOnServers(['minio'], 'opening a store on S3', () => {
       await store.delete(ref.key);
     }
     expect(await store.putNamed('name', Buffer.from('x'))).toMatchObject({ created: true });
-    expect(await collect(store.list(''))).toEqual([{ key: 'name', bytes: 1 }]);
+    expect(await collect(store.list(''))).toMatchObject([{ key: 'name', bytes: 1 }]);
     const elsewhere = await openS3Store(s3.url('forbidden'), env, s3.options);
     for (const call of [() => elsewhere.putAddressed('p', Buffer.from('x')), () => elsewhere.putNamed('name', Buffer.from('x')), () => elsewhere.getNamed('name')]) {
       await expect(call()).rejects.toMatchObject({ code: 'STORE_DENIED' });

@@ -226,6 +226,56 @@ describe('the leader', () => {
     expect(leader.scheduler.grant('w2', 1, [], nowMs)).toHaveLength(1);
   });
 
+  test('a coordinator that stood still ends no lease before it has read the renewals that came meanwhile', async () => {
+    const { journal, leader } = await labeling(2);
+    register(leader, 'w1');
+    register(leader, 'w2');
+    const [lease] = leader.scheduler.grant('w1', 1, [], nowMs);
+    expect(leader.scheduler.grant('w2', 1, [], nowMs)).toHaveLength(1);
+    await leader.tick();
+    const before = journal.events.length;
+    // Five leases long, and awake again: its timers come before its sockets.
+    nowMs = 5_000;
+    await leader.tick();
+    expect(journal.events.length).toBe(before);
+    nowMs = 5_001;
+    expect(leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([]);
+    for (nowMs = 5_200; nowMs < 6_000; nowMs += 200) await leader.tick();
+    expect(journal.events.length).toBe(before);
+    // One that is dead holds its lease no longer than that.
+    await leader.tick();
+    expect(journal.events.slice(before).map(({ fact }) => fact)).toMatchObject([{ $case: 'taskFailed', value: { code: 'LEASE_EXPIRED', workerId: 'w2' } }]);
+  });
+
+  test('once another may lead, no lease is ended here', async () => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: 1_000, clock, untilMs: () => 1_000 });
+    await submit(leader);
+    register(leader, 'w1');
+    expect(leader.scheduler.grant('w1', 1, [], nowMs)).toHaveLength(1);
+    const before = journal.events.length;
+    for (nowMs = 0; nowMs <= 3_000; nowMs += 200) await leader.tick();
+    expect(journal.events.length).toBe(before);
+  });
+
+  test('workers that are gone are forgotten after an hour; one that holds a lease, or was heard of, is not', async () => {
+    const { leader } = await labeling(3);
+    for (const workerId of ['gone', 'heard', 'holds']) register(leader, workerId);
+    const known = (): string[] => leader.scheduler.workers().map(({ worker }) => worker.workerId);
+    nowMs = 1_000_000;
+    leader.scheduler.renew('heard', [], nowMs);
+    nowMs = 3_600_000;
+    await leader.tick();
+    expect(known()).toEqual(['gone', 'heard', 'holds']);
+    leader.scheduler.grant('holds', 1, [], 0);
+    nowMs = 3_600_001;
+    leader.scheduler.extendAll(nowMs);
+    await leader.tick();
+    expect(known()).toEqual(['heard', 'holds']);
+    expect(leader.scheduler.liveWorkers(nowMs)).toBe(0);
+  });
+
   test('a new leader waits for workers to announce what they hold, but only where a run is open', async () => {
     const { journal, leader } = await labeling(1);
     nowMs = 5_000;
@@ -242,6 +292,27 @@ describe('the leader', () => {
     expect(leader.scheduler.tasksOf(RUN)).toEqual([]);
     expect(leader.scheduler.workers()[0]?.leases).toEqual([]);
     expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([held?.leaseId]);
+  });
+
+  test.each(['STORE_DENIED', 'STORE_CLOCK_SKEWED', 'INTERNAL'] as const)('where the leader\'s own store says %s, a result is refused as one that is to be said again, and then taken', async (code) => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const whole = new MemoryStore();
+    const logged: string[] = [];
+    let denied = false;
+    const through = new Proxy(whole, { get: (_, name) => (denied && name === 'putAddressed' ? () => Promise.reject(new AlumnusError(code, 'the store says no', { where: 's3://bucket' })) : Reflect.get(whole, name).bind(whole) as unknown) });
+    const leader = new Leader({ journal, fold: await Fold.load(journal, through), store: through, term: 1, leaseMs: 1_000, clock, log: (line) => logged.push(line) });
+    await submit(leader);
+    const [task] = openTasks(leader.run(RUN)) as [Task];
+    denied = true;
+    for (let times = 0; times < 2; times += 1) {
+      const refusal: unknown = await complete(leader, task).then(() => undefined, (thrown: unknown) => thrown);
+      expect(refusal).toMatchObject({ code: 'MANIFEST_REFUSED', retryable: true });
+      expect((refusal as Error).message).toContain('s3://bucket: the store says no.');
+    }
+    expect(logged).toEqual([expect.stringMatching(/^run run does not go on while its manifest can't be written: s3:\/\/bucket: the store says no\./)]);
+    denied = false;
+    expect((await complete(leader, task)).stage).toBe(Stage.EVALUATE);
   });
 
   test('a store that takes nothing keeps a stage from ending and nothing else: a run is paused for it, and what was said is told by the next manifest', async () => {

@@ -254,6 +254,26 @@ test('a result is said again where the leader\'s journal is away; where it is re
   expect(idsOf(leader.failed)).toEqual(['t2']);
 });
 
+test('a result is kept and said again whatever ails the coordinator; the log tells what it is', async () => {
+  const leader = await coordinator(1);
+  const { engine, logged } = worker(leader.address);
+  const ails = ['STORE_CLOCK_SKEWED', 'STORE_DENIED', 'INTERNAL', 'MANIFEST_REFUSED', 'STORE_FULL', 'JOURNAL_UNREADABLE'] as const;
+  let tries = 0;
+  leader.completionFails = () => {
+    const code = ails[tries];
+    tries += 1;
+    return code === undefined ? undefined : refuse(code, 'not now');
+  };
+  leader.grant('t1');
+  await until(() => expect(engine.begun).toEqual(['t1']));
+  engine.finish('t1');
+  await until(() => expect(leader.completed).toHaveLength(ails.length + 1));
+  leader.grant('t2');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  expect(leader.failed).toEqual([]);
+  expect(logged.filter((line) => line.startsWith('not now'))).toEqual([expect.stringContaining('[STORE_CLOCK_SKEWED]')]);
+});
+
 test('stop hands back what is held, as nobody\'s failure, to whoever leads by then', async () => {
   const [first, second] = [await coordinator(1), await coordinator(2)];
   first.renewEveryMs = 600_000;

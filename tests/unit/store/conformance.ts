@@ -56,7 +56,7 @@ export function describeObjectStore(engine: string, open: () => Promise<Conforma
       const first = await store.putAddressed('p', bytes('same'), { metadata: { run: 'one' } });
       const second = await store.putAddressed('p', bytes('same'), { metadata: { run: 'two' } });
       expect(second).toEqual(first);
-      expect(await collect(store.list('p/'))).toEqual([{ key: first.key, bytes: 4 }]);
+      expect(await collect(store.list('p/'))).toMatchObject([{ key: first.key, bytes: 4 }]);
       expect(await store.metadata(first.key)).toEqual({ run: 'one' });
     });
 
@@ -144,7 +144,21 @@ export function describeObjectStore(engine: string, open: () => Promise<Conforma
       expect(await keys('a/')).toEqual(['a/a/c', 'a/b', 'a/é']);
       expect(await keys('a/a')).toEqual(['a/a/c']);
       expect(await keys('none/')).toEqual([]);
-      expect(await collect(store.list('a/a/c'))).toEqual([{ key: 'a/a/c', bytes: 5 }]);
+      expect(await collect(store.list('a/a/c'))).toMatchObject([{ key: 'a/a/c', bytes: 5 }]);
+    });
+
+    it('tells of what it lists when it was written, and the same bytes put again were written the first time', async () => {
+      await store.putAddressed('p', bytes('one'));
+      // Some servers count whole seconds.
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      await store.putAddressed('p', bytes('two'));
+      const before = await collect(store.list('p/'));
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      await store.putAddressed('p', bytes('one'));
+      expect(await collect(store.list('p/'))).toEqual(before);
+      // The first characters of the digests of "one" and "two", by sha256sum.
+      const writtenMs = (digest: string): number => before.find(({ key }) => key.startsWith(`p/${digest}`))?.writtenMs ?? Number.NaN;
+      expect(writtenMs('7692c3ad')).toBeLessThan(writtenMs('3fc4ccfe'));
     });
 
     it('deletes, and what is not there without complaint', async () => {

@@ -165,7 +165,7 @@ describe('on a server that is not what it seems', () => {
 
   it('a full store, a denied request and an unknown refusal each have their own word', async () => {
     const store = await open();
-    for (const [status, code, expected] of [[507, 'XMinioStorageFull', 'STORE_FULL'], [403, 'AccessDenied', 'STORE_DENIED'], [400, 'InvalidArgument', 'INTERNAL'], [400, 'AuthorizationHeaderMalformed', 'USAGE'], [404, 'NoSuchBucket', 'BUCKET_NOT_FOUND']] as const) {
+    for (const [status, code, expected] of [[507, 'XMinioStorageFull', 'STORE_FULL'], [403, 'AccessDenied', 'STORE_DENIED'], [400, 'ExpiredToken', 'STORE_DENIED'], [400, 'InvalidToken', 'STORE_DENIED'], [400, 'TokenRefreshRequired', 'STORE_DENIED'], [400, 'InvalidArgument', 'INTERNAL'], [400, 'AuthorizationHeaderMalformed', 'USAGE'], [404, 'NoSuchBucket', 'BUCKET_NOT_FOUND']] as const) {
       let asked = 0;
       quirk = (_, response) => {
         asked += 1;

@@ -1,14 +1,15 @@
-/** The release this is, read from the package it belongs to. */
+/** The release that this is, read from the package that it belongs to; the same for all programs. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { invariant } from './errors.ts';
 
-/** The folder that holds package.json: one up from the sources, two up from the compiled files. */
-export function packageFolder(): string {
+/** The folder that holds package.json: one up from the sources, two up from the compiled ones. */
+function packageFolder(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json'))) {
     const parent = dirname(folder);
-    if (parent === folder) throw new Error('invariant broken: the CLI lies below its package.json');
+    invariant(parent !== folder, 'all programs lie below their package.json');
     folder = parent;
   }
   return folder;
