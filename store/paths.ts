@@ -6,6 +6,8 @@
  *   datasets/<name>/<part>/<sha256>.parquet        labels (key, class) and origins (key, origin) of the part
  *   datasets/<name>/truth/<sha256>.parquet         true labels and origins of the unlabeled part: for reports, hidden from training
  *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced; `.record`: its result as the worker reports it
+ *   runs/<run>/<task id>/<sha256>.spec             what the task is to do, where that is too large for a message
+ *   runs/<run>/data/<sha256>.data                  the parts of a run's data, where they are too large for a fact
  *   runs/<run>/manifests/<number>/<sha256>.manifest  the run's facts since the manifest before
  *   journal/snapshots/<sha256>.snapshot            all runs as of one sequence of the journal
  *   journal/runs/<run>/<sha256>.state              a run's state, as a snapshot names it
@@ -23,6 +25,7 @@ export const paths = {
   datasetTruth: (name: string): string => `${DATASETS}${name}/truth`,
   runs: 'runs/',
   run: (runId: string): string => `runs/${runId}/`,
+  runData: (runId: string): string => `runs/${runId}/data`,
   runManifests: (runId: string): string => `runs/${runId}/manifests/`,
   /** Numbers of one width, so that a listing tells them in order. */
   runManifest: (runId: string, number: number): string => `runs/${runId}/manifests/${String(number).padStart(8, '0')}`,

@@ -4,6 +4,7 @@ export { thinClasses, type ThinClass } from './coverage.ts';
 export { bestOf, decide, isOpen, placeOf, type Command } from './decide.ts';
 export { evolve } from './evolve.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
+export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
 export { currentIteration, isAudit, isControl, isEnded, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type RunState, type Teacher, type Trained } from './state.ts';
 export { controlWanted, deriveSeed, openTasks, PAIRED_SUBSETS, stageName } from './tasks.ts';
