@@ -2,8 +2,10 @@
 export { conformImage, decodeImage, encodePng, imageExtension, type ImageExtension } from './images.ts';
 export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
 export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
-export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
+export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, referenceOf, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
+export { appendDataset, registerDataset, type PlacedTars, type Registered, type RegisterOptions } from './register.ts';
+export { samplePixels, shardSamples, type PlacedShard } from './registered.ts';
 export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts';
 export { openSource, sourceKinds, type SourceFiles, type SourceKind } from './sources/index.ts';
 export type { Source, SourceSample } from './sources/source.ts';

@@ -2,6 +2,7 @@
  * The typed paths of everything we keep. A reader of a bucket listing finds its way by this page:
  *
  *   datasets/<name>/manifest.json                  the dataset; named, created once
+ *   datasets/<name>/versions/<number>.json         a later version of it, from 2 on; each created once
  *   datasets/<name>/<part>/<sha256>.tar            shards of images
  *   datasets/<name>/<part>/<sha256>.parquet        labels (key, class) and origins (key, origin) of the part
  *   datasets/<name>/truth/<sha256>.parquet         true labels and origins of the unlabeled part: for reports, hidden from training
@@ -21,6 +22,9 @@ export const paths = {
   datasets: DATASETS,
   dataset: (name: string): string => `${DATASETS}${name}/`,
   datasetManifest: (name: string): string => `${DATASETS}${name}/${MANIFEST}`,
+  /** @param version 1 is the dataset as it was made. Numbers of one width, so that a listing tells them in order. */
+  datasetVersion: (name: string, version: number): string => (version === 1 ? `${DATASETS}${name}/${MANIFEST}` : `${DATASETS}${name}/versions/${String(version).padStart(8, '0')}.json`),
+  datasetVersions: (name: string): string => `${DATASETS}${name}/versions/`,
   datasetPart: (name: string, part: PartName): string => `${DATASETS}${name}/${part}`,
   datasetTruth: (name: string): string => `${DATASETS}${name}/truth`,
   runs: 'runs/',

@@ -5,7 +5,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
+import { loadManifest, referenceOf, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { modelOfIteration, modelOptions, parameterCount, parseRecipe, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
@@ -37,7 +37,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       if (optional && recipe.data[wanted] === undefined) return undefined;
       throw new AlumnusError('DATASET_NOT_FOUND', `dataset ${name} has no ${partName} part; it has ${Object.keys(loaded.manifest.parts).join(', ')}`, { where: `data.${wanted}` });
     }
-    return { loaded, part, ref: { dataset: `${name}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
+    return { loaded, part, ref: { dataset: `${referenceOf(loaded.manifest)}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
   };
   const labeled = await find('labeled', false);
   const validation = await find('validation', false);

@@ -26,7 +26,7 @@ const BRANCHES = [
   'a result is taken while paused', 'a leader steps down', 'a node leads again', 'a deposed leader\'s append is refused', 'a dead leader\'s append arrives', 'the journal is truncated',
   'labels of the former teacher are refused', 'an older release refuses what a newer one wrote', 'a newer release leads what an older one wrote', 'two coordinators believe that they lead',
   'reconcile says restored', 'reconcile says advanced', 'reconcile says agrees', 'reconcile says diverged',
-  'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
+  'a submission names its data by digest', 'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
   'the run pauses itself (quarantine)', 'the run pauses itself (refusal or evaluation)', 'the run pauses itself (a model is given up)', 'a run ends (runSucceeded)', 'a run ends (runCancelled)', 'compared, nothing quarantined', 'compared, shards quarantined',
 ].map((branch) => `branch: ${branch}`);
 

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decodeImage, readShard, type ImageShape } from '../../dataset/index.ts';
+import { samplePixels, shardSamples, type ImageShape } from '../../dataset/index.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { sha256, type ObjectStore } from '../../store/index.ts';
@@ -27,15 +27,17 @@ let written = 0;
  * @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, IMAGE_CORRUPT: the shard by name, and what is wrong with it
  */
 export async function decodedShard(store: ObjectStore, shard: ShardRef, shape: ImageShape, cacheFolder: string): Promise<DecodedShard> {
-  if (shard.ref === undefined) throw new AlumnusError('SHARD_CORRUPT', 'the task names no object for the shard', { where: shard.name });
-  const file = cacheFolder === '' ? undefined : join(cacheFolder, `${shard.ref.sha256}-${shape.height}x${shape.width}x${shape.channels}`);
+  const { ref, location } = shard;
+  if (ref === undefined) throw new AlumnusError('SHARD_CORRUPT', 'the task names no object for the shard', { where: shard.name });
+  // A tar of ours has other keys where somebody registers it.
+  const file = cacheFolder === '' ? undefined : join(cacheFolder, `${ref.sha256}-${shape.height}x${shape.width}x${shape.channels}${location === undefined ? '' : '-registered'}`);
   const cached = file === undefined ? undefined : await readEntry(file, shape);
   if (cached !== undefined) return cached;
   const size = shape.height * shape.width * shape.channels;
   const keys: string[] = [];
   const images = new Uint8Array(shard.samples * size);
-  for await (const sample of readShard(store, shard.ref)) {
-    const pixels = await decodeImage(sample.bytes, shape, `${shard.name}/${sample.key}.${sample.extension}`);
+  for await (const sample of shardSamples(store, { ref, location })) {
+    const pixels = await samplePixels({ location }, sample.bytes, shape, `${shard.name}/${sample.key}.${sample.extension}`);
     if (keys.length >= shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are more`, { where: shard.name });
     images.set(pixels, keys.length * size);
     keys.push(sample.key);

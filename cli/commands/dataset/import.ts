@@ -5,6 +5,7 @@ import type { SourceFiles } from '../../../dataset/index.ts';
 import type { Context } from '../../context.ts';
 import type { SourceRequest } from '../../dataset-import.ts';
 import { storeUrl } from '../../home.ts';
+import { classList, imageSize } from './values.ts';
 
 interface Flags extends OutputFlag {
   name?: string;
@@ -28,14 +29,6 @@ function countOrShare(text: string): number {
   return value;
 }
 
-function imageSize(text: string): NonNullable<Flags['size']> {
-  const match = /^(\d{1,5})x(\d{1,5})x([13])$/.exec(text);
-  if (match === null || Number(match[1]) < 1 || Number(match[2]) < 1) throw new InvalidArgumentError('HEIGHTxWIDTHxCHANNELS with 1 or 3 channels, such as 32x32x3, is expected.');
-  return { height: Number(match[1]), width: Number(match[2]), channels: match[3] === '1' ? 1 : 3 };
-}
-
-const names = (text: string): string[] => text.split(',').map((name) => name.trim()).filter((name) => name !== '');
-
 /** What every source takes: the dataset's name and how its parts are drawn. */
 function withSplit(command: Command, defaultName: string | undefined): Command {
   const name = '--name <name>';
@@ -49,7 +42,7 @@ function withSplit(command: Command, defaultName: string | undefined): Command {
     .option('--unlabeled-images <n>', 'how many to keep without labels (all that are left)', wholeNumber(0))
     .option('--seed <n>', 'draws the parts', wholeNumber(0, 2 ** 31 - 1), 1)
     .option('--shard-samples <n>', 'images a shard', wholeNumber(1))
-    .option('--classes <names>', 'class names in the order of their indices, with commas', names)
+    .option('--classes <names>', 'class names in the order of their indices, with commas', classList)
     .option('--size <HxWxC>', 'resize all images to this (the first image\'s)', imageSize)
     .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
 }
