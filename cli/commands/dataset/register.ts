@@ -1,5 +1,6 @@
 /** `alumnus dataset register` and `append`: tars become shards of a dataset where they lie. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
+import { AlumnusError } from '../../../proto/errors.ts';
 import { action, declare, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../../command.ts';
 import type { PlacedTars, Progress, Registered } from '../../../dataset/index.ts';
 import type { ObjectStore, PartName } from '../../../store/index.ts';
@@ -53,7 +54,7 @@ async function run(context: Context, name: string, place: string, flags: Flags, 
     import('node:crypto'), import('node:path'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-text.ts'), import('../../../dataset/index.ts'), import('../../dataset-import.ts'), import('../../format.ts'),
   ]);
   const form = outputForm(flags.output);
-  if (flags.part === 'unlabeled' && flags.classes !== undefined) throw new InvalidArgumentError('--classes goes with a part that has labels.');
+  if (flags.part === 'unlabeled' && flags.classes !== undefined) throw new AlumnusError('USAGE', 'goes with a part that has labels: --part labeled', { where: '--classes' });
   const ownUrl = storeUrl(context.env, flags);
   const location = placeUrl(place, ownUrl);
   const store = await openStore(ownUrl);
