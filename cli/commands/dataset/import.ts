@@ -116,6 +116,16 @@ export function addDatasetImport(group: Command, context: Context): void {
     const { unlabeled, ...rest } = flags;
     return importInto(context, { kind: 'webdataset', files: { paths: shards, ...places(flags.test, unlabeled) } }, unlabeledOf(rest));
   });
+
+  const parquet = withSplit(declare(parent, 'parquet <paths...>', {
+    summary: 'Parquet files of images as the Hugging Face hub has them, or folders of such files',
+    description: 'Images are PNG or JPEG bytes in a column, labels in another; which columns, and the classes\' names, is read from the files\' own metadata. Of a folder whose files are called train-… and test-…, those of train are taken.',
+    examples: ['alumnus dataset import parquet ./data --name cifar10 --test ./data/test-00000-of-00001.parquet', 'alumnus dataset import parquet train-*.parquet --name photos --labeled-per-class 20'],
+  }), undefined).option('--test <files...>', 'files of the test split').option('--unlabeled <files...>', 'files whose images are taken without labels');
+  action(parquet, context, (paths: string[], flags: Omit<Flags, 'unlabeled'> & { test?: string[]; unlabeled?: string[]; unlabeledImages?: number }) => {
+    const { unlabeled, ...rest } = flags;
+    return importInto(context, { kind: 'parquet', files: { paths, ...places(flags.test, unlabeled) } }, unlabeledOf(rest));
+  });
 }
 
 const places = (test: string | readonly string[] | undefined, unlabeled: string | readonly string[] | undefined): Pick<SourceFiles, 'test' | 'unlabeled'> => ({
