@@ -148,7 +148,7 @@ export function connect(list: string): Operator {
       });
     } catch (thrown) {
       // Nobody else has an id that was drawn here.
-      if (again && wished === '' && runId !== '' && isConflict(thrown)) return { runId };
+      if (again && wished === '' && runId !== '' && isConflict(thrown)) return { runId, warnings: [] };
       throw thrown;
     }
   }

@@ -1,8 +1,9 @@
 /** One run in words, for `run describe`. */
 import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../proto/stages.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
-import { facts, stageName, table } from './output.ts';
+import { facts, table } from './output.ts';
 import { nextStep } from './remedy.ts';
 import { summaryText } from './summary.ts';
 

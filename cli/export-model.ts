@@ -69,11 +69,11 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   return value as StoredDocument;
 }
 
-/** @throws AlumnusError RUN_CONFLICT, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE */
+/** @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE */
 export async function exportModel(view: RunView, options: { iteration?: number; to: string; storeUrl: string }): Promise<Exported> {
   const { iteration, ref, model } = chooseModel(view, options.iteration);
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
-  const store = await openStore(options.storeUrl);
+  const store = await openStore(options.storeUrl, { create: false });
   const stored = await store.get(ref);
   const document = parseDocument(stored, ref.key);
   const weights = await store.get(document.weights);

@@ -4,7 +4,8 @@
  */
 import Table from 'cli-table3';
 import { AlumnusError } from '../proto/errors.ts';
-import { Stage } from '../proto/gen/alumnus/v1/task.ts';
+import type { Stage } from '../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../proto/stages.ts';
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
 
@@ -19,13 +20,6 @@ export function outputForm(text: string): OutputForm {
   if (form === undefined) throw new AlumnusError('USAGE', `there is no output form "${plain(text)}"; there are ${outputForms.join(', ')}`, { where: '--output' });
   return form;
 }
-
-const stageWords: Readonly<Record<number, string>> = {
-  [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote',
-};
-
-/** The stage as the recipe and the design call it; empty before the first. */
-export const stageName = (stage: Stage): string => stageWords[stage] ?? '';
 
 /** A message of the wire as plain JSON: stages by name, oneofs by their field, embedded JSON documents unfolded. */
 export function machineForm(value: unknown, key = ''): unknown {

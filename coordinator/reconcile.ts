@@ -14,8 +14,9 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ReconciledRun, ReconcileRequest, ReconcileResponse } from '../proto/gen/alumnus/v1/operator.ts';
 import { TaskRecord } from '../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../proto/gen/alumnus/v1/task.ts';
+import { RECORD_SCHEMA_VERSION } from '../proto/record.ts';
 import { canonicalJson, paths, type ObjectStore } from '../store/index.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX } from './journal/index.ts';
+import { GROUP_BYTES_MAX } from './journal/index.ts';
 import type { Leader } from './leader.ts';
 import { factsOf, readManifests, type FoundManifest } from './manifests.ts';
 import { hydrate } from './run-data.ts';
@@ -167,14 +168,16 @@ async function recordOf(store: ObjectStore, task: Task, keys: readonly string[],
       if (read === undefined) continue;
       if (!key.includes(read.ref.sha256)) throw new AlumnusError('DIGEST_MISMATCH', `its sha256 is ${read.ref.sha256}`, { where: key });
       const { place, workerId, result, schemaVersion } = TaskRecord.decode(read.content);
-      if (schemaVersion > EVENT_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${schemaVersion}`, { where: key });
+      if (schemaVersion > RECORD_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${schemaVersion}, this release reads up to ${RECORD_SCHEMA_VERSION}`, { where: key });
       if (place?.taskId !== task.taskId || result?.result === undefined) throw new AlumnusError('SHARD_CORRUPT', 'it is of another task', { where: key });
       for (const output of outputsOf(result)) for await (const _ of store.stream(output)) void _;
       return { workerId, result };
     } catch (thrown) {
       const error = toAlumnusError(thrown, key);
       if (error.retryable) throw error;
-      notes.push(`${key} is not used: ${error.where === key || error.where === '' ? '' : `${error.where}: `}${error.message}`);
+      const note = `${key} is not used: ${error.where === key || error.where === '' ? '' : `${error.where}: `}${error.message}`;
+      // The task stays open, and is looked at again whenever another one was taken.
+      if (!notes.includes(note)) notes.push(note);
     }
   }
   return undefined;

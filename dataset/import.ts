@@ -10,6 +10,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import { classesOf } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
+import { encodeKeys, KEY_DIGITS } from './keys.ts';
 import { checkDatasetName, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
 import { SHARD_BYTES_MAX, SHARD_SAMPLES_DEFAULT, shardOrder, writeShard, type ShardSample } from './shards.ts';
 import type { Source, SourceSample } from './sources/source.ts';
@@ -21,8 +22,6 @@ import { encodeLabels, encodeOrigins } from './tables.ts';
 const SHARD_BYTES_TARGET = SHARD_BYTES_MAX / 4;
 /** Images that are decoded at once: sharp uses as many threads as libuv has, 4. */
 const DECODING_AT_ONCE = 4;
-/** Hex digits of the content's digest: 80 bits, so that no two of 10^9 images share a key. */
-const KEY_DIGITS = 20;
 
 export type Progress = (done: number, total: number, label: string) => void;
 
@@ -138,17 +137,18 @@ async function writePart(store: ObjectStore, dataset: string, part: PartName, sa
   return shards;
 }
 
-async function writeTables(store: ObjectStore, dataset: string, part: PartName, samples: readonly Sample[], classes: number): Promise<Pick<DatasetPart, 'labels' | 'truth' | 'origins' | 'classCounts'>> {
+async function writeTables(store: ObjectStore, dataset: string, part: PartName, samples: readonly Sample[], classes: number): Promise<Pick<DatasetPart, 'labels' | 'truth' | 'origins' | 'keys' | 'classCounts'>> {
   const prefix = paths.datasetPart(dataset, part);
-  const put = (at: string, content: Uint8Array, table: string): Promise<ObjectRef> => store.putAddressed(at, content, { extension: '.parquet', metadata: { dataset, part, table } });
+  const put = (at: string, content: Uint8Array, table: string, extension = '.parquet'): Promise<ObjectRef> => store.putAddressed(at, content, { extension, metadata: { dataset, part, table } });
+  const keys = await put(prefix, encodeKeys(samples.map(({ key }) => key)), 'keys', '.keys');
   const origins = await put(part === 'unlabeled' ? paths.datasetTruth(dataset) : prefix, encodeOrigins(samples.map(({ key }) => key), samples.map(({ item }) => item.origin)), 'origins');
   const known = samples.filter((sample): sample is Sample & { class: number } => sample.class !== undefined);
   const table = encodeLabels({ keys: known.map(({ key }) => key), classes: Int32Array.from(known, (sample) => sample.class) });
-  if (part === 'unlabeled') return { origins, ...(known.length === 0 ? {} : { truth: await put(paths.datasetTruth(dataset), table, 'truth') }) };
+  if (part === 'unlabeled') return { origins, keys, ...(known.length === 0 ? {} : { truth: await put(paths.datasetTruth(dataset), table, 'truth') }) };
   invariant(known.length === samples.length, `every sample of ${part} has a label`);
   const classCounts = new Array<number>(classes).fill(0);
   for (const sample of known) classCounts[sample.class] = (classCounts[sample.class] ?? 0) + 1;
-  return { origins, labels: await put(prefix, table, 'labels'), classCounts };
+  return { origins, keys, labels: await put(prefix, table, 'labels'), classCounts };
 }
 
 function notesOf(source: Source, resized: number, shape: ImageShape, drawn: ReturnType<typeof split>): string[] {

@@ -36,6 +36,7 @@ const partSchema = z.strictObject({
   labels: objectRef.optional().describe('Parquet: key, class. Absent of the unlabeled part.'),
   truth: objectRef.optional().describe('Of the unlabeled part, where true labels are known: for reports, hidden from training.'),
   origins: objectRef.optional().describe('Parquet: key, origin. Where each image came from, for a person who looks one up.'),
+  keys: objectRef.optional().describe('Every sample\'s key, sorted: tells whether two parts share images. Absent of what was imported before there were such lists.'),
   classCounts: z.array(count).optional().describe('Samples of each class. Absent of the unlabeled part.'),
 });
 
@@ -138,11 +139,20 @@ export async function writeManifest(store: ObjectStore, manifest: DatasetManifes
   const checked = manifestSchema.parse(manifest);
   const content = seal(checked);
   const { created, ref } = await store.putNamed(paths.datasetVersion(checkDatasetName(manifest.name), versionOf(manifest)), content);
-  const sealed = created || ref.sha256 === sha256(content);
-  // What was imported before manifests were sealed is the same dataset.
-  if (!sealed && ref.sha256 !== sha256(canonicalJson(checked))) throw datasetExists(referenceOf(manifest));
-  return { manifest: checked, digest: ref.sha256, ref, sealed };
+  if (created) return { manifest: checked, digest: ref.sha256, ref, sealed: true };
+  // What an earlier release imported is the same dataset: without lists of keys, and before that unsealed, too.
+  for (const form of [checked, withoutKeys(checked)]) {
+    for (const sealed of [true, false]) if (ref.sha256 === sha256(sealed ? seal(form) : canonicalJson(form))) return { manifest: form, digest: ref.sha256, ref, sealed };
+  }
+  throw datasetExists(referenceOf(manifest));
 }
+
+const withoutKeys = (manifest: DatasetManifest): DatasetManifest =>
+  ({ ...manifest, parts: Object.fromEntries(Object.entries(manifest.parts).flatMap(([name, part]) => {
+    if (part === undefined) return [];
+    const { keys: _keys, ...rest } = part;
+    return [[name, rest]];
+  })) });
 
 export const datasetExists = (name: string): AlumnusError => new AlumnusError('DATASET_EXISTS', `there is already a dataset "${name}" with other contents`, { where: name });
 

@@ -130,7 +130,9 @@ async function extend(store: ObjectStore, manifest: DatasetManifest, tars: reado
   const shards = added.map(({ key, sha256, bytes, samples }, at) => ({ name: shardName(partName, part.shards.length + at), ref: { key, sha256, bytes }, samples, location }));
   const tables = labeled ? await labelTable(store, manifest, part, partName, added, options.classes) : { classes: options.classes ?? manifest.classes };
   const { classes, ...table } = tables;
-  const extended: DatasetPart = { ...part, ...table, samples: part.samples + added.reduce((sum, { samples }) => sum + samples, 0), shards: [...part.shards, ...shards] };
+  // A list of keys is of all images or of none: those of other people's tars are not the contents' digests.
+  const { keys: _keys, ...kept } = part;
+  const extended: DatasetPart = { ...kept, ...table, samples: part.samples + added.reduce((sum, { samples }) => sum + samples, 0), shards: [...part.shards, ...shards] };
   return finish(await writeManifest(store, { ...manifest, classes: [...classes], parts: { ...manifest.parts, [partName]: extended } }));
 }
 

@@ -7,6 +7,7 @@
 import { AlumnusError, errorTable, type ErrorCode } from '../proto/errors.ts';
 import { sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import type { Progress } from './import.ts';
+import { encodeKeys } from './keys.ts';
 import { partNames, readManifest, type DatasetManifest, type DatasetPart, type DatasetShard } from './manifest.ts';
 import { samplePixels, shardSamples } from './registered.ts';
 import { Repeats } from './repeats.ts';
@@ -114,6 +115,13 @@ async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartNam
       findings.thrown(thrown);
     }
   }
+  if (part.keys !== undefined && known !== undefined) {
+    try {
+      if (!Buffer.from(await store.get(part.keys)).equals(encodeKeys(known.all))) findings.add('SHARD_CORRUPT', part.keys.key, `the list of keys is not that of the shards of ${name}`);
+    } catch (thrown) {
+      findings.thrown(thrown);
+    }
+  }
   if (part.origins === undefined) return;
   try {
     check(part.origins, [...(await readOrigins(store, part.origins)).keys()], true, known?.own);
@@ -147,7 +155,7 @@ async function verifyParts(store: ObjectStore, name: string, manifest: DatasetMa
     if (part === undefined) continue;
     const before = findings.problems.length;
     // Tables name keys, and whoever made one held its keys: a part without tables needs none held here.
-    const tabled = part.labels !== undefined || part.truth !== undefined || part.origins !== undefined;
+    const tabled = part.labels !== undefined || part.truth !== undefined || part.origins !== undefined || part.keys !== undefined;
     const keys: Keys = { all: new Set(), own: new Set() };
     for (const shard of part.shards) {
       if (signal?.aborted === true) throw new AlumnusError('CANCELLED', 'the verification was stopped', { where: name });

@@ -70,6 +70,7 @@ export const errorTable = {
   OBJECT_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Check that the coordinator and the workers use the same object store.'),
   STORE_FULL: row('retryable', 'resourceExhausted', 'environment', 'Free space on the device that holds the store; what is already stored is intact.'),
   STORE_UNWRITABLE: row('terminal', 'permissionDenied', 'environment', 'Make the folder writable, or name another with --home.'),
+  STORE_NOT_FOUND: row('terminal', 'notFound', 'environment', 'Correct --store or --home; where there is no store yet, `alumnus dataset import` and `alumnus coordinator` make one.'),
   BUCKET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Create the bucket, or correct its name in the store\'s URL.'),
   STORE_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the object store runs at the endpoint in its URL and can be reached from this machine.'),
   STORE_DENIED: row('terminal', 'permissionDenied', 'environment', 'Set ALUMNUS_S3_ACCESS_KEY and ALUMNUS_S3_SECRET_KEY to keys that docs/storage.md\'s policy allows in.'),
@@ -88,6 +89,7 @@ export const errorTable = {
   WORKER_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker was asked to stop, and its task is granted again.'),
   // Work
   ENGINE_CRASHED: row('retryable', 'internal', 'runFailed', 'The attempt is taken again; if every worker crashes on it, look at the shard it names.'),
+  ENGINE_SILENT: row('retryable', 'deadlineExceeded', 'runFailed', 'A new engine is started and the attempt is taken again; where single TensorFlow calls take so long, raise --engine-timeout of `alumnus worker`.'),
   ENGINE_STOPPED: row('retryable', 'aborted', 'runFailed', 'Nothing to do: the worker ended its engine for another task\'s sake, and this one is granted again.'),
   ENGINE_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm run setup` to install the native TensorFlow library.'),
   TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.learning_rate or the noise, then submit again.'),

@@ -30,6 +30,8 @@ export type FileSystem = Pick<typeof nodeFileSystem, 'mkdir' | 'open' | 'link' |
 export interface DirectoryStoreOptions {
   readonly fileSystem?: FileSystem;
   readonly now?: () => number;
+  /** Whether a folder that is missing is made. Default true; who only reads says false, and then nothing at all is written by `open`. */
+  readonly create?: boolean;
 }
 
 const systemCode = (thrown: unknown): string => (typeof thrown === 'object' && thrown !== null && 'code' in thrown ? String(thrown.code) : '');
@@ -49,10 +51,18 @@ export class DirectoryStore implements ObjectStore {
     this.#fs = fileSystem;
   }
 
-  /** Creates the folder where it is missing and sweeps temporary files whose writer is gone. */
+  /** Creates the folder where it is missing and sweeps temporary files whose writer is gone. @throws AlumnusError STORE_NOT_FOUND where it may not be created */
   static async open(root: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
     const store = new DirectoryStore(root, options.fileSystem ?? nodeFileSystem);
     try {
+      if (options.create === false) {
+        const objects = await store.#fs.stat(join(root, 'objects')).catch((thrown: unknown) => {
+          if (isMissing(thrown)) return undefined;
+          throw thrown;
+        });
+        if (objects?.isDirectory() !== true) throw new AlumnusError('STORE_NOT_FOUND', 'there is no object store in this folder', { where: root });
+        return store;
+      }
       await store.#fs.mkdir(root, { recursive: true });
       // The root's own name: best effort, since the folder above may belong to somebody else.
       await store.#flushFolder(dirname(root)).catch(() => undefined);

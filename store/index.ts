@@ -14,10 +14,11 @@ export { datasetOfManifest, paths, type PartName } from './paths.ts';
 /**
  * @param url `file:///absolute/folder`, or `s3://bucket/prefix?endpoint=https://host:port&region=us-east-1&addressing=path` (docs/storage.md);
  *   the keys of the latter are in the environment
- * @throws AlumnusError USAGE for any other; STORE_UNWRITABLE, STORE_FULL; BUCKET_NOT_FOUND, STORE_DENIED, STORE_UNREACHABLE, STORE_CLOCK_SKEWED, STORE_UNTRUSTED
+ * @param options `create`: whether a folder that is missing is made (default true); who only reads says false
+ * @throws AlumnusError USAGE for any other; STORE_NOT_FOUND, STORE_UNWRITABLE, STORE_FULL; BUCKET_NOT_FOUND, STORE_DENIED, STORE_UNREACHABLE, STORE_CLOCK_SKEWED, STORE_UNTRUSTED
  */
-export async function openStore(url: string): Promise<ObjectStore> {
-  return url.startsWith('s3://') ? openBucket(url) : DirectoryStore.open(folderOf(url));
+export async function openStore(url: string, options: { readonly create?: boolean } = {}): Promise<ObjectStore> {
+  return url.startsWith('s3://') ? openBucket(url) : DirectoryStore.open(folderOf(url), options);
 }
 
 /**

@@ -5,6 +5,7 @@
  *   datasets/<name>/versions/<number>.json         a later version of it, from 2 on; each created once
  *   datasets/<name>/<part>/<sha256>.tar            shards of images
  *   datasets/<name>/<part>/<sha256>.parquet        labels (key, class) and origins (key, origin) of the part
+ *   datasets/<name>/<part>/<sha256>.keys           the part's keys alone, sorted
  *   datasets/<name>/truth/<sha256>.parquet         true labels and origins of the unlabeled part: for reports, hidden from training
  *   runs/<run>/<task id>/<sha256>.<extension>      what a task produced; `.record`: its result as the worker reports it
  *   runs/<run>/<task id>/<sha256>.spec             what the task is to do, where that is too large for a message

@@ -4,21 +4,25 @@ import { availableParallelism, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
-import { EngineProcess } from './engine/index.ts';
+import { EngineProcess, SILENT_MS_MAX } from './engine/index.ts';
 import { LeaseLoop } from './lease-loop/index.ts';
 
 const VERSION = '0.1.0';
 const THREADS_MAX = 512;
+/** A day: who wants an engine never to be ended can't tell a hanging one from a busy one. */
+const ENGINE_TIMEOUT_SECONDS_MAX = 86_400;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' } },
+    options: { coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' }, 'engine-timeout': { type: 'string' } },
   });
   const workerId = values.id ?? `${hostname()}-${randomBytes(3).toString('hex')}`;
   const threads = Number(values.threads ?? availableParallelism());
   if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) throw new AlumnusError('USAGE', `must be a whole number from 1 to ${THREADS_MAX}`, { where: '--threads' });
+  const engineTimeout = Number(values['engine-timeout'] ?? SILENT_MS_MAX / 1000);
+  if (!Number.isInteger(engineTimeout) || engineTimeout < 1 || engineTimeout > ENGINE_TIMEOUT_SECONDS_MAX) throw new AlumnusError('USAGE', `must be a whole number of seconds from 1 to ${ENGINE_TIMEOUT_SECONDS_MAX}`, { where: '--engine-timeout' });
   const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} worker ${workerId} ${line}\n`);
-  const engine = new EngineProcess({ threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), log });
+  const engine = new EngineProcess({ threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), silentMsMax: engineTimeout * 1000, log });
   engine.start();
   const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: VERSION, engine, log });
   let stopping = false;

@@ -26,7 +26,7 @@ export function addReconcile(program: Command, context: Context): void {
     examples: ['alumnus reconcile --dry-run', 'alumnus reconcile', 'alumnus reconcile mnist-4f2a91 -o json'],
   }).option('--dry-run', 'only say what would be done').addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string | undefined, flags: Flags) => {
-    const [{ withOperator }, { outputForm, printListing, stageName }] = await Promise.all([import('../client.ts'), import('../output.ts')]);
+    const [{ withOperator }, { outputForm, printListing }, { stageName }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../../proto/stages.ts')]);
     const form = outputForm(flags.output);
     const apply = flags.dryRun !== true;
     const { runs } = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.reconcile(runId ?? '', apply));

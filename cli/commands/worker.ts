@@ -14,6 +14,7 @@ interface Flags {
   count: number;
   id?: string;
   threads?: number;
+  engineTimeout?: number;
   home?: string;
 }
 
@@ -29,6 +30,7 @@ export function addWorker(program: Command, context: Context): void {
     .option('--count <n>', 'how many, one process each', wholeNumber(1, WORKERS_MAX), 1)
     .option('--id <name>', 'the name of the worker, or the beginning of their names')
     .option('--threads <n>', 'computing threads of each (all cores, shared evenly)', wholeNumber(1, 512))
+    .option('--engine-timeout <seconds>', 'an engine at work from which nothing came for so long is ended, and its tasks taken again (300)', wholeNumber(1, 86_400))
     .addOption(homeOption());
   action(command, context, async (flags: Flags) => {
     const { KeptProcess } = await import('../processes.ts');
@@ -43,7 +45,7 @@ export function addWorker(program: Command, context: Context): void {
         const id = flags.count === 1 ? base : `${base}-${index + 1}`;
         return new KeptProcess({
           title: `worker ${id}`, program: 'worker', env: context.env, logFile: undefined, guarded: true,
-          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache],
+          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)])],
           onRestart: (sentence) => context.note(sentence),
           onGone: (error) => {
             failure ??= error;

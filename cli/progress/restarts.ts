@@ -4,8 +4,8 @@
  * Invariant: a beginning is told once, and a task that a restarted coordinator finds with its old worker is none.
  */
 import type { RunView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
+import { stageName } from '../../proto/stages.ts';
 import { plain } from '../format.ts';
-import { stageName } from '../output.ts';
 
 /** A worker that is lost takes two tasks along; more lines at once say no more than their number. */
 const LINES_MAX = 4;

@@ -4,8 +4,8 @@
  */
 import type { IterationView, RunView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../../proto/stages.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
-import { stageName } from '../output.ts';
 import { remedyOf } from '../remedy.ts';
 
 const accuracy = (score: Score | undefined): string => (score === undefined || score.total === 0 ? '' : percent(score.correct / score.total));

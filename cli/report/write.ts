@@ -22,7 +22,7 @@ export async function readAudits(view: RunView, storeUrl: string): Promise<{ aud
   const missing: string[] = [];
   if (wanted.length === 0) return { audits, missing };
   try {
-    const store = await openStore(storeUrl);
+    const store = await openStore(storeUrl, { create: false });
     for (const { iteration, attempt, ref } of wanted) {
       try {
         if (ref.bytes > AUDIT_BYTES_MAX) throw new Error(`is larger than ${AUDIT_BYTES_MAX} bytes`);

@@ -88,7 +88,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
       if (!RUN_ID.test(runId)) throw new AlumnusError('USAGE', 'a run id is 1 to 80 of a-z, 0-9, ".", "_" and "-"', { where: runId });
       await leader.command(runId, { kind: 'submit', runId, recipe, data, dataRef: await putRunData(store, runId, data) });
-      return { runId };
+      return { runId, warnings: data.warnings };
     }),
     listRuns: unary(() => ({ runs: leading.leader().runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),
     getRun: unary((request) => view(request.runId)),

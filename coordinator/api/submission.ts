@@ -1,11 +1,11 @@
 /**
  * From what a user submits to what a run needs: the recipe is checked, the datasets it names are looked up, and
- * everything is fixed by digest. Reads manifests only; the coordinator never touches an image or a label.
+ * everything is fixed by digest. Reads manifests and, of parts of different datasets, lists of keys; the coordinator never touches an image or a label.
  */
 import { AlumnusError } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, referenceOf, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
+import { loadManifest, referenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { modelOfIteration, modelOptions, parameterCount, parseRecipe, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
@@ -59,15 +59,32 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
   for (const [name, each] of Object.entries({ labeled, validation, test })) {
     if (each !== undefined && each.part.labels === undefined) throw new AlumnusError('RECIPE_INVALID', `${each.ref.dataset} has no labels`, { where: `data.${name}` });
   }
-  // What trains and what judges must be different images; the import keeps parts of one dataset apart, so only a recipe can mix them.
+  // What trains and what judges must be different images; the import keeps parts of one dataset apart, so only a recipe can mix them:
+  // by naming a part twice, or by naming parts of two datasets that were made of the same images.
+  const warnings: string[] = [];
   const shardsOf = (part: PartRef): Set<string> => new Set(part.shards.map((shard) => shard.ref?.sha256 ?? ''));
   for (const [judge, judging] of Object.entries({ validation, test })) {
     if (judging === undefined) continue;
     const judged = shardsOf(judging.ref);
     // Validation decides and test only reports: they may not share images either.
     for (const [name, each] of Object.entries({ labeled, unlabeled, ...(judge === 'test' ? { validation } : {}) })) {
-      if (each !== undefined && [...shardsOf(each.ref)].some((digest) => judged.has(digest))) {
+      if (each === undefined) continue;
+      if ([...shardsOf(each.ref)].some((digest) => judged.has(digest))) {
         throw new AlumnusError('RECIPE_INVALID', `it shares images with data.${judge}: a model would be judged on what made it`, { where: `data.${name}` });
+      }
+      // Import keeps its own images apart; what was registered nobody has looked at.
+      if (each.loaded.digest === judging.loaded.digest && ![each, judging].some(({ part }) => hasRegistered(part))) continue;
+      const [keys, judgingKeys] = [each.part.keys, judging.part.keys];
+      if (keys === undefined || judgingKeys === undefined) {
+        const without = [each, judging].filter(({ part }) => part.keys === undefined);
+        const called = without.map(({ ref }) => ref.dataset).join(' and ');
+        const [was, it] = without.length === 1 ? ['was', 'it lies'] : ['were', 'they lie'];
+        warnings.push(`nobody knows whether data.${name} shares images with data.${judge}: ${called} ${without.some(({ part }) => hasRegistered(part)) ? `${was} registered where ${it}, and images there are not compared` : `${was} imported before datasets had lists of their keys; import again under a new name to have them compared`}`);
+        continue;
+      }
+      const shared = await sharedKeys(store, keys, judgingKeys);
+      if (shared > 0) {
+        throw new AlumnusError('RECIPE_INVALID', `it shares ${shared} images with data.${judge}, under the names of two datasets: a model would be judged on what made it`, { where: `data.${name}` });
       }
     }
   }
@@ -85,9 +102,12 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       image, classNames: classes, labeled: labeled.ref, unlabeled: unlabeled?.ref, validation: validation.ref, test: test?.ref,
       // Indices of another class list would say nothing about these labels.
       truth: unlabeled?.loaded.manifest.classes.join('\n') === classes.join('\n') ? unlabeled.part.truth : undefined,
+      warnings,
     },
   };
 }
+
+const hasRegistered = (part: DatasetPart): boolean => part.shards.some((shard) => shard.location !== undefined);
 
 const shapeOf = (image: DatasetManifest['image']): string => `${image.height}x${image.width}x${image.channels}`;
 

@@ -63,7 +63,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const label = run.stage === Stage.LABEL;
   const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : 1;
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : 0;
-  const warnings = run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]));
+  const warnings = [...run.data.warnings, ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);

@@ -7,4 +7,4 @@ export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
 export { currentIteration, isAudit, isControl, isEnded, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type RunState, type Teacher, type Trained } from './state.ts';
-export { controlWanted, deriveSeed, openTasks, PAIRED_SUBSETS, stageName } from './tasks.ts';
+export { controlWanted, deriveSeed, openTasks, PAIRED_SUBSETS } from './tasks.ts';

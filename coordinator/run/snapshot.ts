@@ -38,12 +38,12 @@ export function stateFromJson(text: string, data?: RunData): RunState {
   const recipe = journalledRecipe(rest.recipeJson);
   const known = rest.data ?? data;
   invariant(known !== undefined, `the state of run ${rest.runId} is read with its data`);
-  return { ...rest, data: known, recipe, pauseRule: rest.pauseRule ?? '', budget: budgetOf(rest, recipe) };
+  return { ...rest, data: { ...known, warnings: known.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', budget: budgetOf(rest, recipe) };
 }
 
 type Later = 'pauseRule' | 'budget';
-/** As a release before budgets wrote it. */
-type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, 'data' | Later>>;
+/** As a release before budgets, or before warnings of the data, wrote it; without data where that lies in the bucket. */
+type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data?: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
 
 /** Nobody counted what a run spent before there were budgets; from the snapshot on it is. */
 function budgetOf(rest: Earlier, recipe: Recipe): Budget {

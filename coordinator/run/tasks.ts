@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
 
@@ -12,13 +13,6 @@ import { currentIteration, subjects, type IterationState, type RunState } from '
 export const PAIRED_SUBSETS: readonly number[] = [500];
 /** Pictures of each kind in a report's gallery: three rows on a desktop page. */
 const GALLERY_PER_KIND = 24;
-
-const stageNames: Readonly<Record<Stage, string>> = {
-  [Stage.UNSPECIFIED]: 'unspecified', [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train',
-  [Stage.EVALUATE]: 'evaluate', [Stage.PROMOTE]: 'promote', [Stage.UNRECOGNIZED]: 'unrecognized',
-};
-
-export const stageName = (stage: Stage): string => stageNames[stage];
 
 /** A 31-bit seed for one purpose, independent of those for other purposes. */
 export function deriveSeed(seed: number, ...purpose: readonly (string | number)[]): number {

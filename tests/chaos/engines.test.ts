@@ -9,13 +9,13 @@
  *   ALUMNUS_CHAOS_SEED    what happens when (default: the clock's; printed)
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { stageName } from '../../coordinator/run/index.ts';
+import { stageName } from '../../proto/stages.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
 import { openStore } from '../../store/index.ts';
 import { copyDatasets, disagreements, toldFacts } from '../harness/agreement.ts';
-import { pause } from '../harness/cluster.ts';
+import { pause } from '../harness/processes.ts';
 import { digestsOf, evidenceIn, problemsOf, type Evidence } from '../harness/evidence.ts';
 import { whyNoHosts } from '../harness/hosts.ts';
 import { patternsHome, patternsRecipe, SHARDS } from '../harness/patterns.ts';

@@ -10,9 +10,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
 import { openStore } from '../../store/index.ts';
 import { copyDatasets, disagreements, toldFacts } from '../harness/agreement.ts';
-import { Cluster, pause, removeClusters } from '../harness/cluster.ts';
+import { Cluster, removeClusters } from '../harness/cluster.ts';
 import { digestsOf, evidenceIn, evidenceOf, problemsOf } from '../harness/evidence.ts';
 import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
+import { pause } from '../harness/processes.ts';
 import { RealCluster, type Coordinator } from '../harness/real-cluster.ts';
 import { describeOnServers } from '../harness/servers.ts';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { childrenOf, lives } from '../harness/child.ts';
-import { pause } from '../harness/cluster.ts';
+import { pause } from '../harness/processes.ts';
 import { Disk } from '../harness/disk.ts';
 import { Hosts, onHost, whyNoHosts } from '../harness/hosts.ts';
 import { Proxy } from '../harness/proxy.ts';

@@ -2,6 +2,7 @@
  * Whether the witnesses of a run agree, on real engines: what the journal holds, what the bucket's manifests tell, and what
  * `reconcile` finds. Not for: whether the run is sound by itself (`problemsOf` in evidence.ts).
  */
+import { isMap } from 'immutable';
 import { Fold } from '../../coordinator/fold.ts';
 import { openJetStream } from '../../coordinator/journal/index.ts';
 import { factsOf, readManifests } from '../../coordinator/manifests.ts';
@@ -58,9 +59,9 @@ export async function disagreements(cluster: RealCluster, runIds: readonly strin
   return { problems, unjournalled: notes.length };
 }
 
-/** Maps, sets and bytes as lists, so that states can be compared as text. */
+/** Maps, sets and bytes as lists, so that states can be compared as text: how a map is built inside depends on how it came to be. */
 function plain(value: unknown): unknown {
-  if (value instanceof Map) return [...value].map(plain).sort((a, b) => (canonicalJson(a) < canonicalJson(b) ? -1 : 1));
+  if (value instanceof Map || isMap(value)) return [...value].map(plain).sort((a, b) => (canonicalJson(a) < canonicalJson(b) ? -1 : 1));
   if (value instanceof Set) return [...value].map(plain);
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (Array.isArray(value)) return value.map(plain);

@@ -8,6 +8,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onHost, type Host } from './hosts.ts';
 
+/** After it a process that was asked to stop is killed. */
+const STOP_MS = 10_000;
+
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
 export interface Ended {
@@ -69,6 +72,16 @@ export class Child {
   /** Only ever this process: its id is free for others once it ended. */
   kill(signal: NodeJS.Signals): void {
     if (this.alive) this.#process.kill(signal);
+  }
+
+  /** Asks it to end, also where it was stopped by a signal, and kills it after `STOP_MS`. */
+  async stop(): Promise<void> {
+    if (!this.alive) return;
+    this.kill('SIGCONT');
+    this.kill('SIGTERM');
+    const timer = setTimeout(() => this.kill('SIGKILL'), STOP_MS);
+    await this.ended;
+    clearTimeout(timer);
   }
 
   log(): string {

@@ -8,7 +8,6 @@
  *  3. An engine that outlives its worker is an error of the test that left it behind.
  */
 import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials, type ServiceError } from '@grpc/grpc-js';
@@ -16,6 +15,7 @@ import { afterEach } from 'vitest';
 import { OperatorServiceClient, type GetStatusResponse, type RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
 import { Child, childrenOf, lives, type Descendant } from './child.ts';
+import { logText, pause, tailsOf, waitForRun, workerFlags } from './processes.ts';
 
 /** Short, so that the lease of a killed worker costs a test little; long against a pause of a busy machine. */
 export const LEASE_MS = 1_500;
@@ -23,13 +23,8 @@ const POLL_MS = 100;
 /** Far above what a run of the small recipe takes on a busy machine: beyond it something hangs. */
 const RUN_MS_MAX = 240_000;
 const START_MS_MAX = 60_000;
-/** After it a process that was asked to stop is killed. */
-const STOP_MS = 10_000;
 /** An engine notices its worker's end between two steps. */
 const ENGINE_MS = 15_000;
-const LOG_TAIL_LINES = 25;
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const clusters = new Set<Cluster>();
 
@@ -96,16 +91,12 @@ export class Cluster {
   }
 
   log(name: string): string {
-    try {
-      return readFileSync(this.logFile(name), 'utf8');
-    } catch {
-      return '';
-    }
+    return logText(this.logFile(name));
   }
 
   /** What every process said last, for the message of a test that failed. */
   tails(): string {
-    return ['coordinator', ...this.workers.keys()].map((name) => `--- ${name}\n${this.log(name).split('\n').slice(-LOG_TAIL_LINES).join('\n')}`).join('\n');
+    return tailsOf(['coordinator', ...this.workers.keys()], (name) => this.log(name));
   }
 
   /** A coordinator that may well end by itself: the caller looks at it. */
@@ -122,11 +113,10 @@ export class Cluster {
   }
 
   /** @param through where it finds the coordinator; default where that listens. */
-  startWorker(id: string, through = this.address): Worker {
+  startWorker(id: string, through = this.address, flags: readonly string[] = []): Worker {
     const before = this.workers.get(id);
     if (before?.child.alive === true) throw new Error(`${id} runs already`);
-    // One thread: the order of sums depends on their number, and so do the last bits of every weight.
-    const child = new Child('worker', id, ['--coordinator', through, '--id', id, '--threads', '1', '--cache', join(this.folder, 'cache')], this.logFile(id));
+    const child = new Child('worker', id, [...workerFlags(through, id, this.folder), ...flags], this.logFile(id));
     const worker: Worker = { child, id };
     this.workers.set(id, worker);
     return worker;
@@ -200,19 +190,8 @@ export class Cluster {
   }
 
   /** The first view that satisfies `until`; a coordinator that is away meanwhile is waited for. @throws with the logs when it takes too long. */
-  async waitForRun(runId: string, until: (view: RunView) => boolean, what: string, withinMs = RUN_MS_MAX): Promise<RunView> {
-    const untilMs = Date.now() + withinMs;
-    let last: RunView | undefined;
-    while (Date.now() < untilMs) {
-      try {
-        last = await this.run(runId);
-        if (until(last)) return last;
-      } catch (thrown) {
-        if (!isUnreachable(thrown)) throw thrown;
-      }
-      await pause(POLL_MS);
-    }
-    throw new Error(`run ${runId} is ${last?.summary?.state ?? 'unseen'} (${last?.summary?.reason ?? ''}) and not ${what} after ${withinMs} ms\n${this.tails()}`);
+  waitForRun(runId: string, until: (view: RunView) => boolean, what: string, withinMs = RUN_MS_MAX): Promise<RunView> {
+    return waitForRun(runId, () => this.run(runId), { until, what, withinMs, pollMs: POLL_MS, isAway: isUnreachable, tails: () => this.tails() });
   }
 
   /** Until it ends or pauses; a run that ended otherwise than wanted fails here, with its reason. */
@@ -228,8 +207,8 @@ export class Cluster {
     this.#client = undefined;
     for (const worker of this.workers.values()) this.engineOf(worker);
     const children = [...this.workers.values()].map(({ child }) => child);
-    await Promise.all(children.map(stopChild));
-    if (this.coordinator !== undefined) await stopChild(this.coordinator);
+    await Promise.all(children.map((child) => child.stop()));
+    await this.coordinator?.stop();
     await Promise.all(this.#engines.map((engine) => gone(engine, 'an engine')));
   }
 
@@ -249,14 +228,6 @@ export class Cluster {
 }
 
 export const isUnreachable = (thrown: unknown): boolean => typeof thrown === 'object' && thrown !== null && 'code' in thrown && (thrown.code === 14 || thrown.code === 4 || thrown.code === 1);
-
-async function stopChild(child: Child): Promise<void> {
-  if (!child.alive) return;
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
-  await child.ended;
-  clearTimeout(timer);
-}
 
 /** Resolves when the process is gone. One that stays is ended here, so that it harms no other test, and told. */
 async function gone(process_: Descendant, what: string): Promise<void> {

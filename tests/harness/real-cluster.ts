@@ -7,7 +7,6 @@
  *  2. `begin` starts from an empty journal and an empty part of the bucket, on engines that stay.
  */
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJetStream } from '../../coordinator/journal/index.ts';
@@ -18,9 +17,9 @@ import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
 import { Child } from './child.ts';
-import { pause } from './cluster.ts';
 import { Disk } from './disk.ts';
 import { Hosts, OPERATOR, type Host } from './hosts.ts';
+import { logText, pause, tailsOf, waitForRun, workerFlags } from './processes.ts';
 import { Proxy } from './proxy.ts';
 import { KEYS, S3Server } from './s3.ts';
 import { freePorts, Nats } from './servers.ts';
@@ -29,8 +28,6 @@ import { freePorts, Nats } from './servers.ts';
 const LEASE_MS = 5_000;
 const POLL_MS = 50;
 const RUN_MS_MAX = 600_000;
-const STOP_MS = 10_000;
-const LOG_TAIL_LINES = 30;
 /** Some runs of the small recipe fit, and little memory is taken when one is filled. */
 const STORE_MEBIBYTES = 96;
 const JOURNAL_MEBIBYTES = 32;
@@ -176,7 +173,7 @@ export class RealCluster {
   }
 
   startWorker(name: string): void {
-    this.workers.set(name, { name, child: new Child('worker', name, ['--coordinator', this.#addresses.join(','), '--id', name, '--threads', '1', '--cache', join(this.folder, 'cache')], this.logFile(name), this.#host(name)) });
+    this.workers.set(name, { name, child: new Child('worker', name, workerFlags(this.#addresses.join(','), name, this.folder), this.logFile(name), this.#host(name)) });
   }
 
   /** Of the processes since `begin`. */
@@ -185,15 +182,11 @@ export class RealCluster {
   }
 
   log(name: string): string {
-    try {
-      return readFileSync(this.logFile(name), 'utf8');
-    } catch {
-      return '';
-    }
+    return logText(this.logFile(name));
   }
 
   tails(): string {
-    return [...this.coordinators, ...this.workers.values()].map(({ name }) => `--- ${name}\n${this.log(name).split('\n').slice(-LOG_TAIL_LINES).join('\n')}`).join('\n');
+    return tailsOf([...this.coordinators, ...this.workers.values()].map(({ name }) => name), (name) => this.log(name));
   }
 
   /** Who leads just now, as far as anybody says so. */
@@ -224,20 +217,10 @@ export class RealCluster {
   }
 
   /** The first view that satisfies `until`. @throws with the logs when it takes too long. */
-  async waitForRun(runId: string, until: (view: RunView) => boolean, what: string, withinMs = RUN_MS_MAX): Promise<RunView> {
-    const untilMs = Date.now() + withinMs;
-    let last: RunView | undefined;
-    while (Date.now() < untilMs) {
-      try {
-        last = await this.operator.run(runId);
-        if (until(last)) return last;
-      } catch (thrown) {
-        // Whoever is asked again may find a leader by then.
-        if (!(thrown instanceof AlumnusError && thrown.retryable)) throw thrown;
-      }
-      await pause(POLL_MS);
-    }
-    throw new Error(`run ${runId} is ${last?.summary?.state ?? 'unseen'} (${last?.summary?.reason ?? ''}) and not ${what}\n${this.tails()}`);
+  waitForRun(runId: string, until: (view: RunView) => boolean, what: string, withinMs = RUN_MS_MAX): Promise<RunView> {
+    // Whoever is asked again may find a leader by then.
+    const isAway = (thrown: unknown): boolean => thrown instanceof AlumnusError && thrown.retryable;
+    return waitForRun(runId, () => this.operator.run(runId), { until, what, withinMs, pollMs: POLL_MS, isAway, tails: () => this.tails() });
   }
 
   /** What the journal holds beyond its newest snapshot, as a fresh process reads it. */
@@ -273,7 +256,7 @@ export class RealCluster {
 
   /** Coordinators and workers are asked to stop, workers first; the engines stay. */
   async stopProcesses(): Promise<void> {
-    for (const { child } of [...this.workers.values(), ...this.coordinators]) await stopChild(child);
+    for (const { child } of [...this.workers.values(), ...this.coordinators]) await child.stop();
     this.workers.clear();
     this.coordinators.length = 0;
     for (const proxy of [this.relays?.store, ...[...this.relays?.journals.values() ?? []].flat()]) proxy?.stop();
@@ -293,12 +276,3 @@ export class RealCluster {
 }
 
 const nameOf = (at: number): string => `coordinator-${at + 1}`;
-
-async function stopChild(child: Child): Promise<void> {
-  if (!child.alive) return;
-  child.kill('SIGCONT');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
-  await child.ended;
-  clearTimeout(timer);
-}

@@ -21,7 +21,8 @@ import { AlumnusError } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
-import { decide, MS_PER_HOUR, openTasks, stageName, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { stageName } from '../../proto/stages.ts';
+import { decide, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {

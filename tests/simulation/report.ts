@@ -22,7 +22,7 @@ const FAULTS = [
   'operator pauses', 'operator cancels',
 ].map((fault) => `fault: ${fault}`);
 const BRANCHES = [
-  'a standby sends a worker on to the leader', 'an older term\'s lease is adopted', 'a result of an older term\'s lease is accepted', 'a worker is told that its lease is lost', 'a second lease', 'a second completion is refused', 'a completion of a closed task is refused',
+  'a standby sends a worker on to the leader', 'an older term\'s lease is adopted', 'a result of an older term\'s lease is accepted', 'a worker is told that its lease is lost', 'a second lease', 'a second completion is refused', 'a completion of a closed task is refused', 'a result that is refused for good is reported as a failure',
   'a result is taken while paused', 'a leader steps down', 'a node leads again', 'a deposed leader\'s append is refused', 'a dead leader\'s append arrives', 'the journal is truncated',
   'labels of the former teacher are refused', 'an older release refuses what a newer one wrote', 'a newer release leads what an older one wrote', 'two coordinators believe that they lead',
   'reconcile says restored', 'reconcile says advanced', 'reconcile says agrees', 'reconcile says diverged',

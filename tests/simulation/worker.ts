@@ -3,6 +3,7 @@
  * until answered), and it crashes, stops for a while, drains and comes back. Outputs and record are in the store before it reports. What it computes is a pure function of the task.
  */
 import { Addresses } from '../../proto/call.ts';
+import { errorTable, isErrorCode } from '../../proto/errors.ts';
 import { digestOf, Violation } from './checker.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
@@ -277,8 +278,13 @@ export class SimulatedWorker {
     }
     if (result.result?.$case === 'label') this.#at.labels.set(shard, { taskId: task.taskId, result });
     this.#call<CompleteResponse>('complete', { ...this.#naming(held), result: bad ? spoiled(result) : result }, (given) => {
-      if ('error' in given && !held.dropped) this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
-      else this.#held.delete(keyOf(held.leaseId));
+      if ('error' in given && !held.dropped) {
+        const { error } = given;
+        if (isErrorCode(error) && errorTable[error].kind === 'terminal') {
+          world.count('branch: a result that is refused for good is reported as a failure');
+          this.#fail(held, error);
+        } else this.#later(this.#backoff(LOOK_MS_MAX), () => this.#report(held, result));
+      } else this.#held.delete(keyOf(held.leaseId));
     }, (response) => {
       if (response.accepted) {
         checker.acknowledged(task.taskId, this.workerId, digestOf(result));

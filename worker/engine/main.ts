@@ -26,7 +26,8 @@ const running = new Map<number, AbortController>();
 function storeAt(url: string): Promise<ObjectStore> {
   const known = stores.get(url);
   if (known !== undefined) return known;
-  const opened = openStore(url);
+  // The coordinator made it: a folder that is missing here is not the one that is meant.
+  const opened = openStore(url, { create: false });
   stores.set(url, opened);
   opened.catch(() => stores.delete(url));
   return opened;
@@ -73,7 +74,8 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
 
 process.on('message', (message: ToEngine) => {
   if (message.kind === 'run') void run(message);
-  else running.get(message.id)?.abort();
+  else if (message.kind === 'cancel') running.get(message.id)?.abort();
+  else send({ kind: 'pong' });
 });
 // The worker is gone, whether it stopped or was killed: nobody would take the results.
 process.on('disconnect', () => process.exit(0));

@@ -5,7 +5,10 @@
  * Invariants:
  *  1. Every task handed in is resolved or rejected, whatever becomes of the process that has it.
  *  2. A process's end rejects its own tasks alone.
- *  3. ENGINE_CRASHED is said only where the engine ended by itself: what we end tells nothing about the tasks in flight.
+ *  3. ENGINE_CRASHED is said only where the engine ended by itself, ENGINE_SILENT where it was ended because it hung with tasks in flight;
+ *     any other end of ours tells nothing about them.
+ *  4. An engine with tasks in flight that says nothing at all for `silentMsMax` is ended, and a fresh one is started. The worker's own
+ *     standing still is not taken for the engine's: silence is counted in pings that were sent.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +29,8 @@ export interface EngineOptions {
   readonly entry?: string;
   /** A cancelled task that hasn't ended after this long is ended with its process; default CANCEL_MS_MAX. */
   readonly cancelMsMax?: number;
+  /** An engine with tasks in flight from which neither progress nor an answer came for this long is ended; default SILENT_MS_MAX. */
+  readonly silentMsMax?: number;
 }
 
 interface Pending {
@@ -38,13 +43,20 @@ interface Pending {
 
 /** Between two steps of a training and two batches of labeling an engine looks: this is far above either. */
 const CANCEL_MS_MAX = 5_000;
+/** A single call of TensorFlow keeps the engine's event loop for as long as it takes: this is far above one training step or batch. */
+export const SILENT_MS_MAX = 5 * 60_000;
+/** Pings in a row without a word after which an engine is taken to hang. */
+const PINGS_UNANSWERED_MAX = 10;
 
 export class EngineProcess {
   readonly #options: EngineOptions;
   readonly #pending = new Map<number, Pending>();
-  /** Those that we ended, until they are gone. */
-  readonly #ending = new Set<ChildProcess>();
+  /** Those that we ended, and what that means for their tasks, until they are gone. */
+  readonly #ending = new Map<ChildProcess, AlumnusError>();
   #child: ChildProcess | undefined;
+  /** Pings to `#child` since it last said anything. */
+  #unanswered = 0;
+  #pinging: NodeJS.Timeout | undefined;
   #lastId = 0;
 
   constructor(options: EngineOptions) {
@@ -59,17 +71,18 @@ export class EngineProcess {
     const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
     const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
-    child.on('message', (message: FromEngine) => this.#receive(message));
+    this.#unanswered = 0;
+    child.on('message', (message: FromEngine) => this.#receive(child, message));
     const ended = (how: string): void => {
       if (this.#child === child) this.#child = undefined;
-      const byUs = this.#ending.delete(child);
+      const byUs = this.#ending.get(child);
+      this.#ending.delete(child);
       const mine = [...this.#pending].filter(([, pending]) => pending.child === child);
       if (mine.length > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${mine.length} tasks in flight`);
       for (const [id, pending] of mine) {
         this.#pending.delete(id);
         pending.reject(pending.signal.aborted ? new AlumnusError('CANCELLED', 'the task was cancelled and its engine ended')
-          : byUs ? new AlumnusError('ENGINE_STOPPED', 'the engine was ended, not by this task')
-          : new AlumnusError('ENGINE_CRASHED', `the engine ended by ${how}`));
+          : byUs ?? new AlumnusError('ENGINE_CRASHED', `the engine ended by ${how}`));
       }
     };
     child.on('exit', (code, signal) => ended(signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`));
@@ -104,6 +117,7 @@ export class EngineProcess {
         },
         onProgress,
       });
+      this.#watch();
       signal.addEventListener('abort', cancel, { once: true });
       this.#send(child, { kind: 'run', id, task, storeUrl });
       // An abort that came before is no event any more.
@@ -116,10 +130,34 @@ export class EngineProcess {
   }
 
   /** The next task starts a fresh one at once. */
-  #end(child: ChildProcess): void {
+  #end(child: ChildProcess, why = new AlumnusError('ENGINE_STOPPED', 'the engine was ended, not by this task')): void {
     if (this.#child === child) this.#child = undefined;
-    this.#ending.add(child);
+    this.#ending.set(child, why);
     child.kill('SIGKILL');
+  }
+
+  /** Pings the engine for as long as it has tasks in flight. */
+  #watch(): void {
+    if (this.#pinging !== undefined) return;
+    const { silentMsMax = SILENT_MS_MAX, log } = this.#options;
+    this.#unanswered = 0;
+    this.#pinging = setInterval(() => {
+      const child = this.#child;
+      if (child === undefined || ![...this.#pending.values()].some((pending) => pending.child === child)) {
+        clearInterval(this.#pinging);
+        this.#pinging = undefined;
+        return;
+      }
+      if (this.#unanswered < PINGS_UNANSWERED_MAX) {
+        this.#unanswered += 1;
+        this.#send(child, { kind: 'ping' });
+        return;
+      }
+      const what = `nothing came from the engine for ${silentMsMax / 1000} s`;
+      log(`${what}: process ${child.pid ?? ''} is ended and a new one started`);
+      this.#end(child, new AlumnusError('ENGINE_SILENT', what));
+      this.start();
+    }, silentMsMax / PINGS_UNANSWERED_MAX).unref();
   }
 
   #send(child: ChildProcess, message: ToEngine): void {
@@ -127,8 +165,9 @@ export class EngineProcess {
     if (child.connected) child.send(message, () => undefined);
   }
 
-  #receive(message: FromEngine): void {
-    if (message.kind === 'ready') return;
+  #receive(child: ChildProcess, message: FromEngine): void {
+    if (child === this.#child) this.#unanswered = 0;
+    if (message.kind === 'ready' || message.kind === 'pong') return;
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
     if (message.kind === 'progress') {

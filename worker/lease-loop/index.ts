@@ -5,6 +5,7 @@
  * Invariants:
  *  1. A lease is held from its grant until its result is acknowledged, refused, or the lease is lost.
  *  2. A finished result is reported until a coordinator answers, across restarts and changes of the leader; it is never thrown away.
+ *     One that is refused for good is reported as a failure, with the refusal's reason.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
  *  4. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
@@ -32,8 +33,8 @@ const HOLDS_MAX = 1_000;
 const SLOTS = 2;
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
-/** Ends of an attempt that the next task would meet as well: without a wait a full store spends all tasks' attempts in seconds. */
-const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE']);
+/** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
+const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND']);
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
@@ -252,9 +253,7 @@ export class LeaseLoop {
       if (error.code === 'LEASE_LOST') return;
       log(`${task.taskId} failed: ${error.sentence}`);
       if (STORE_TROUBLE.has(error.code)) this.#troubled = sleep(this.#trouble.next(), this.#stopping.signal);
-      const counts = !NOT_THE_TASKS_FAULT.has(error.code);
-      const message = error.where === '' || error.where === task.taskId ? error.message : `${error.where}: ${error.message}`;
-      await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId, leaseId, taskId: task.taskId, code: error.code, message, counts });
+      await this.#reportFailure(leaseId, task, error);
       return;
     }
     this.#trouble.reset();
@@ -267,8 +266,20 @@ export class LeaseLoop {
       this.#holds.delete(oldest);
     }
     // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
-    const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
-    if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
+    try {
+      const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
+      if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
+    } catch (thrown) {
+      // Refused for good: said as a failure, it ends the lease with its reason instead of by its time.
+      const error = toAlumnusError(thrown, task.taskId);
+      log(`${task.taskId} is done, and its result was refused: ${error.sentence}`);
+      await this.#reportFailure(leaseId, task, error);
+    }
+  }
+
+  async #reportFailure(leaseId: LeaseId, { taskId }: Task, { code, where, message: what }: AlumnusError): Promise<void> {
+    const message = where === '' || where === taskId ? what : `${where}: ${what}`;
+    await this.#report<FailRequest, FailResponse>((client) => client.fail, { workerId: this.#options.workerId, leaseId, taskId, code, message, counts: !NOT_THE_TASKS_FAULT.has(code) });
   }
 
   /** Says it until it is answered. Undefined where the worker stops first. */

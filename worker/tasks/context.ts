@@ -1,7 +1,9 @@
 /** What a task is given, beside its specification: the store, a cache, the device in turn, and ways to report and to stop. */
 import { AlumnusError } from '../../proto/errors.ts';
-import { Stage, type ImageSpec, type ObjectRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ImageSpec, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+import { RECORD_SCHEMA_VERSION } from '../../proto/record.ts';
+import { stageName } from '../../proto/stages.ts';
 import type { ImageShape } from '../../dataset/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
 
@@ -15,12 +17,7 @@ export interface TaskContext {
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
-/** Version of what outputs say about themselves, and of records. */
-export const RECORD_SCHEMA_VERSION = 1;
-
-const stageNames: Readonly<Record<number, string>> = { [Stage.LABEL]: 'label', [Stage.SELECT]: 'select', [Stage.TRAIN]: 'train', [Stage.EVALUATE]: 'evaluate' };
-
-/** Digest of the teacher whose labels a task writes, selects or reads; empty where it has none. */
+/** Digest of the teacher whose labels a task writes or selects; empty where it has none, or where its specification names none (a training knows its selection, not who wrote the labels). */
 export function teacherOf({ spec }: Task): string {
   switch (spec?.$case) {
     case 'label': return spec.value.teacher?.sha256 ?? '';
@@ -33,10 +30,13 @@ export function teacherOf({ spec }: Task): string {
  * What every output says about itself, so that a bucket without a journal can still be read. A function of the task
  * alone: whichever worker does it, and however often, the bytes that hold this are the same.
  */
-export const describe = (task: Task): Record<string, string> => ({
-  'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageNames[task.stage] ?? '',
-  'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, 'alumnus.teacher': teacherOf(task),
-});
+export function describe(task: Task): Record<string, string> {
+  const teacher = teacherOf(task);
+  return {
+    'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageName(task.stage),
+    'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, ...(teacher === '' ? {} : { 'alumnus.teacher': teacher }),
+  };
+}
 
 export const aboutOf = ({ task }: TaskContext): Record<string, string> => describe(task);
 

@@ -4,8 +4,9 @@
  */
 import { TaskRecord } from '../../proto/gen/alumnus/v1/record.ts';
 import type { Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { RECORD_SCHEMA_VERSION } from '../../proto/record.ts';
 import type { ObjectRef, ObjectStore } from '../../store/index.ts';
-import { describe, RECORD_SCHEMA_VERSION, teacherOf } from './context.ts';
+import { describe, teacherOf } from './context.ts';
 
 export function writeRecord(store: ObjectStore, task: Task, workerId: string, result: TaskResult): Promise<ObjectRef> {
   const { taskId, runId, iteration, stage, subject } = task;

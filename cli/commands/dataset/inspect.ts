@@ -14,7 +14,7 @@ export function addDatasetInspect(group: Command, context: Context): void {
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-text.ts'),
     ]);
     const form = outputForm(flags.output);
-    const dataset = await inspectDataset(await openStore(storeUrl(context.env, flags)), name);
+    const dataset = await inspectDataset(await openStore(storeUrl(context.env, flags), { create: false }), name);
     await printSingle(context, form, { kind: 'Dataset', name, value: dataset, text: () => describeDataset(dataset) });
   });
 }

@@ -16,7 +16,7 @@ export function addDatasetVerify(group: Command, context: Context): void {
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-import.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
-    const store = await openStore(storeUrl(context.env, flags));
+    const store = await openStore(storeUrl(context.env, flags), { create: false });
     const progress = countedProgress(context, name);
     const release = context.hold();
     try {

@@ -17,14 +17,15 @@ export function addRunSubmit(group: Command, context: Context): void {
     examples: ['alumnus run submit mnist.yaml', 'alumnus run submit mnist.yaml --watch', 'alumnus run wait "$(alumnus run submit mnist.yaml -o name)"'],
   }).option('--watch', 'follow the run to its end').option('--run-id <id>', 'its name, instead of the recipe\'s with a random suffix').addOption(addressOption()).addOption(outputOption());
   action(command, context, async (file: string, flags: Flags) => {
-    const [{ parseRecipe }, { withOperator }, { outputForm, printSingle }, text] = await Promise.all([
-      import('../../../recipe/index.ts'), import('../../client.ts'), import('../../output.ts'), readText(file),
+    const [{ parseRecipe }, { withOperator }, { outputForm, printSingle }, { plain }, text] = await Promise.all([
+      import('../../../recipe/index.ts'), import('../../client.ts'), import('../../output.ts'), import('../../format.ts'), readText(file),
     ]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
     parseRecipe(text, file);
     return withOperator(address, async (operator) => {
-      const { runId } = await operator.submit(text, flags.runId ?? '');
+      const { runId, warnings } = await operator.submit(text, flags.runId ?? '');
+      for (const warning of warnings) context.note(`warning: ${plain(warning)}`);
       const { workers } = await operator.workers();
       // A run without workers waits for ever and looks like one that works.
       if (!workers.some((worker) => worker.state !== 'lost')) context.note(`No worker is here to do it. Start one: alumnus worker --coordinator ${address}`);

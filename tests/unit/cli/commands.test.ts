@@ -37,7 +37,7 @@ const service: OperatorServiceServer = {
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
-    else callback(null, { runId: call.request.runId || 'mnist-4f2a91' });
+    else callback(null, { runId: call.request.runId || 'mnist-4f2a91', warnings: call.request.recipe.includes('dataset: aged') ? ['nobody knows'] : [] });
   },
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }] }),
   getRun: answerRun,
@@ -212,6 +212,12 @@ describe('following', () => {
     expect(ran.err).toContain(`alumnus run watch ${runId} --address ${address}`);
     expect((await ask('run', 'submit', file, '-o', 'name')).out).toMatch(/^mnist-[0-9a-f]{6}\n$/);
     expect(submitted.at(-1)).toBe(mnist);
+  });
+
+  test('what a run is taken in spite of is said beside its name', async () => {
+    const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '-o', 'name');
+    expect(ran).toMatchObject({ code: 0, out: 'mnist-4f2a91\n' });
+    expect(ran.err).toContain('warning: nobody knows\n');
   });
   test('watch puts progress on stderr and the table on stdout', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91');

@@ -1,6 +1,7 @@
 /** A worker's side of the bucket: what a task produced lies there, whole, before its record does, and both before anyone is told. */
 import { TaskRecord } from '../../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { RECORD_SCHEMA_VERSION } from '../../../proto/record.ts';
 import { placeOf } from '../../../coordinator/run/index.ts';
 import { sha256, type ObjectStore } from '../../../store/index.ts';
 import { answer } from './work.ts';
@@ -36,9 +37,9 @@ export function finished(task: Task, salt?: string): Finished {
 }
 
 /** Outputs, then the record. */
-export async function store(into: ObjectStore, task: Task, workerId: string, { result, contents }: Finished): Promise<void> {
+export async function store(into: ObjectStore, task: Task, workerId: string, { result, contents }: Finished, schemaVersion = RECORD_SCHEMA_VERSION): Promise<void> {
   for (const content of contents) await into.putAddressed(task.outputPrefix, content);
-  const record: TaskRecord = { schemaVersion: 1, place: placeOf(task), runId: task.runId, workerId, teacherSha256: '', result };
+  const record: TaskRecord = { schemaVersion, place: placeOf(task), runId: task.runId, workerId, teacherSha256: '', result };
   await into.putAddressed(task.outputPrefix, TaskRecord.encode(record).finish(), { extension: '.record' });
 }
 

@@ -94,13 +94,14 @@ describe('a snapshot', () => {
     for (const state of [running, paused, ended]) expect(stateFromJson(stateToJson(state))).toEqual(state);
   });
 
-  test('of a release before budgets counts from then on, and asks for no coverage', () => {
-    const { pauseRule: _pauseRule, budget: _budget, recipeJson, ...rest } = submitted({}, hour(1));
+  test('of a release before budgets counts from then on, and asks for no coverage and knows no warnings of its data', () => {
+    const { pauseRule: _pauseRule, budget: _budget, recipeJson, data: { warnings: _warnings, ...data }, ...rest } = submitted({}, hour(1));
     const { budget: _limits, tolerance: { class_coverage: _share, ...tolerance }, ...older } = JSON.parse(recipeJson) as { budget: object; tolerance: { class_coverage: number } };
-    const earlier = stateToJson({ ...rest, recipeJson: JSON.stringify({ ...older, tolerance }) } as RunState);
+    const earlier = stateToJson({ ...rest, data, recipeJson: JSON.stringify({ ...older, tolerance }) } as unknown as RunState);
     expect(earlier).not.toContain('class_coverage');
     const state = stateFromJson(earlier);
     expect(state.budget).toEqual({ deviceHours: 0, wallHours: 0, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: hour(1) });
+    expect(state.data.warnings).toEqual([]);
     expect([state.pauseRule, state.recipe.tolerance.class_coverage]).toEqual(['', 0]);
     expect(journalledRecipe(state.recipeJson)).toEqual(state.recipe);
     expect(decide(state, { kind: 'pause', reason: 'lunch' }, hour(2)).state.budget.wallMsSpent).toBe(hour(1));

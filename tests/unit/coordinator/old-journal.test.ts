@@ -5,8 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { currentIteration, decide, evolve, openTasks, stageName, type RunState } from '../../../coordinator/run/index.ts';
+import { currentIteration, decide, evolve, openTasks, type RunState } from '../../../coordinator/run/index.ts';
 import { Event } from '../../../proto/gen/alumnus/v1/events.ts';
+import { stageName } from '../../../proto/stages.ts';
 import { answer } from './work.ts';
 
 interface Recorded {

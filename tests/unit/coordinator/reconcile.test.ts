@@ -5,8 +5,9 @@ import { Leader } from '../../../coordinator/leader.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
 import { isEnded, openTasks, type RunState } from '../../../coordinator/run/index.ts';
 import type { ReconciledRun } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { RECORD_SCHEMA_VERSION } from '../../../proto/record.ts';
 import { MemoryStore } from '../../simulation/store.ts';
-import { work } from './bucket.ts';
+import { finished, store as storeRecord, work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
 import { makeData, makeRecipe } from './work.ts';
 
@@ -154,6 +155,21 @@ describe('reconcile', () => {
     const done = await only(second);
     expect(done.notes.some((note) => note.includes(key))).toBe(true);
     expect(openTasks(second.run(RUN)).map((each) => each.taskId)).toContain(task.taskId);
+  });
+
+  test('a record of a newer release is named once and not taken: its task is to be done again', async () => {
+    const first = await lead(new MemoryDisk());
+    await submit(first);
+    const [newer, ...others] = openTasks(await go(first, 2));
+    if (newer === undefined) throw new Error('a task is open');
+    await storeRecord(store, newer, 'w1', finished(newer), RECORD_SCHEMA_VERSION + 1);
+    // Whatever else is taken means another look at what is open.
+    for (const task of others) await work(store, task);
+    const second = await lead(new MemoryDisk());
+    const done = await only(second);
+    const key = [...store.objects.keys()].find((each) => each.startsWith(`${newer.outputPrefix}/`) && each.endsWith('.record'));
+    expect(done.notes).toEqual([`${key} is not used: it is of schema 2, this release reads up to 1`]);
+    expect(openTasks(second.run(RUN)).map((each) => each.taskId)).toContain(newer.taskId);
   });
 
   test('a missing manifest in the middle gives back what lies before it, and says so', async () => {

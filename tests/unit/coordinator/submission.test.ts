@@ -1,11 +1,11 @@
 /** What a submission is refused for by the datasets it names, before any run is there. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
-import { importDataset } from '../../../dataset/index.ts';
-import { paths } from '../../../store/index.ts';
-import { memorySource, temporaryStore } from '../dataset/fixture.ts';
+import { importDataset, readOrigins, type DatasetPart, type SourceSample } from '../../../dataset/index.ts';
+import { paths, type ObjectStore } from '../../../store/index.ts';
+import { GRAY, memorySource, picture, temporaryStore } from '../dataset/fixture.ts';
 
 const recipe = 'name: digits\nrounds: 1\ndata: { dataset: set }\nmodels: { ladder: [{ model: cnn, width: 4 }] }\n';
 
@@ -16,4 +16,46 @@ test('a dataset whose manifest was edited by hand is refused with the manifest\'
   const file = join(root, paths.datasetManifest('set'));
   await writeFile(file, (await readFile(file, 'utf8')).replace('"classes":["a"', '"classes":["z"'));
   await expect(prepareSubmission(store, recipe)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH', where: paths.datasetManifest('set') });
+});
+
+describe('two datasets', () => {
+  const mixed = (parts: string): string => `name: digits\nrounds: 1\ndata: { ${parts} }\nmodels: { ladder: [{ model: cnn, width: 4 }] }\n`;
+  const originsOf = async (store: ObjectStore, part: DatasetPart | undefined): Promise<Set<string>> => new Set((await readOrigins(store, part?.origins ?? { key: '', sha256: '', bytes: 0 })).values());
+
+  /** The dataset as an earlier release wrote it: without lists of keys. */
+  async function age(root: string, name: string): Promise<void> {
+    const file = join(root, paths.datasetManifest(name));
+    const { sha256: _, ...manifest } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown> & { parts: Record<string, { keys?: unknown }> };
+    for (const part of Object.values(manifest.parts)) delete part.keys;
+    await writeFile(file, JSON.stringify(manifest));
+  }
+
+  test('of the same images under two names are refused where what trains holds what judges, and told how many', async () => {
+    const { store } = await temporaryStore();
+    const one = await importDataset(store, memorySource({ labeled: 60, test: 6 }), { name: 'one', labeledPerClass: 4, validation: 12, seed: 1 });
+    const two = await importDataset(store, memorySource({ labeled: 60, test: 6, reversed: true }), { name: 'two', labeledPerClass: 4, validation: 12, seed: 2 });
+    // An image's origin is its own in this source: what is shared is known from them, too.
+    const judges = await originsOf(store, two.manifest.parts.validation);
+    const shared = [...await originsOf(store, one.manifest.parts.unlabeled)].filter((origin) => judges.has(origin)).length;
+    expect(shared).toBeGreaterThan(0);
+    await expect(prepareSubmission(store, mixed('labeled: "two#labeled", unlabeled: "one#unlabeled", validation: "two#validation"')))
+      .rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'data.unlabeled', message: `it shares ${shared} images with data.validation, under the names of two datasets: a model would be judged on what made it` });
+    // The tests' images are in no training part of either.
+    await expect(prepareSubmission(store, mixed('dataset: one, test: "two#test"'))).resolves.toMatchObject({ data: { warnings: [] } });
+  });
+
+  test('of other images are taken without a word; one of before there were lists of keys with a warning that names it', async () => {
+    const { store, root } = await temporaryStore();
+    const samples = Array.from({ length: 30 }, (_, at): SourceSample => ({ origin: `more[${at}]`, pool: 'train', label: at % 3, image: { pixels: picture(5_000_000 + at), shape: GRAY } }));
+    await importDataset(store, memorySource({ labeled: 30 }), { name: 'one', labeledPerClass: 4 });
+    await importDataset(store, memorySource({ labeled: 0, samples }), { name: 'two', validation: 12 });
+    const recipeOfBoth = mixed('dataset: one, validation: "two#validation"');
+    expect((await prepareSubmission(store, recipeOfBoth)).data.warnings).toEqual([]);
+    await age(root, 'two');
+    const why = 'two#validation was imported before datasets had lists of their keys; import again under a new name to have them compared';
+    expect((await prepareSubmission(store, recipeOfBoth)).data.warnings).toEqual(['labeled', 'unlabeled'].map((part) => `nobody knows whether data.${part} shares images with data.validation: ${why}`));
+    await age(root, 'one');
+    expect((await prepareSubmission(store, mixed('dataset: one, unlabeled: "two#labeled", validation: "two#validation"'))).data.warnings)
+      .toEqual(['nobody knows whether data.labeled shares images with data.validation: one#labeled and two#validation were imported before datasets had lists of their keys; import again under a new name to have them compared']);
+  });
 });

@@ -38,6 +38,7 @@ export const makeData = ({ shards = 3, truth = false, test = true }: DataWishes 
   validation: part('validation', 1, 1000, true),
   test: test ? part('test', 1, 1000, true) : undefined,
   truth: truth ? ref('truth', 'truth') : undefined,
+  warnings: [],
 });
 
 export const makeRecipe = (wishes: Partial<RecipeInput> = {}): Recipe =>

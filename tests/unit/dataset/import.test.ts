@@ -64,7 +64,7 @@ describe('an import', () => {
   it('keeps the truth of unlabeled images apart, and nothing else of theirs tells it', async () => {
     const { store } = await temporaryStore();
     const unlabeled = part(await importDataset(store, memorySource({ labeled: 30, unlabeled: 6 }), { name: 'set', labeledPerClass: 2 }), 'unlabeled');
-    expect(Object.keys(unlabeled).sort()).toEqual(['origins', 'samples', 'shards', 'truth']);
+    expect(Object.keys(unlabeled).sort()).toEqual(['keys', 'origins', 'samples', 'shards', 'truth']);
     for (const ref of [unlabeled.truth, unlabeled.origins]) expect(ref?.key).toMatch(/^datasets\/set\/truth\//);
     for (const shard of unlabeled.shards) expect(shard.ref.key).toMatch(/^datasets\/set\/unlabeled\//);
     const truth = await readLabels(store, unlabeled.truth ?? { key: '', sha256: '', bytes: 0 });

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { importDataset, loadManifest, verifyDataset, type DatasetManifest, type Imported } from '../../../dataset/index.ts';
 import { encodeLabels } from '../../../dataset/tables.ts';
 import { writeTar } from '../../../dataset/tar.ts';
-import { canonicalJson, paths, type ObjectRef, type ObjectStore } from '../../../store/index.ts';
+import { canonicalJson, paths, sha256, type ObjectRef, type ObjectStore } from '../../../store/index.ts';
 import { memorySource, png, temporaryStore } from './fixture.ts';
 
 let store: ObjectStore;
@@ -22,11 +22,11 @@ const shardRef = (part: 'labeled' | 'unlabeled' | 'validation' | 'test', index =
   return ref;
 };
 
-/** Another manifest in place of the set's own, as a program with a defect would have written it: without its own digest. */
-async function replaceManifest(change: (manifest: DatasetManifest) => void): Promise<void> {
+/** Another manifest in place of the set's own, as a program with a defect, or an earlier release, would have written it: without its own digest, unless `sealed`. */
+async function replaceManifest(change: (manifest: DatasetManifest) => void, sealed = false): Promise<void> {
   const manifest = structuredClone(imported.manifest);
   change(manifest);
-  await writeFile(join(root, paths.datasetManifest('set')), canonicalJson(manifest));
+  await writeFile(join(root, paths.datasetManifest('set')), canonicalJson(sealed ? { ...manifest, sha256: sha256(canonicalJson(manifest)) } : manifest));
 }
 
 const found = async () => (await verifyDataset(store, 'set')).map(({ code, file, problem }) => [code, file, problem]);
@@ -58,6 +58,14 @@ describe('verify', () => {
     const problems = await found();
     expect(problems[0]).toEqual(['DIGEST_MISMATCH', paths.datasetManifest('set'), expect.stringContaining('the manifest was changed after it was written')]);
     expect(problems.slice(1)).toEqual([['OBJECT_NOT_FOUND', expect.stringContaining(test.sha256), expect.any(String)]]);
+  });
+
+  it('finds a list of keys that is another part\'s', async () => {
+    const other = imported.manifest.parts.labeled?.keys;
+    await replaceManifest((manifest) => {
+      if (other !== undefined) part(manifest, 'validation').keys = other;
+    });
+    expect(await found()).toEqual([['SHARD_CORRUPT', other?.key, 'the list of keys is not that of the shards of validation']]);
   });
 
   it('finds an image that cannot be decoded, a key and an image that come twice, and a wrong count', async () => {
@@ -124,6 +132,18 @@ describe('a manifest', () => {
     expect(again).toMatchObject({ sealed: false, digest: loaded.digest });
     expect(await found()).toEqual([]);
     expect(imported.sealed).toBe(true);
+  });
+
+  it.each([['sealed', true], ['unsealed', false]])('of before there were lists of keys (%s) is taken, and the same import again is the same dataset', async (_, sealed) => {
+    await replaceManifest(({ parts }) => {
+      for (const part of Object.values(parts)) delete part?.keys;
+    }, sealed);
+    const loaded = await loadManifest(store, 'set');
+    expect(loaded.manifest.parts.labeled?.keys).toBeUndefined();
+    const again = await importDataset(store, memorySource({ labeled: 30, test: 6 }), { name: 'set', labeledPerClass: 4, validation: 6, shardSamples: 4 });
+    expect(again).toMatchObject({ sealed, digest: loaded.digest, manifest: loaded.manifest });
+    await expect(importDataset(store, memorySource({ labeled: 30, test: 6 }), { name: 'set', labeledPerClass: 4, validation: 5, shardSamples: 4 })).rejects.toMatchObject({ code: 'DATASET_EXISTS' });
+    expect(await found()).toEqual([]);
   });
 
   it.each([['not JSON', '{'], ['another shape', '{"schemaVersion":1}'], ['a newer schema', '{"schemaVersion":2}'], ['bytes that are no text', Buffer.from([0xff, 0xfe])]])('that is %s is named as damaged', async (_, content) => {

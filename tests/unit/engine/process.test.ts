@@ -7,12 +7,26 @@ import { EngineProcess } from '../../../worker/engine/index.ts';
 import { Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../../proto/gen/alumnus/v1/worker.ts';
 
+/** More than twice as many as an engine may leave unanswered. */
+const PINGS_TO_OUTLAST = 25;
+
 /**
  * An engine that does what a task's subject says: `answer` ends with its process id for a device time, `crash` dies,
- * `gives-up` ends when it is cancelled, `stubborn` never does; each that goes on says so first.
+ * `gives-up` ends when it is cancelled, `stubborn` never does; each that goes on says so first. `waits-quietly` and `waits-busily`
+ * end at ping PINGS_TO_OUTLAST; until then the one answers pings and tells no progress, the other the reverse.
  */
 const fakeEngine = `
+let pings = 0;
 process.on('message', ({ kind, id, task }) => {
+  if (kind === 'ping') {
+    pings += 1;
+    for (const [id, subject] of subjects) {
+      if (!subject.startsWith('waits')) continue;
+      if (pings === ${PINGS_TO_OUTLAST}) process.send({ kind: 'done', id, result: { deviceMs: process.pid } });
+      if (subject === 'waits-busily') return process.send({ kind: 'progress', id, progress: { done: pings, total: 99, unit: 'steps', rate: 0, loss: 0 } });
+    }
+    return process.send({ kind: 'pong' });
+  }
   if (kind === 'cancel') {
     if (subjects.get(id) === 'gives-up') process.send({ kind: 'failed', id, code: 'CANCELLED', message: 'stopped', where: '' });
     return;
@@ -30,6 +44,8 @@ process.send({ kind: 'ready' });
 `;
 
 const CANCEL_MS = 200;
+/** So much that an engine, even on a machine that is busy with other tests, answers within it. */
+const SILENT_MS = 3_000;
 
 let folder: string;
 let engine: EngineProcess;
@@ -43,7 +59,7 @@ beforeEach(() => {
   // Of this test alone: the engine of the one before may still have something to say.
   const mine: string[] = [];
   log = mine;
-  engine = new EngineProcess({ threads: 1, workerId: 'w1', cacheFolder: folder, log: (line) => mine.push(line), entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS });
+  engine = new EngineProcess({ threads: 1, workerId: 'w1', cacheFolder: folder, log: (line) => mine.push(line), entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS, silentMsMax: SILENT_MS });
 });
 afterEach(() => engine.stop());
 
@@ -81,6 +97,23 @@ describe('the engine', () => {
     for (const { result } of [...others, last]) await expect(result).rejects.toMatchObject({ code: 'ENGINE_CRASHED', message: `the engine ended by ${how}` });
     expect(log).toEqual([`engine ${first} ended by ${how} with 3 tasks in flight`]);
     expect(await answer()).not.toBe(first);
+  });
+
+  test('that stands still is ended; all in flight fail with ENGINE_SILENT, and the next task gets a fresh one', async () => {
+    const first = await answer();
+    const tasks = [begin('stubborn'), begin('gives-up')];
+    await Promise.all(tasks.map((each) => each.underWay));
+    process.kill(first, 'SIGSTOP');
+    for (const { result } of tasks) await expect(result).rejects.toMatchObject({ code: 'ENGINE_SILENT', message: 'nothing came from the engine for 3 s', retryable: true });
+    expect(() => process.kill(first, 0)).toThrow('ESRCH');
+    expect(log).toEqual([`nothing came from the engine for 3 s: process ${first} is ended and a new one started`, `engine ${first} ended by signal SIGKILL with 2 tasks in flight`]);
+    expect(await answer()).not.toBe(first);
+  });
+
+  test.each(['waits-quietly', 'waits-busily'])('keeps its process for as long as anything comes from it, be it progress or only an answer (%s)', async (subject) => {
+    const first = await answer();
+    expect((await begin(subject).result).deviceMs).toBe(first);
+    expect(log).toEqual([]);
   });
 
   test('keeps its process when a cancelled task ends in time', async () => {

@@ -222,11 +222,11 @@ test('one that takes connections and never speaks holds nobody up', async () => 
   await until(() => expect(leader.registered).toHaveLength(1));
 });
 
-test('a result is said again where the leader\'s journal is away, and not where it is refused for good', async () => {
+test('a result is said again where the leader\'s journal is away; where it is refused for good, that is reported as the attempt\'s failure', async () => {
   const leader = await coordinator(1);
   const { engine, logged } = worker(leader.address);
   let tries = 0;
-  leader.completionFails = () => ((tries += 1) <= 2 ? refuse('JOURNAL_UNREACHABLE', 'the journal does not answer') : tries === 4 ? refuse('USAGE', 'a completion carries a result') : undefined);
+  leader.completionFails = () => ((tries += 1) <= 2 ? refuse('JOURNAL_UNREACHABLE', 'the journal does not answer') : tries === 4 ? refuse('FACT_TOO_LARGE', 'its facts take 900000 bytes', 'run') : undefined);
   leader.grant('t1');
   await until(() => expect(engine.begun).toEqual(['t1']));
   engine.finish('t1');
@@ -234,10 +234,12 @@ test('a result is said again where the leader\'s journal is away, and not where 
   leader.grant('t2');
   await until(() => expect(engine.begun).toEqual(['t1', 't2']));
   engine.finish('t2');
-  await until(() => expect(logged.some((line) => line.includes('a completion carries a result'))).toBe(true));
+  await until(() => expect(leader.failed).toMatchObject([{ taskId: 't2', leaseId: { term: 1, counter: 2 }, workerId: 'w1', code: 'FACT_TOO_LARGE', message: 'run: its facts take 900000 bytes', counts: true }]));
+  expect(logged.some((line) => line.includes('its result was refused'))).toBe(true);
   leader.grant('t3');
   await until(() => expect(engine.begun).toContain('t3'));
   expect(idsOf(leader.completed)).toEqual(['t1', 't1', 't1', 't2']);
+  expect(idsOf(leader.failed)).toEqual(['t2']);
 });
 
 test('stop hands back what is held, as nobody\'s failure, to whoever leads by then', async () => {

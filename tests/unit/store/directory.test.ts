@@ -125,6 +125,27 @@ describe('a directory store', () => {
   });
 });
 
+describe('a store for who only reads', () => {
+  it.each([['missing', (folder: string) => join(folder, 'missing')], ['none', (folder: string) => folder]])('is not made where its folder is %s, and nothing is written there', async (_, at) => {
+    const folder = temporaryFolder();
+    const root = at(folder);
+    await expect(openStore(pathToFileURL(root).href, { create: false })).rejects.toMatchObject({ code: 'STORE_NOT_FOUND', where: root });
+    expect(await fileSystem.readdir(folder)).toEqual([]);
+  });
+
+  it('gives what is there, by nothing but reading: no folder is made, nothing is swept', async () => {
+    const root = temporaryFolder();
+    const ref = await (await DirectoryStore.open(root)).putAddressed('p', content);
+    await fileSystem.rm(join(root, 'metadata'), { recursive: true });
+    await fileSystem.writeFile(join(root, 'temporary', 'left'), '');
+    const dayMs = 24 * 60 * 60 * 1000;
+    const store = await DirectoryStore.open(root, { create: false, now: () => Date.now() + 2 * dayMs });
+    expect(Buffer.from(await store.get(ref)).toString()).toBe('some bytes');
+    expect((await fileSystem.readdir(root)).sort()).toEqual(['objects', 'temporary']);
+    expect(await fileSystem.readdir(join(root, 'temporary'))).toEqual(['left']);
+  });
+});
+
 describe('a store\'s URL', () => {
   it('names a folder', async () => {
     const folder = join(temporaryFolder(), 'with space');

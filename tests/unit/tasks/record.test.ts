@@ -2,12 +2,14 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { outputsOf } from '../../../coordinator/reconcile.ts';
-import { decide, openTasks, stageName, type RunState } from '../../../coordinator/run/index.ts';
+import { decide, openTasks, type RunState } from '../../../coordinator/run/index.ts';
 import { TaskRecord } from '../../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import { RECORD_SCHEMA_VERSION } from '../../../proto/record.ts';
+import { stageName } from '../../../proto/stages.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import { readSelection } from '../../../worker/data/index.ts';
-import { RECORD_SCHEMA_VERSION, teacherOf } from '../../../worker/tasks/context.ts';
+import { teacherOf } from '../../../worker/tasks/context.ts';
 import { runTask, writeRecord } from '../../../worker/tasks/index.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import { tableMetadata } from '../../harness/evidence.ts';
@@ -59,7 +61,7 @@ beforeAll(async () => {
 });
 afterAll(() => home.remove());
 
-const kindOf = ({ task }: Done): string => task.spec?.$case ?? '';
+const kindOf = ({ task }: Pick<Done, 'task'>): string => task.spec?.$case ?? '';
 
 test('the run had every kind of task', () => expect([...new Set(done.map(kindOf))].sort()).toEqual(['audit', 'evaluate', 'label', 'select', 'train']));
 
@@ -82,10 +84,15 @@ test('every object of every kind of task says all that a reader without a journa
   for (const { task, teacherSha256, record, outputs } of done) {
     const about = {
       'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': RUN, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageName(task.stage), 'alumnus.subject': task.subject,
-      'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), 'alumnus.teacher': teacherSha256,
+      'alumnus.try': String(task.try), 'alumnus.task': task.taskId, 'alumnus.seed': String(task.seed), ...(teacherSha256 === '' ? {} : { 'alumnus.teacher': teacherSha256 }),
     };
+    const names = [...Object.keys(about), ...(kindOf({ task }) === 'label' ? ['alumnus.shard'] : [])].sort();
     expect(outputs.length).toBeGreaterThan(0);
-    for (const key of outputs) expect(await store.metadata(key), key).toMatchObject(about);
+    for (const key of outputs) {
+      const said = await store.metadata(key);
+      expect(said, key).toMatchObject(about);
+      expect(Object.keys(said).sort(), key).toEqual(names);
+    }
     expect(await store.metadata(record.key)).toEqual(about);
   }
 });

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PART_BYTES, openS3Store, type S3Store } from '../../../../store/s3/index.ts';
 import { failureOf, isRetryable, toStoreError, xmlText } from '../../../../store/s3/failure.ts';
-import { partBounds } from '../../../../store/s3/store.ts';
+import { partBounds } from '../../../../store/s3/upload.ts';
 import { collect } from '../conformance.ts';
 
 const KEYS = { ALUMNUS_S3_ACCESS_KEY: 'a', ALUMNUS_S3_SECRET_KEY: 'b' };
