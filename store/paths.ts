@@ -11,6 +11,7 @@
  *   runs/<run>/<task id>/<sha256>.spec             what the task is to do, where that is too large for a message
  *   runs/<run>/data/<sha256>.data                  the parts of a run's data, where they are too large for a fact
  *   runs/<run>/manifests/<number>/<sha256>.manifest  the run's facts since the manifest before
+ *   labels/<model>/<shard>.json                    where the labels of a shard by a model lie, for runs to come: both by digest; named, created once
  *   journal/snapshots/<sha256>.snapshot            all runs as of one sequence of the journal
  *   journal/runs/<run>/<sha256>.state              a run's state, as a snapshot names it
  */
@@ -34,6 +35,7 @@ export const paths = {
   runManifests: (runId: string): string => `runs/${runId}/manifests/`,
   /** Numbers of one width, so that a listing tells them in order. */
   runManifest: (runId: string, number: number): string => `runs/${runId}/manifests/${String(number).padStart(8, '0')}`,
+  labels: (model: string, shard: string): string => `labels/${model}/${shard}.json`,
   snapshots: 'journal/snapshots',
   runSnapshots: (runId: string): string => `journal/runs/${runId}`,
   taskOutput: (runId: string, taskId: string): string => `runs/${runId}/${taskId}`,
