@@ -60,10 +60,10 @@ async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: 
       const file = `${ref.key} ${sample.key}`;
       samples += 1;
       onKey(sample.key);
-      await seen.keys.add(sample.key, `${file}\t${ref.key}`);
+      await seen.keys.add(sample.key, file);
       try {
         const pixels = await samplePixels(shard, sample.bytes, manifest.image, file);
-        await seen.contents.add(sha256(pixels), `${file}\t${file}\t${part === 'unlabeled' && shard.location !== undefined ? COLLECTED : ''}`);
+        await seen.contents.add(sha256(pixels), `${file}\t${part === 'unlabeled' && shard.location !== undefined ? COLLECTED : ''}`);
       } catch (thrown) {
         findings.thrown(thrown);
       }
@@ -78,8 +78,8 @@ async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: 
 async function verifyRepeats(repeats: Repeats, sentence: (first: string) => string, findings: Findings): Promise<void> {
   for await (const { at, first } of repeats.found()) {
     if (findings.full) return;
-    const [file = '', , kind] = at.split('\t');
-    const [, before = '', kindBefore] = first.split('\t');
+    const [file = '', kind] = at.split('\t');
+    const [before = '', kindBefore] = first.split('\t');
     if (kind === COLLECTED && kindBefore === COLLECTED) continue;
     findings.add('SHARD_CORRUPT', file, sentence(before));
   }
@@ -138,7 +138,7 @@ export async function verifyDataset(store: ObjectStore, name: string, progress: 
   const seen: Seen = { keys: new Repeats(), contents: new Repeats() };
   try {
     await verifyParts(store, name, manifest, seen, findings, progress, signal);
-    await verifyRepeats(seen.keys, (first) => `the key is also in ${first}`, findings);
+    await verifyRepeats(seen.keys, (first) => `the key is also in ${first.slice(0, first.lastIndexOf(' '))}`, findings);
     await verifyRepeats(seen.contents, (first) => `the same image is also ${first}`, findings);
   } finally {
     await seen.keys.close();
