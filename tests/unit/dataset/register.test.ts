@@ -4,10 +4,10 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } f
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { appendDataset, importDataset, inspectDataset, loadManifest, readLabels, registerDataset, samplePixels, shardSamples, verifyDataset, type Registered } from '../../../dataset/index.ts';
-import { paths, type ObjectStore } from '../../../store/index.ts';
+import { DirectoryStore, paths, type ObjectStore } from '../../../store/index.ts';
 import { decodedShard } from '../../../worker/data/index.ts';
 import { collect, GRAY, jpeg, memorySource, picture, png, tarOf, temporaryFolder, temporaryStore } from './fixture.ts';
 
@@ -128,6 +128,19 @@ describe('registering tars', () => {
     await tar('a.tar', entries);
     await expect(register({ part, image: GRAY })).rejects.toMatchObject({ code, message: expect.stringContaining(sentence) });
     await expect(loadManifest(store, 'web')).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
+  });
+
+  it('each byte is read once, in windows, and no tar as a whole', async () => {
+    const blob = Buffer.alloc(4 * 1024 * 1024, 7);
+    const sizes = await Promise.all(['a.tar', 'b.tar'].map(async (name, at) => (await tar(name, { 'x.png': png(at), ...Object.fromEntries([0, 1, 2, 3, 4].map((each) => [`${each}.bin`, blob])) })).byteLength));
+    const whole = vi.spyOn(DirectoryStore.prototype, 'get');
+    const ranges = vi.spyOn(DirectoryStore.prototype, 'getRange');
+    onTestFinished(() => vi.restoreAllMocks());
+    await register({ image: GRAY });
+    expect(whole).not.toHaveBeenCalled();
+    const read = ranges.mock.calls.map(([, start, end]) => end - start);
+    expect(read.reduce((sum, bytes) => sum + bytes, 0)).toBe(sizes.reduce((sum, bytes) => sum + bytes, 0));
+    expect(Math.max(...read)).toBe(8 * 1024 * 1024);
   });
 
   it('a place without a tar, and none at all, are refused', async () => {
