@@ -173,7 +173,10 @@ async function tarsAt(reader: ObjectReader, location: string): Promise<Tar[]> {
 
 async function shapeOfFirst(reader: ObjectReader, tars: readonly Tar[], location: string): Promise<ImageShape> {
   for (const tar of tars) {
-    for await (const { key, image } of samplesIn(readTar(new HashedRanges(reader, tar, () => undefined), tar.key), tar.key, false)) return shapeOf(image.encoded, `${tar.key}/${key}`);
+    const samples = samplesIn(readTar(new HashedRanges(reader, tar, () => undefined), tar.key), tar.key, false)[Symbol.asyncIterator]();
+    const first = await samples.next();
+    await samples.return?.();
+    if (first.done !== true) return shapeOf(first.value.image.encoded, `${tar.key}/${first.value.key}`);
   }
   throw new AlumnusError('DATASET_SOURCE_UNREADABLE', 'no tar there holds a PNG or JPEG image', { where: location });
 }

@@ -47,7 +47,10 @@ export interface PlacedShard {
  * @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT; as `openPlace`
  */
 export async function* shardSamples(store: ObjectStore, { ref, location }: PlacedShard): AsyncIterable<ShardSample> {
-  if (location === undefined) return yield* readShard(store, ref);
+  if (location === undefined) {
+    yield* readShard(store, ref);
+    return;
+  }
   if (ref.bytes > SHARD_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the tar has ${ref.bytes} bytes, more than ${SHARD_BYTES_MAX}`, { where: ref.key });
   const content = await (await readerAt(location)).get(ref);
   for await (const { key, image } of samplesIn(readTar(bufferSource(content), ref.key), ref.key, false)) {
