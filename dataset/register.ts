@@ -18,7 +18,7 @@ import { classesOf, type SourceLabel } from './classes.ts';
 import { shapeOf } from './images.ts';
 import type { Progress } from './import.ts';
 import { checkDatasetName, datasetExists, loadManifest, partNames, versionOf, writeManifest, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
-import { readerAt, registeredKey } from './registered.ts';
+import { placedName, readerAt, registeredKey } from './registered.ts';
 import { SHARD_BYTES_MAX, shardName } from './shards.ts';
 import { samplesIn } from './sources/webdataset.ts';
 import { encodeLabels, readLabels } from './tables.ts';
@@ -90,7 +90,7 @@ export async function appendDataset(store: ObjectStore, reference: string, optio
   const bytesOf = new Map(shardsOf(before.manifest).filter((shard) => shard.location === options.location).map(({ ref }) => [ref.key, ref.bytes]));
   const tars = (await tarsAt(reader, options.location)).filter(({ key, bytes }) => {
     const known = bytesOf.get(key);
-    if (known !== undefined && known !== bytes) throw new AlumnusError('DIGEST_MISMATCH', `the tar has ${bytes} bytes where it had ${known} when it was registered`, { where: `${options.location}/${key}` });
+    if (known !== undefined && known !== bytes) throw new AlumnusError('DIGEST_MISMATCH', `the tar has ${bytes} bytes where it had ${known} when it was registered`, { where: placedName(options.location, key) });
     return known === undefined;
   });
   if (tars.length === 0) return { ...before, added: 0, notes: ['every tar there belongs to the dataset already'] };
@@ -128,7 +128,7 @@ async function extend(store: ObjectStore, manifest: DatasetManifest, tars: reado
     return finish(await loadManifest(store, manifest.name));
   }
   const shards = added.map(({ key, sha256, bytes, samples }, at) => ({ name: shardName(partName, part.shards.length + at), ref: { key, sha256, bytes }, samples, location }));
-  const tables = labeled ? await labelTable(store, manifest, part, partName, added, options.classes) : { classes: options.classes ?? manifest.classes };
+  const tables = labeled ? await labelTable(store, manifest, part, added, options) : { classes: options.classes ?? manifest.classes };
   const { classes, ...table } = tables;
   // A list of keys is of all images or of none: those of other people's tars are not the contents' digests.
   const { keys: _keys, ...kept } = part;
@@ -137,7 +137,7 @@ async function extend(store: ObjectStore, manifest: DatasetManifest, tars: reado
 }
 
 /** The part's labels with those of the new tars behind them. */
-async function labelTable(store: ObjectStore, manifest: DatasetManifest, part: DatasetPart, partName: PartName, added: readonly IndexedTar[], asked: readonly string[] | undefined): Promise<Pick<DatasetPart, 'labels' | 'classCounts'> & { classes: readonly string[] }> {
+async function labelTable(store: ObjectStore, manifest: DatasetManifest, part: DatasetPart, added: readonly IndexedTar[], { part: partName, location, classes: asked }: PlacedTars): Promise<Pick<DatasetPart, 'labels' | 'classCounts'> & { classes: readonly string[] }> {
   if (asked !== undefined && manifest.classes.length > 0 && asked.join('\n') !== manifest.classes.join('\n')) throw new AlumnusError('USAGE', `the dataset has classes already: ${manifest.classes.slice(0, 12).join(', ')}`, { where: 'classes' });
   const classes = classesOf(manifest.classes.length > 0 ? manifest.classes : asked, labelsOf(added));
   if (classes.names.length === 1) throw new AlumnusError('DATASET_CLASS_EMPTY', 'there is one class only: a model has nothing to tell apart', { where: manifest.name });
@@ -147,7 +147,7 @@ async function labelTable(store: ObjectStore, manifest: DatasetManifest, part: D
   for (const tar of added) {
     for (const [own, label] of tar.labels ?? []) {
       keys.push(registeredKey(tar.sha256, own));
-      indices.push(classes.indexOf(label, `${tar.key}/${own}`));
+      indices.push(classes.indexOf(label, `${placedName(location, tar.key)}/${own}`));
     }
   }
   const classCounts = new Array<number>(classes.names.length).fill(0);
@@ -165,7 +165,7 @@ async function tarsAt(reader: ObjectReader, location: string): Promise<Tar[]> {
   const tars: Tar[] = [];
   for await (const { key, bytes } of reader.list('')) {
     if (!key.endsWith('.tar')) continue;
-    if (bytes > SHARD_BYTES_MAX) throw new AlumnusError('DATASET_TOO_LARGE', `the tar has ${bytes} bytes, and a worker holds at most ${SHARD_BYTES_MAX} of one: cut it into smaller ones`, { where: `${location}/${key}` });
+    if (bytes > SHARD_BYTES_MAX) throw new AlumnusError('DATASET_TOO_LARGE', `the tar has ${bytes} bytes, and a worker holds at most ${SHARD_BYTES_MAX} of one: cut it into smaller ones`, { where: placedName(location, key) });
     tars.push({ key, bytes });
   }
   return tars.sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -173,10 +173,11 @@ async function tarsAt(reader: ObjectReader, location: string): Promise<Tar[]> {
 
 async function shapeOfFirst(reader: ObjectReader, tars: readonly Tar[], location: string): Promise<ImageShape> {
   for (const tar of tars) {
-    const samples = samplesIn(readTar(new HashedRanges(reader, tar, () => undefined), tar.key), tar.key, false)[Symbol.asyncIterator]();
+    const where = placedName(location, tar.key);
+    const samples = samplesIn(readTar(new HashedRanges(reader, tar, () => undefined), where), where, false)[Symbol.asyncIterator]();
     const first = await samples.next();
     await samples.return?.();
-    if (first.done !== true) return shapeOf(first.value.image.encoded, `${tar.key}/${first.value.key}`);
+    if (first.done !== true) return shapeOf(first.value.image.encoded, `${where}/${first.value.key}`);
   }
   throw new AlumnusError('DATASET_SOURCE_UNREADABLE', 'no tar there holds a PNG or JPEG image', { where: location });
 }
@@ -231,15 +232,16 @@ class HashedRanges implements ByteSource {
   }
 }
 
-async function indexTar(reader: ObjectReader, tar: Tar, labeled: boolean, onBytes: (bytes: number) => void): Promise<IndexedTar> {
+async function indexTar(reader: ObjectReader, location: string, tar: Tar, labeled: boolean, onBytes: (bytes: number) => void): Promise<IndexedTar> {
+  const where = placedName(location, tar.key);
   const ranges = new HashedRanges(reader, tar, onBytes);
   const keys = new Set<string>();
   const labels: [string, SourceLabel][] = [];
-  for await (const { key, label } of samplesIn(readTar(ranges, tar.key), tar.key, labeled)) {
-    if (keys.has(key)) throw new AlumnusError('SHARD_CORRUPT', `the tar holds two images called ${JSON.stringify(key)}`, { where: tar.key });
+  for await (const { key, label } of samplesIn(readTar(ranges, where), where, labeled)) {
+    if (keys.has(key)) throw new AlumnusError('SHARD_CORRUPT', `the tar holds two images called ${JSON.stringify(key)}`, { where });
     keys.add(key);
     if (!labeled) continue;
-    if (label === undefined) throw new AlumnusError('DATASET_SOURCE_UNREADABLE', `the image ${JSON.stringify(key)} has no label: write a .cls or .json beside it, or register with --part unlabeled`, { where: tar.key });
+    if (label === undefined) throw new AlumnusError('DATASET_SOURCE_UNREADABLE', `the image ${JSON.stringify(key)} has no label: write a .cls or .json beside it, or register with --part unlabeled`, { where });
     labels.push([key, label]);
   }
   return { ...tar, sha256: await ranges.digest(), samples: keys.size, ...(labeled ? { labels } : {}) };
@@ -292,7 +294,7 @@ async function indexTars(reader: ObjectReader, tars: readonly Tar[], labeled: bo
       next += 1;
       const tar = tars[at];
       if (tar === undefined || indexed[at] !== undefined) continue;
-      const found = await indexTar(reader, tar, labeled, (bytes) => {
+      const found = await indexTar(reader, options.location, tar, labeled, (bytes) => {
         stop.throwIfAborted();
         progress(done += bytes, total, label);
       });

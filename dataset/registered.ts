@@ -5,7 +5,7 @@
  *  1. Keys are a function of the tar's bytes: no two tars share one, whatever their entries and the shards are called.
  *  2. Nothing of a tar is handed out before its digest was checked, as with shards of ours.
  */
-import { AlumnusError } from '../proto/errors.ts';
+import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import { openPlace, sha256, type ObjectReader, type ObjectRef, type ObjectStore } from '../store/index.ts';
 import { decodeImage, resizedImage } from './images.ts';
 import type { DatasetShard, ImageShape } from './manifest.ts';
@@ -36,6 +36,9 @@ export function registeredKey(tarSha256: string, own: string): string {
   return isSampleKey(key) ? key : `${tarSha256.slice(0, TAR_DIGITS)}_${sha256(own).slice(0, NAME_DIGITS)}`;
 }
 
+/** An object at a place as a person finds it: without the URL's parameters. */
+export const placedName = (location: string, key: string): string => `${location.replace(/\?.*$/s, '')}/${key}`;
+
 /** A shard as manifests and tasks name it. */
 export interface PlacedShard {
   readonly ref: ObjectRef;
@@ -51,9 +54,13 @@ export async function* shardSamples(store: ObjectStore, { ref, location }: Place
     yield* readShard(store, ref);
     return;
   }
-  if (ref.bytes > SHARD_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the tar has ${ref.bytes} bytes, more than ${SHARD_BYTES_MAX}`, { where: ref.key });
-  const content = await (await readerAt(location)).get(ref);
-  for await (const { key, image } of samplesIn(readTar(bufferSource(content), ref.key), ref.key, false)) {
+  const where = placedName(location, ref.key);
+  if (ref.bytes > SHARD_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the tar has ${ref.bytes} bytes, more than ${SHARD_BYTES_MAX}`, { where });
+  const content = await (await readerAt(location)).get(ref).catch((thrown: unknown) => {
+    const { code, message, cause } = toAlumnusError(thrown, where);
+    throw new AlumnusError(code, message, { where, cause });
+  });
+  for await (const { key, image } of samplesIn(readTar(bufferSource(content), where), where, false)) {
     yield { key: registeredKey(ref.sha256, key), extension: image.extension, bytes: image.encoded };
   }
 }

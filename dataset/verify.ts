@@ -9,7 +9,7 @@ import { sha256, type ObjectRef, type ObjectStore, type PartName } from '../stor
 import type { Progress } from './import.ts';
 import { encodeKeys } from './keys.ts';
 import { partNames, readManifest, type DatasetManifest, type DatasetPart, type DatasetShard } from './manifest.ts';
-import { samplePixels, shardSamples } from './registered.ts';
+import { placedName, samplePixels, shardSamples } from './registered.ts';
 import { Repeats } from './repeats.ts';
 import { readLabels, readOrigins } from './tables.ts';
 
@@ -53,11 +53,12 @@ interface Seen {
 
 /** @param onKey told of each key. */
 async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: PartName, shard: DatasetShard, seen: Seen, findings: Findings, onKey: (key: string) => void): Promise<void> {
-  const { ref } = shard;
+  const { ref, location } = shard;
+  const name = location === undefined ? ref.key : placedName(location, ref.key);
   let samples = 0;
   try {
     for await (const sample of shardSamples(store, shard)) {
-      const file = `${ref.key} ${sample.key}`;
+      const file = `${name} ${sample.key}`;
       samples += 1;
       onKey(sample.key);
       await seen.keys.add(sample.key, file);
@@ -69,7 +70,7 @@ async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: 
       }
       if (findings.full) return;
     }
-    if (samples !== shard.samples) findings.add('SHARD_CORRUPT', ref.key, `the shard holds ${samples} samples where the manifest says ${shard.samples}`);
+    if (samples !== shard.samples) findings.add('SHARD_CORRUPT', name, `the shard holds ${samples} samples where the manifest says ${shard.samples}`);
   } catch (thrown) {
     findings.thrown(thrown);
   }

@@ -65,7 +65,7 @@ describeOnServers(['minio'], 'registering tars of another bucket', () => {
     expect(JSON.parse(out)).toMatchObject({ kind: 'Dataset', version: 2, added: 1 });
     expect((await alumnus('dataset', 'verify', 'web')).code).toBe(0);
     await put('tars/001.tar', await tarOf({ 'c.png': png(4) }));
-    expect((await verifyDataset(await openStore(store), 'web')).map(({ code: problem, file }) => [problem, file])).toEqual([['DIGEST_MISMATCH', '001.tar']]);
+    expect((await verifyDataset(await openStore(store), 'web')).map(({ code: problem, file }) => [problem, file])).toEqual([['DIGEST_MISMATCH', `s3://${CRAWL}/tars/001.tar`]]);
     expect((await alumnus('dataset', 'verify', 'web@1')).code).toBe(0);
   });
 

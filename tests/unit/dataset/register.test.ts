@@ -102,8 +102,8 @@ describe('registering tars', () => {
     const bytes = readFileSync(join(place, 'a.tar'));
     bytes[600] = (bytes[600] ?? 0) ^ 1;
     writeFileSync(join(place, 'a.tar'), bytes);
-    await expect(decodedShard(store, shard, GRAY, '')).rejects.toMatchObject({ code: 'DIGEST_MISMATCH', where: 'a.tar' });
-    expect((await verifyDataset(store, 'web')).map(({ code, file }) => [code, file])).toEqual([['DIGEST_MISMATCH', 'a.tar']]);
+    await expect(decodedShard(store, shard, GRAY, '')).rejects.toMatchObject({ code: 'DIGEST_MISMATCH', where: `${location}/a.tar` });
+    expect((await verifyDataset(store, 'web')).map(({ code, file }) => [code, file])).toEqual([['DIGEST_MISMATCH', `${location}/a.tar`]]);
   });
 
   it('labels beside the images become the part\'s table', async () => {
@@ -152,7 +152,7 @@ describe('registering tars', () => {
   it('a tar that is cut off is refused with the byte at which it ends', async () => {
     const bytes = await tar('a.tar', { '0.png': png(1), '1.png': png(2) });
     writeFileSync(join(place, 'a.tar'), bytes.subarray(0, 1100));
-    await expect(register({ image: GRAY })).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: 'a.tar' });
+    await expect(register({ image: GRAY })).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: `${location}/a.tar` });
   });
 
   it('exact copies and tars without images are left out, and it is said', async () => {
@@ -259,7 +259,7 @@ describe('appending', () => {
     if (labels === undefined) throw new Error('a labeled part has a table');
     expect([...(await readLabels(store, labels)).classes]).toEqual([1, 0, 1]);
     await tar('labeled/zz.tar', { 'z.png': png(23), 'z.cls': 'bird' });
-    await expect(append({ location: labeled, part: 'labeled' })).rejects.toMatchObject({ code: 'LABEL_OUT_OF_RANGE', where: 'zz.tar/z' });
+    await expect(append({ location: labeled, part: 'labeled' })).rejects.toMatchObject({ code: 'LABEL_OUT_OF_RANGE', where: `${labeled}/zz.tar/z` });
   });
 
   it('an imported dataset takes tars, too; a run is given the version that its recipe names, and the place of each shard', async () => {
