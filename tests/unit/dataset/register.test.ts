@@ -135,7 +135,7 @@ describe('registering tars', () => {
     const sizes = await Promise.all(['a.tar', 'b.tar'].map(async (name, at) => (await tar(name, { 'x.png': png(at), ...Object.fromEntries([0, 1, 2, 3, 4].map((each) => [`${each}.bin`, blob])) })).byteLength));
     const whole = vi.spyOn(DirectoryStore.prototype, 'get');
     const ranges = vi.spyOn(DirectoryStore.prototype, 'getRange');
-    onTestFinished(() => vi.restoreAllMocks());
+    onTestFinished(() => void vi.restoreAllMocks());
     await register({ image: GRAY });
     expect(whole).not.toHaveBeenCalled();
     const read = ranges.mock.calls.map(([, start, end]) => end - start);
