@@ -2,7 +2,7 @@
 import { importDataset, openSource, type Imported, type ImportOptions, type SourceFiles, type SourceKind } from '../dataset/index.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Context } from './context.ts';
-import { integer, percent, plain } from './format.ts';
+import { bytes, duration, integer, percent, plain } from './format.ts';
 import { bar } from './progress/view.ts';
 
 /** Without a terminal, the longest silence while images are read. */
@@ -15,7 +15,7 @@ export interface SourceRequest {
 }
 
 /** Shows how far something that takes a while is: one line redrawn on a terminal, now and then a line elsewhere. */
-export function countedProgress(context: Context, what: string): { update: (done: number, total: number, label: string) => void; end: () => void } {
+export function countedProgress(context: Context, what: string, words?: (done: number, total: number) => string): { update: (done: number, total: number, label: string) => void; end: () => void } {
   const { err } = context;
   let shownAt = -Infinity;
   let shownLabel = '';
@@ -26,15 +26,26 @@ export function countedProgress(context: Context, what: string): { update: (done
       shownAt = now;
       shownLabel = label;
       const known = total > 0 && total >= done;
-      const count = known ? `${integer(done)} of ${integer(total)}` : integer(done);
+      const count = words !== undefined ? words(done, total) : known ? `${integer(done)} of ${integer(total)}` : integer(done);
       if (!err.isTerminal) return err.write(`${what}: ${label}, ${count}\n`);
       const drawn = bar(known ? done / total : 0);
-      err.write(`\r\u001b[K${`${what}: ${label} ${drawn.full}${drawn.empty} ${known ? percent(done / total, 0) : count}`.slice(0, Math.max(20, err.columns - 1))}`);
+      err.write(`\r\u001b[K${`${what}: ${label} ${drawn.full}${drawn.empty} ${known && words === undefined ? percent(done / total, 0) : count}`.slice(0, Math.max(20, err.columns - 1))}`);
     },
     end: () => {
       if (err.isTerminal) err.write('\r\u001b[K');
     },
   };
+}
+
+/** As `countedProgress`, of bytes: with their rate since the start, and the time that the rest takes at it. */
+export function transferProgress(context: Context, what: string): { update: (done: number, total: number, label: string) => void; end: () => void } {
+  let since: { readonly ms: number; readonly done: number } | undefined;
+  return countedProgress(context, what, (done, total) => {
+    const now = performance.now();
+    since ??= { ms: now, done };
+    const perMs = (done - since.done) / (now - since.ms);
+    return `${bytes(done)} of ${bytes(total)}${perMs > 0 ? `, ${bytes(perMs * 1000)}/s, ${duration((total - done) / perMs)} left` : ''}`;
+  });
 }
 
 /** @throws AlumnusError as `importDataset`, CANCELLED when interrupted. */

@@ -6,14 +6,16 @@ import { facts, table } from './output.ts';
 /** Longer class lists are cut. */
 const CLASSES_SHOWN_MAX = 20;
 
-export function describeDataset({ name, digest, classes, image, parts, split }: DatasetSummary): string {
+export function describeDataset({ name, digest, version, classes, image, parts, split }: DatasetSummary): string {
   const shown = classes.slice(0, CLASSES_SHOWN_MAX).join(', ');
   return [
     facts([
       ['Dataset', name],
+      ['Version', version === 1 ? '' : String(version)],
       ['Manifest', `sha256 ${digest}`],
       ['Images', `${image.height} × ${image.width} × ${image.channels}`],
       ['Classes', `${integer(classes.length)}: ${shown}${classes.length > CLASSES_SHOWN_MAX ? ', …' : ''}`],
+      ['Read where they lie', parts.flatMap(({ part, registered = [] }) => registered.map(({ location, shards }) => `${integer(shards)} ${part} shards at ${location}`)).join('; ')],
       ['Source', split?.source ?? ''],
       ['Seed', split === undefined ? '' : String(split.seed)],
       ['Left out', split === undefined ? '' : `${integer(split.dropped.duplicates)} exact copies within a part, ${integer(split.dropped.straddling)} copies of held-out images`],

@@ -24,6 +24,16 @@ export function storeUrl(env: Environment, flags: { store?: string; home?: strin
   return /^[a-z][a-z0-9+.-]*:\/\//.test(named) ? named : pathToFileURL(resolve(named)).href;
 }
 
+/**
+ * A place that somebody names, as the URL by which workers find it. A path is a folder; a bucket without parameters is one
+ * at the server of our own bucket, where we have one.
+ */
+export function placeUrl(named: string, ownUrl: string): string {
+  const url = /^[a-z][a-z0-9+.-]*:\/\//.test(named) ? named : pathToFileURL(resolve(named)).href;
+  const parameters = url.startsWith('s3://') && !url.includes('?') && ownUrl.startsWith('s3://') ? /\?.*$/.exec(ownUrl)?.[0] ?? '' : '';
+  return `${url.replace(/\/+(?=\?|$)/, '')}${parameters}`;
+}
+
 /** `--journal`, else ALUMNUS_JOURNAL; undefined for the journal of the home folder. */
 export function journalUrl(env: Environment, flag?: string): string | undefined {
   return flag ?? (env['ALUMNUS_JOURNAL'] || undefined);

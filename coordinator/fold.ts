@@ -8,7 +8,8 @@ import type { Event, EventGroup } from '../proto/gen/alumnus/v1/events.ts';
 import { RunStateSnapshot, Snapshot, type SnapshotRef } from '../proto/gen/alumnus/v1/record.ts';
 import { paths, type ObjectRef, type ObjectStore } from '../store/index.ts';
 import { EVENT_SCHEMA_VERSION, type Journal } from './journal/index.ts';
-import { evolve, isEnded, stateFromJson, stateToJson, type RunState } from './run/index.ts';
+import { hydrate, readRunData } from './run-data.ts';
+import { evolve, isEnded, journalled, stateFromJson, stateToJson, type RunState } from './run/index.ts';
 
 export class Fold {
   readonly #runs = new Map<string, RunState>();
@@ -32,6 +33,7 @@ export class Fold {
     return this.#pending.get(runId) ?? [];
   }
 
+  /** @param group its submissions with their data, wherever that lies */
   take(group: EventGroup): void {
     invariant(group.firstSequence === this.#sequence + 1, `the group after sequence ${this.#sequence} begins at ${group.firstSequence}`);
     for (const event of group.events) {
@@ -40,16 +42,16 @@ export class Fold {
       if (event.fact?.$case === 'manifestWritten') this.#pending.delete(event.runId);
       else {
         const pending = this.#pending.get(event.runId);
-        if (pending === undefined) this.#pending.set(event.runId, [event]);
-        else pending.push(event);
+        if (pending === undefined) this.#pending.set(event.runId, [journalled(event)]);
+        else pending.push(journalled(event));
       }
     }
     this.#sequence += group.events.length;
   }
 
-  /** Takes in what the journal holds beyond this. @throws AlumnusError JOURNAL_UNREADABLE also where a snapshot has passed this by. */
-  async follow(journal: Journal): Promise<void> {
-    for await (const group of journal.read(this.#sequence)) this.take(group);
+  /** Takes in what the journal holds beyond this. @throws AlumnusError JOURNAL_UNREADABLE also where a snapshot has passed this by; the store's errors. */
+  async follow(journal: Journal, store: ObjectStore): Promise<void> {
+    for await (const group of journal.read(this.#sequence)) this.take({ ...group, events: await Promise.all(group.events.map((event) => hydrate(store, event))) });
   }
 
   /** From the newest snapshot, or from the first group where there is none, to the journal's end. */
@@ -57,7 +59,7 @@ export class Fold {
     const fold = new Fold();
     const newest = await journal.snapshot();
     if (newest !== undefined) await fold.#restore(newest, store);
-    await fold.follow(journal);
+    await fold.follow(journal, store);
     return fold;
   }
 
@@ -69,8 +71,8 @@ export class Fold {
     }
     for (const { runId, state: stateRef } of snapshot.runs) {
       invariant(stateRef !== undefined, `the snapshot of run ${runId} has an address`);
-      const { stateJson, pending } = RunStateSnapshot.decode(await store.get(stateRef));
-      const state = stateFromJson(stateJson);
+      const { stateJson, pending, dataRef } = RunStateSnapshot.decode(await store.get(stateRef));
+      const state = stateFromJson(stateJson, dataRef === undefined ? undefined : await readRunData(store, dataRef));
       this.#runs.set(runId, state);
       this.#written.set(runId, { state, pending: pending.length, ref: stateRef });
       if (pending.length > 0) this.#pending.set(runId, pending);
@@ -87,15 +89,21 @@ export class Fold {
       let written = this.#written.get(runId);
       // A fact that leaves the state as it was (a lease handed back) is pending all the same.
       if (written?.state !== state || written.pending !== pending.length) {
-        const bytes = RunStateSnapshot.encode({ schemaVersion: EVENT_SCHEMA_VERSION, runId, stateJson: stateToJson(state), pending }).finish();
-        const ref = await store.putAddressed(paths.runSnapshots(runId), bytes, { extension: '.state', metadata: { 'alumnus.run': runId, 'alumnus.schema': String(EVENT_SCHEMA_VERSION), 'alumnus.sequence': String(sequence), 'alumnus.ended': String(isEnded(state.phase)) } });
+        const { dataRef } = state;
+        const bytes = RunStateSnapshot.encode({ schemaVersion: versionOf(state), runId, stateJson: stateToJson(state), pending, dataRef }).finish();
+        const ref = await store.putAddressed(paths.runSnapshots(runId), bytes, { extension: '.state', metadata: { 'alumnus.run': runId, 'alumnus.schema': String(versionOf(state)), 'alumnus.sequence': String(sequence), 'alumnus.ended': String(isEnded(state.phase)) } });
         written = { state, pending: pending.length, ref };
         this.#written.set(runId, written);
       }
       runs.push({ runId, state: written.ref });
     }
-    const bytes = Snapshot.encode({ schemaVersion: EVENT_SCHEMA_VERSION, sequence, term, runs }).finish();
-    const snapshot = await store.putAddressed(paths.snapshots, bytes, { extension: '.snapshot', metadata: { 'alumnus.schema': String(EVENT_SCHEMA_VERSION), 'alumnus.sequence': String(sequence), 'alumnus.term': String(term) } });
+    // Whoever reads it reads the states that it names.
+    const schemaVersion = Math.max(1, ...now.map(({ state }) => versionOf(state)));
+    const bytes = Snapshot.encode({ schemaVersion, sequence, term, runs }).finish();
+    const snapshot = await store.putAddressed(paths.snapshots, bytes, { extension: '.snapshot', metadata: { 'alumnus.schema': String(schemaVersion), 'alumnus.sequence': String(sequence), 'alumnus.term': String(term) } });
     return { sequence, term, snapshot };
   }
 }
+
+/** As `schemaVersionOf` of the run's facts. */
+const versionOf = ({ dataRef }: RunState): number => (dataRef === undefined ? 1 : 2);

@@ -15,12 +15,13 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
-import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
+import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
 import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
-import { decide, evolve, isBudgetDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { decide, evolve, isBudgetDue, isEnded, journalled, openTasks, type Command, type RunState } from './run/index.ts';
 import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
+import { portable } from './specification.ts';
 
 /** Commands waiting for the journal; beyond it callers are told to come again. */
 const QUEUE_MAX = 10_000;
@@ -190,6 +191,16 @@ export class Leader {
     }
   }
 
+  /** Leases as they travel. Where the store cannot take what they name, they are taken back. @throws the store's errors. */
+  async portable(leases: readonly Lease[]): Promise<Lease[]> {
+    try {
+      return await Promise.all(leases.map((lease) => portable(this.store, lease)));
+    } catch (thrown) {
+      for (const { leaseId } of leases) if (leaseId !== undefined) this.scheduler.release(leaseId, this.now(), false);
+      throw toAlumnusError(thrown);
+    }
+  }
+
   /** Leases or progress changed. */
   touch(): void {
     this.#changes.emit('change');
@@ -202,7 +213,7 @@ export class Leader {
   }
 
   /**
-   * Takes facts as they were once journalled: `reconcile` has them from the bucket. Nothing that comes meanwhile gets
+   * Takes facts as they were once journalled, with their data: `reconcile` has them from the bucket. Nothing that comes meanwhile gets
    * between two pieces. @param expected how many facts of the run are known, those about manifests aside. @throws RUN_CONFLICT where the run went on, and what `command` does.
    */
   async restore(runId: string, pieces: readonly (readonly Event[])[], expected: number): Promise<void> {
@@ -247,9 +258,10 @@ export class Leader {
         break;
       }
       const { journal, fold } = this.#options;
-      const group = { schemaVersion: EVENT_SCHEMA_VERSION, term: this.term, firstSequence: fold.sequence + 1, events };
+      const group = { schemaVersion: schemaVersionOf(events), term: this.term, firstSequence: fold.sequence + 1, events };
+      const facts = events.map(journalled);
       try {
-        await journal.append(fold.sequence, this.term, events);
+        await journal.append(fold.sequence, this.term, facts);
       } catch (thrown) {
         this.#fail(toAlumnusError(thrown), [...shares.values()].flatMap((share) => share.taken));
         break;
@@ -261,7 +273,7 @@ export class Leader {
       }
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
       fold.take(group);
-      this.#options.facts?.publish(group);
+      this.#options.facts?.publish({ ...group, events: facts });
       for (const [runId, { taken }] of shares) {
         for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
         this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
@@ -296,7 +308,7 @@ export class Leader {
       try {
         const share = shares.get(runId);
         const { events, state } = queued.decide(share?.draft ?? this.#options.fold.runs.get(runId), this.now());
-        const more = events.reduce((sum, event) => sum + Event.encode(event).finish().length, 0);
+        const more = events.reduce((sum, event) => sum + Event.encode(journalled(event)).finish().length, 0);
         const { factBytesMax } = this.journal;
         if (more > factBytesMax) throw new AlumnusError('FACT_TOO_LARGE', `its facts take ${more} bytes, and the journal takes ${factBytesMax} at once`, { where: runId });
         // What would outgrow the message opens the next one; a fact that is larger by itself goes alone.

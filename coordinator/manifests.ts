@@ -13,8 +13,8 @@ import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { Event } from '../proto/gen/alumnus/v1/events.ts';
 import { RunManifest } from '../proto/gen/alumnus/v1/record.ts';
 import { paths, type ObjectRef, type ObjectStore } from '../store/index.ts';
-import { EVENT_SCHEMA_VERSION } from './journal/index.ts';
-import type { RunState } from './run/index.ts';
+import { EVENT_SCHEMA_VERSION, schemaVersionOf } from './journal/index.ts';
+import { journalled, type RunState } from './run/index.ts';
 
 type Kind = NonNullable<Event['fact']>['$case'];
 
@@ -32,10 +32,11 @@ export const wantsManifest = (events: readonly Event[]): boolean => events.some(
 export async function writeManifest(store: ObjectStore, runId: string, last: RunState['manifest'], events: readonly Event[], term: number): Promise<NonNullable<Event['fact']>> {
   const number = last === undefined ? 0 : last.number + 1;
   const factsBefore = last?.facts ?? 0;
-  const bytes = RunManifest.encode({ schemaVersion: EVENT_SCHEMA_VERSION, runId, number, previous: last?.ref, term, factsBefore, events: [...events] }).finish();
+  const schemaVersion = schemaVersionOf(events);
+  const bytes = RunManifest.encode({ schemaVersion, runId, number, previous: last?.ref, term, factsBefore, events: events.map(journalled) }).finish();
   const manifest = await store.putAddressed(paths.runManifest(runId, number), bytes, {
     extension: '.manifest',
-    metadata: { 'alumnus.run': runId, 'alumnus.schema': String(EVENT_SCHEMA_VERSION), 'alumnus.manifest': String(number), 'alumnus.previous': last?.ref.sha256 ?? '', 'alumnus.term': String(term) },
+    metadata: { 'alumnus.run': runId, 'alumnus.schema': String(schemaVersion), 'alumnus.manifest': String(number), 'alumnus.previous': last?.ref.sha256 ?? '', 'alumnus.term': String(term) },
   });
   return { $case: 'manifestWritten', value: { manifest, number, facts: factsBefore + events.length } };
 }

@@ -11,7 +11,7 @@ import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import { Fold } from './fold.ts';
-import { EVENT_SCHEMA_VERSION, type FactSink, type Journal } from './journal/index.ts';
+import { schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
 import { Leader } from './leader.ts';
 import { Tenure, type Holder, type LeaderEntry } from './leadership/index.ts';
 
@@ -120,7 +120,7 @@ export class Node implements Leading {
     const { journal, store } = this.#options;
     if (this.#fold === undefined) return (this.#fold = await Fold.load(journal, store));
     try {
-      await this.#fold.follow(journal);
+      await this.#fold.follow(journal, store);
     } catch (thrown) {
       const error = toAlumnusError(thrown);
       if (error.code !== 'JOURNAL_UNREADABLE') throw error;
@@ -164,7 +164,7 @@ export class Node implements Leading {
     this.#leader = leader;
     this.#leaderAddress = holder.address;
     log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
-    facts?.publish({ schemaVersion: EVENT_SCHEMA_VERSION, term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
+    facts?.publish({ schemaVersion: schemaVersionOf([]), term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
     onLead?.(leader);
     if (this.#stopping.signal.aborted) leader.stop(new AlumnusError('NOT_LEADER', 'this coordinator stops'));
     while (leader.failure === undefined) {

@@ -20,7 +20,8 @@ import { canonicalJson, paths, type ObjectStore } from '../store/index.ts';
 import { GROUP_BYTES_MAX } from './journal/index.ts';
 import type { Leader } from './leader.ts';
 import { factsOf, readManifests, type FoundManifest } from './manifests.ts';
-import { decide, evolve, isEnded, openTasks, type RunState } from './run/index.ts';
+import { hydrate } from './run-data.ts';
+import { decide, evolve, isEnded, journalled, openTasks, type RunState } from './run/index.ts';
 
 /** Facts are restored in pieces that leave room in a message. */
 const PIECE_BYTES_MAX = GROUP_BYTES_MAX / 2;
@@ -45,7 +46,11 @@ export async function reconcile(leader: Leader, { runId, apply }: ReconcileReque
 
 async function runsInBucket(store: ObjectStore): Promise<string[]> {
   const found = new Set<string>();
-  for await (const { key } of store.list(paths.runs)) found.add(key.split('/')[1] ?? '');
+  for await (const { key } of store.list(paths.runs)) {
+    const runId = key.split('/')[1] ?? '';
+    // Data alone is of a submission that was refused, or whose manifest was never written: no run.
+    if (!key.startsWith(`${paths.runData(runId)}/`)) found.add(runId);
+  }
   return [...found].sort();
 }
 
@@ -88,14 +93,23 @@ async function reconcileRun(leader: Leader, runId: string, survey: Survey, apply
   if (known === undefined && survey.chain.length === 0) return answer('unreadable', undefined, 0, 0);
 
   let state = known;
+  // Counted in one turn with `missing`: a result that is on its way to the journal is one fact more by the time they are restored.
+  const expected = (known?.manifest?.facts ?? 0) + leader.pending(runId).length;
   const missing = missingFacts(leader, runId, known, survey.chain);
   const diverged = missing === 'diverged';
   if (diverged) notes.push('the journal went on otherwise than the manifests say: the journal stands');
-  const facts = diverged ? [] : missing;
+  let facts: Event[] = [];
+  try {
+    if (!diverged) facts = await Promise.all(missing.map((fact) => hydrate(leader.store, fact)));
+  } catch (thrown) {
+    const error = toAlumnusError(thrown);
+    if (error.retryable) throw error;
+    notes.push(`the run's data cannot be read: ${error.where}: ${error.message}`);
+    return answer('unreadable', known, 0, 0, 0);
+  }
   if (!apply) for (const fact of facts) state = evolve(state, fact);
   else if (facts.length > 0) {
-    // Counted in the turn in which `missing` was: a result that is on its way to the journal is one fact more by then.
-    await leader.restore(runId, piecesOf(facts), (known?.manifest?.facts ?? 0) + leader.pending(runId).length);
+    await leader.restore(runId, piecesOf(facts), expected);
     state = leader.run(runId);
   }
   const { state: advanced, taken } = await takeResults(leader, runId, state, survey, apply, notes);
@@ -123,7 +137,7 @@ function piecesOf(facts: readonly Event[]): Event[][] {
   const pieces: Event[][] = [];
   let bytes = Infinity;
   for (const fact of facts) {
-    const more = Event.encode(fact).finish().length;
+    const more = Event.encode(journalled(fact)).finish().length;
     if (bytes + more > PIECE_BYTES_MAX) {
       pieces.push([]);
       bytes = 0;

@@ -79,6 +79,9 @@ export async function decodeImage(bytes: Uint8Array, shape: ImageShape, where = 
   return decoded.shape.channels === shape.channels ? decoded.pixels : (await decodeBySharp(bytes, { channels: shape.channels }, where)).pixels;
 }
 
+/** Pixels `[height, width, channels]` of an image of any shape, brought to this one as import does. @throws AlumnusError IMAGE_CORRUPT */
+export const resizedImage = async (bytes: Uint8Array, shape: ImageShape, where: string): Promise<Uint8Array> => (await decodeAs(bytes, shape, where)).pixels;
+
 /** The shape an image has by itself: 1 channel for gray, 3 for everything else. @throws AlumnusError IMAGE_CORRUPT */
 export async function shapeOf(bytes: Uint8Array, where: string): Promise<ImageShape> {
   return (await decodeAs(bytes, undefined, where)).shape;

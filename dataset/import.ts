@@ -8,6 +8,7 @@
  */
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
+import { classesOf } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
 import { encodeKeys, KEY_DIGITS } from './keys.ts';
 import { checkDatasetName, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
@@ -21,8 +22,6 @@ import { encodeLabels, encodeOrigins } from './tables.ts';
 const SHARD_BYTES_TARGET = SHARD_BYTES_MAX / 4;
 /** Images that are decoded at once: sharp uses as many threads as libuv has, 4. */
 const DECODING_AT_ONCE = 4;
-/** Above every classification set we know, and what workers hold a class in; a label beyond is a damaged file, not a class. */
-const CLASSES_MAX = 65_536;
 
 export type Progress = (done: number, total: number, label: string) => void;
 
@@ -83,34 +82,6 @@ async function conform(sample: SourceSample, shape: ImageShape): Promise<Conform
   if ('encoded' in image) return conformImage(image.encoded, image.extension, shape, origin);
   const bytes = encodePng(image.pixels, image.shape);
   return sameShape(image.shape, shape) ? { bytes, extension: 'png', pixels: image.pixels, resized: false } : conformImage(bytes, 'png', shape, origin);
-}
-
-/** Class names: what was asked for, what the source knows, or what its labels are. */
-function classNames(asked: readonly string[] | undefined, source: Source, items: readonly Item[]): readonly string[] {
-  const given = asked ?? source.classes;
-  if (given !== undefined) {
-    if (given.length > CLASSES_MAX) throw new AlumnusError('USAGE', `there are ${given.length} classes, more than ${CLASSES_MAX}`, { where: 'classes' });
-    if (new Set(given).size !== given.length) throw new AlumnusError('USAGE', 'the class list names a class twice', { where: 'classes' });
-    return given;
-  }
-  const labels = new Set<number | string>();
-  for (const { label } of items) if (label !== undefined) labels.add(label);
-  const numbers = [...labels].filter((label): label is number => typeof label === 'number');
-  if (numbers.length < labels.size) return [...labels].map(String).sort();
-  const last = numbers.reduce((most, label) => Math.max(most, label), -1);
-  return Array.from({ length: Math.min(CLASSES_MAX, Math.floor(last) + 1) }, (_, label) => String(label));
-}
-
-/** @param named no class list was given and the labels are names, some of which may be written in digits alone. */
-function classOf(item: Item, classes: readonly string[], byName: ReadonlyMap<string, number>, named: boolean): number | undefined {
-  const { label } = item;
-  if (label === undefined) return undefined;
-  const index = typeof label === 'number' && !named ? label : byName.get(String(label));
-  if (index === undefined || !Number.isInteger(index) || index < 0 || index >= classes.length) {
-    const range = classes.length === 0 ? 'there are no classes' : `the classes are ${classes.slice(0, 12).join(', ')}${classes.length > 12 ? ` and ${classes.length - 12} more` : ''}`;
-    throw new AlumnusError('LABEL_OUT_OF_RANGE', `the label ${JSON.stringify(label)} names no class: ${range}`, { where: item.origin });
-  }
-  return index;
 }
 
 async function readAll(source: Source, options: ImportOptions, spool: Spool, progress: Progress): Promise<{ items: Item[]; shape: ImageShape; resized: number }> {
@@ -215,10 +186,9 @@ export async function importDataset(store: ObjectStore, source: Source, options:
   const spool = new Spool();
   try {
     const { items, shape, resized } = await readAll(source, options, spool, progress);
-    const classes = classNames(options.classes, source, items);
-    const byName = new Map(classes.map((label, index) => [label, index]));
-    const named = (options.classes ?? source.classes) === undefined && items.some(({ label }) => typeof label === 'string');
-    const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: classOf(item, classes, byName, named) }));
+    const known = classesOf(options.classes ?? source.classes, items.map(({ label }) => label));
+    const classes = known.names;
+    const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: item.label === undefined ? undefined : known.indexOf(item.label, item.origin) }));
     if (classes.length === 1) throw new AlumnusError('DATASET_CLASS_EMPTY', 'there is one class only: a model has nothing to tell apart', { where: source.name });
 
     const drawn = split(candidates, classes, splitRequest(seed, options, source));

@@ -1,10 +1,12 @@
 /** The public door of `dataset`: immutable sets of images in shards, their labels beside them, and how they come to be. */
-export { conformImage, decodeImage, encodePng, imageExtension, type ImageExtension } from './images.ts';
+export { conformImage, decodeImage, encodePng, imageExtension, resizedImage, type ImageExtension } from './images.ts';
 export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
 export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
 export { sharedKeys } from './keys.ts';
-export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
+export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, referenceOf, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
+export { appendDataset, registerDataset, type PlacedTars, type Registered, type RegisterOptions } from './register.ts';
+export { samplePixels, shardSamples, type PlacedShard } from './registered.ts';
 export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts';
 export { openSource, sourceKinds, type SourceFiles, type SourceKind } from './sources/index.ts';
 export type { Source, SourceSample } from './sources/source.ts';

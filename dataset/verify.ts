@@ -1,15 +1,16 @@
 /**
  * Verify: reads a whole dataset and lists what is wrong with it, each problem with its file and a remedy, going on after
  * each. An empty list means: the manifest is as it was written, every object has its digest, every image decodes to the dataset's shape, counts and tables
- * agree with the shards, and no key or image content is in two places.
+ * agree with the shards, and no key or image content is in two places; of registered shards, which are read where they lie,
+ * unlabeled images may come twice among themselves.
  */
 import { AlumnusError, errorTable, type ErrorCode } from '../proto/errors.ts';
 import { sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
-import { decodeImage } from './images.ts';
 import type { Progress } from './import.ts';
 import { encodeKeys } from './keys.ts';
-import { partNames, readManifest, type DatasetManifest, type DatasetPart } from './manifest.ts';
-import { readShard } from './shards.ts';
+import { partNames, readManifest, type DatasetManifest, type DatasetPart, type DatasetShard } from './manifest.ts';
+import { placedName, samplePixels, shardSamples } from './registered.ts';
+import { Repeats } from './repeats.ts';
 import { readLabels, readOrigins } from './tables.ts';
 
 export interface DatasetProblem {
@@ -41,40 +42,58 @@ class Findings {
   }
 }
 
-/** Where a key and an image content were first seen. */
+/** Marks images that somebody collected and nobody labeled: nobody promised that there is each of them once. */
+const COLLECTED = 'collected';
+
+/** Keys and image contents of all samples, to be looked at when all were read. */
 interface Seen {
-  readonly keys: Map<string, string>;
-  readonly contents: Map<string, string>;
+  readonly keys: Repeats;
+  readonly contents: Repeats;
 }
 
-async function verifyShard(store: ObjectStore, manifest: DatasetManifest, ref: ObjectRef, samples: number, seen: Seen, findings: Findings): Promise<string[]> {
-  const keys: string[] = [];
+/** @param onKey told of each key. */
+async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: PartName, shard: DatasetShard, seen: Seen, findings: Findings, onKey: (key: string) => void): Promise<void> {
+  const { ref, location } = shard;
+  const name = location === undefined ? ref.key : placedName(location, ref.key);
+  let samples = 0;
   try {
-    for await (const sample of readShard(store, ref)) {
-      const file = `${ref.key} ${sample.key}`;
-      keys.push(sample.key);
-      const before = seen.keys.get(sample.key);
-      if (before !== undefined) findings.add('SHARD_CORRUPT', file, `the key is also in ${before}`);
-      seen.keys.set(sample.key, before ?? ref.key);
+    for await (const sample of shardSamples(store, shard)) {
+      const file = `${name} ${sample.key}`;
+      samples += 1;
+      onKey(sample.key);
+      await seen.keys.add(sample.key, file);
       try {
-        const content = sha256(await decodeImage(sample.bytes, manifest.image, file));
-        const same = seen.contents.get(content);
-        if (same !== undefined) findings.add('SHARD_CORRUPT', file, `the same image is also ${same}`);
-        seen.contents.set(content, same ?? file);
+        const pixels = await samplePixels(shard, sample.bytes, manifest.image, file);
+        await seen.contents.add(sha256(pixels), `${file}\t${part === 'unlabeled' && shard.location !== undefined ? COLLECTED : ''}`);
       } catch (thrown) {
         findings.thrown(thrown);
       }
-      if (findings.full) return keys;
+      if (findings.full) return;
     }
-    if (keys.length !== samples) findings.add('SHARD_CORRUPT', ref.key, `the shard holds ${keys.length} samples where the manifest says ${samples}`);
+    if (samples !== shard.samples) findings.add('SHARD_CORRUPT', name, `the shard holds ${samples} samples where the manifest says ${shard.samples}`);
   } catch (thrown) {
     findings.thrown(thrown);
   }
-  return keys;
 }
 
-async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartName, classes: number, keys: ReadonlySet<string> | undefined, findings: Findings): Promise<void> {
-  const check = (ref: ObjectRef, tableKeys: readonly string[], whole: boolean): void => {
+async function verifyRepeats(repeats: Repeats, sentence: (first: string) => string, findings: Findings): Promise<void> {
+  for await (const { at, first } of repeats.found()) {
+    if (findings.full) return;
+    const [file = '', kind] = at.split('\t');
+    const [before = '', kindBefore] = first.split('\t');
+    if (kind === COLLECTED && kindBefore === COLLECTED) continue;
+    findings.add('SHARD_CORRUPT', file, sentence(before));
+  }
+}
+
+/** Keys of a part. Origins are told of images that were copied in, not of registered ones. */
+interface Keys {
+  readonly all: Set<string>;
+  readonly own: Set<string>;
+}
+
+async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartName, classes: number, known: Keys | undefined, findings: Findings): Promise<void> {
+  const check = (ref: ObjectRef, tableKeys: readonly string[], whole: boolean, keys = known?.all): void => {
     if (keys === undefined) return;
     const inTable = new Set(tableKeys);
     const unknown = tableKeys.filter((key) => !keys.has(key)).length;
@@ -97,16 +116,16 @@ async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartNam
       findings.thrown(thrown);
     }
   }
-  if (part.keys !== undefined && keys !== undefined) {
+  if (part.keys !== undefined && known !== undefined) {
     try {
-      if (!Buffer.from(await store.get(part.keys)).equals(encodeKeys(keys))) findings.add('SHARD_CORRUPT', part.keys.key, `the list of keys is not that of the shards of ${name}`);
+      if (!Buffer.from(await store.get(part.keys)).equals(encodeKeys(known.all))) findings.add('SHARD_CORRUPT', part.keys.key, `the list of keys is not that of the shards of ${name}`);
     } catch (thrown) {
       findings.thrown(thrown);
     }
   }
   if (part.origins === undefined) return;
   try {
-    check(part.origins, [...(await readOrigins(store, part.origins)).keys()], true);
+    check(part.origins, [...(await readOrigins(store, part.origins)).keys()], true, known?.own);
   } catch (thrown) {
     findings.thrown(thrown);
   }
@@ -117,24 +136,41 @@ export async function verifyDataset(store: ObjectStore, name: string, progress: 
   const { manifest, edited } = await readManifest(store, name);
   const findings = new Findings();
   if (edited !== undefined) findings.thrown(edited);
-  const seen: Seen = { keys: new Map(), contents: new Map() };
+  const seen: Seen = { keys: new Repeats(), contents: new Repeats() };
+  try {
+    await verifyParts(store, name, manifest, seen, findings, progress, signal);
+    await verifyRepeats(seen.keys, (first) => `the key is also in ${first.slice(0, first.lastIndexOf(' '))}`, findings);
+    await verifyRepeats(seen.contents, (first) => `the same image is also ${first}`, findings);
+  } finally {
+    await seen.keys.close();
+    await seen.contents.close();
+  }
+  return findings.problems;
+}
+
+async function verifyParts(store: ObjectStore, name: string, manifest: DatasetManifest, seen: Seen, findings: Findings, progress: Progress, signal: AbortSignal | undefined): Promise<void> {
   const total = partNames.reduce((sum, part) => sum + (manifest.parts[part]?.samples ?? 0), 0);
   let done = 0;
   for (const partName of partNames) {
     const part = manifest.parts[partName];
     if (part === undefined) continue;
     const before = findings.problems.length;
-    const keys = new Set<string>();
+    // Tables name keys, and whoever made one held its keys: a part without tables needs none held here.
+    const tabled = part.labels !== undefined || part.truth !== undefined || part.origins !== undefined || part.keys !== undefined;
+    const keys: Keys = { all: new Set(), own: new Set() };
     for (const shard of part.shards) {
       if (signal?.aborted === true) throw new AlumnusError('CANCELLED', 'the verification was stopped', { where: name });
-      for (const key of await verifyShard(store, manifest, shard.ref, shard.samples, seen, findings)) keys.add(key);
+      await verifyShard(store, manifest, partName, shard, seen, findings, (key) => {
+        if (!tabled) return;
+        keys.all.add(key);
+        if (shard.location === undefined) keys.own.add(key);
+      });
       progress(done += shard.samples, total, `verifying ${partName}`);
-      if (findings.full) return findings.problems;
+      if (findings.full) return;
     }
     const stated = part.shards.reduce((sum, shard) => sum + shard.samples, 0);
     if (stated !== part.samples) findings.add('SHARD_CORRUPT', name, `${partName} has ${stated} samples in its shards where the manifest says ${part.samples}`);
     // Tables are compared with shards that could all be read: a damaged shard is one problem, not one for each key.
     await verifyTables(store, part, partName, manifest.classes.length, findings.problems.length === before ? keys : undefined, findings);
   }
-  return findings.problems;
 }

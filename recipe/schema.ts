@@ -10,7 +10,9 @@ import { findModel, modelNames, rangeProblem } from './models/index.ts';
 const positiveInteger = (max: number) => z.int().min(1).max(max);
 const share = z.number().min(0).max(1);
 const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit');
-const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(#(labeled|unlabeled|validation|test))?$/, 'write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test');
+/** A dataset, or a version of it: `photos`, the newest; `photos@2`. */
+const datasetReference = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?(@[1-9]\d{0,7})?$/, 'use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit; @N behind it names a version');
+const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(@[1-9]\d{0,7})?(#(labeled|unlabeled|validation|test))?$/, 'write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test');
 
 /** Upper bound of steps of one training: beyond it a typing error is likelier than a wish. */
 const STEPS_MAX = 10_000_000;
@@ -114,7 +116,7 @@ export const recipeSchema = z
     weight: z.number().gt(0).max(100).default(1).describe('Share of the fleet against other runs.'),
     rounds: z.int().min(0).max(ROUNDS_MAX).default(3).describe('Iterations after iteration 0; 0 trains a teacher and stops.'),
     data: z.strictObject({
-      dataset: name.optional().describe('The dataset whose parts are used where none is named below.'),
+      dataset: datasetReference.optional().describe('The dataset whose parts are used where none is named below: NAME, its newest version, or NAME@N.'),
       labeled: partReference.optional(),
       unlabeled: partReference.optional(),
       validation: partReference.optional().describe('Decides promotions; no training sees it.'),

@@ -18,7 +18,7 @@ import { sha256, sha256Stream } from './digest.ts';
 import { checkKey, checkPrefix } from './keys.ts';
 import { encodeMetadata } from './metadata.ts';
 import { digestMismatch, lengthMismatch } from './mismatch.ts';
-import type { ObjectRef, ObjectStore, PutOptions } from './object-store.ts';
+import type { ObjectReader, ObjectRef, ObjectStore, PutOptions } from './object-store.ts';
 
 /** No single put takes this long, so an older temporary file has lost its writer. */
 const TEMPORARY_AGE_MS_MAX = 24 * 60 * 60 * 1000;
@@ -39,12 +39,15 @@ const isMissing = (thrown: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(s
 
 export class DirectoryStore implements ObjectStore {
   readonly #root: string;
+  /** Where the objects lie by their keys. */
+  readonly #objects: string;
   readonly #fs: FileSystem;
   /** Folders known to exist and to be flushed up to the root. */
   readonly #folders = new Set<string>();
 
-  private constructor(root: string, fileSystem: FileSystem) {
+  private constructor(root: string, fileSystem: FileSystem, objects = join(root, 'objects')) {
     this.#root = root;
+    this.#objects = objects;
     this.#fs = fileSystem;
   }
 
@@ -69,6 +72,16 @@ export class DirectoryStore implements ObjectStore {
       throw toAlumnusError(thrown, root);
     }
     return store;
+  }
+
+  /** A folder of somebody else's, each file under its path: to be read and never written. @throws AlumnusError OBJECT_NOT_FOUND, where it is no folder. */
+  static async openFolder(folder: string, fileSystem: FileSystem = nodeFileSystem): Promise<ObjectReader> {
+    const found = await fileSystem.stat(folder).catch((thrown: unknown) => {
+      if (isMissing(thrown)) return undefined;
+      throw toAlumnusError(thrown, folder);
+    });
+    if (found?.isDirectory() !== true) throw new AlumnusError('OBJECT_NOT_FOUND', 'there is no such folder', { where: folder });
+    return new DirectoryStore(folder, fileSystem, folder);
   }
 
   async putAddressed(prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<ObjectRef> {
@@ -201,7 +214,7 @@ export class DirectoryStore implements ObjectStore {
   }
 
   #objectPath(key: string): string {
-    return join(this.#root, 'objects', checkKey(key));
+    return join(this.#objects, checkKey(key));
   }
 
   #metadataPath(key: string): string {
@@ -311,7 +324,7 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async *#walk(folder: string, prefix: string): AsyncIterable<{ key: string; bytes: number; writtenMs: number }> {
-    const path = join(this.#root, 'objects', folder);
+    const path = join(this.#objects, folder);
     let entries;
     try {
       entries = await this.#fs.readdir(path, { withFileTypes: true });

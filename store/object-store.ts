@@ -53,3 +53,6 @@ export interface ObjectStore {
   /** For garbage collection alone. Deleting what is not there is no error. */
   delete(key: string): Promise<void>;
 }
+
+/** What lies at a place that others write to: read by digest as everything else, never written. */
+export type ObjectReader = Pick<ObjectStore, 'get' | 'stream' | 'getRange' | 'list'>;

@@ -6,6 +6,7 @@ import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, RunComm
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
 import { reconcile } from '../reconcile.ts';
+import { putRunData } from '../run-data.ts';
 import { isEnded, type Command } from '../run/index.ts';
 import { statusOf, unary } from './grpc.ts';
 import { prepareSubmission } from './submission.ts';
@@ -97,7 +98,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const { recipe, data } = await prepareSubmission(store, request.recipe);
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
       if (!RUN_ID.test(runId)) throw new AlumnusError('USAGE', 'a run id is 1 to 80 of a-z, 0-9, ".", "_" and "-"', { where: runId });
-      await leader.command(runId, { kind: 'submit', runId, recipe, data });
+      await leader.command(runId, { kind: 'submit', runId, recipe, data, dataRef: await putRunData(store, runId, data) });
       return { runId, warnings: data.warnings };
     }),
     listRuns: unary(() => ({ runs: leading.leader().runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),

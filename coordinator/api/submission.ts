@@ -5,7 +5,7 @@
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
+import { loadManifest, referenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { modelOfIteration, modelOptions, parameterCount, parseRecipe, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
@@ -37,7 +37,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       if (optional && recipe.data[wanted] === undefined) return undefined;
       throw new AlumnusError('DATASET_NOT_FOUND', `dataset ${name} has no ${partName} part; it has ${Object.keys(loaded.manifest.parts).join(', ')}`, { where: `data.${wanted}` });
     }
-    return { loaded, part, ref: { dataset: `${name}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
+    return { loaded, part, ref: { dataset: `${referenceOf(loaded.manifest)}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
   };
   const labeled = await find('labeled', false);
   const validation = await find('validation', false);
@@ -72,11 +72,14 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       if ([...shardsOf(each.ref)].some((digest) => judged.has(digest))) {
         throw new AlumnusError('RECIPE_INVALID', `it shares images with data.${judge}: a model would be judged on what made it`, { where: `data.${name}` });
       }
-      if (each.loaded.digest === judging.loaded.digest) continue;
+      // Import keeps its own images apart; what was registered nobody has looked at.
+      if (each.loaded.digest === judging.loaded.digest && ![each, judging].some(({ part }) => hasRegistered(part))) continue;
       const [keys, judgingKeys] = [each.part.keys, judging.part.keys];
       if (keys === undefined || judgingKeys === undefined) {
-        const without = [each, judging].filter(({ part }) => part.keys === undefined).map(({ ref }) => ref.dataset);
-        warnings.push(`nobody knows whether data.${name} shares images with data.${judge}: ${without.join(' and ')} ${without.length === 1 ? 'was' : 'were'} imported before datasets had lists of their keys; import again under a new name to have them compared`);
+        const without = [each, judging].filter(({ part }) => part.keys === undefined);
+        const called = without.map(({ ref }) => ref.dataset).join(' and ');
+        const [was, it] = without.length === 1 ? ['was', 'it lies'] : ['were', 'they lie'];
+        warnings.push(`nobody knows whether data.${name} shares images with data.${judge}: ${called} ${without.some(({ part }) => hasRegistered(part)) ? `${was} registered where ${it}, and images there are not compared` : `${was} imported before datasets had lists of their keys; import again under a new name to have them compared`}`);
         continue;
       }
       const shared = await sharedKeys(store, keys, judgingKeys);
@@ -103,6 +106,8 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
     },
   };
 }
+
+const hasRegistered = (part: DatasetPart): boolean => part.shards.some((shard) => shard.location !== undefined);
 
 const shapeOf = (image: DatasetManifest['image']): string => `${image.height}x${image.width}x${image.channels}`;
 

@@ -1,7 +1,7 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
-import type { Gate } from '../../proto/gen/alumnus/v1/events.ts';
+import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
-import { Stage, type EvaluateResult, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type EvaluateResult, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
 import { currentIteration, decideGate, isControl, MS_PER_HOUR, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
@@ -70,7 +70,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);
   return {
-    summary: summaryOf(run), recipeJson: run.recipeJson, data: run.data,
+    summary: summaryOf(run), recipeJson: run.recipeJson, data: run.dataRef === undefined ? run.data : withoutShards(run.data),
     iterations: [...run.iterations.map((each) => iterationView(run, each)), ...run.refusedTries.map((each) => iterationView(run, each))].sort((a, b) => a.iteration - b.iteration || a.try - b.try),
     control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,
@@ -85,6 +85,12 @@ const budgetView = (run: RunState, nowMs: number, inFlightMs: number): Budget =>
   deviceHoursLimit: run.budget.deviceHours, deviceHoursSpent: (run.budget.deviceMsSpent + inFlightMs) / MS_PER_HOUR,
   wallHoursLimit: run.budget.wallHours, wallHoursSpent: wallMsSpent(run, nowMs) / MS_PER_HOUR,
 });
+
+/** Shards beyond a message's bound are told by their number (`stageTotal`) and by the parts' samples. */
+const withoutShards = ({ labeled, unlabeled, validation, test, ...data }: RunData): RunData => {
+  const short = (part: PartRef | undefined): PartRef | undefined => (part === undefined ? undefined : { ...part, shards: [] });
+  return { ...data, labeled: short(labeled), unlabeled: short(unlabeled), validation: short(validation), test: short(test) };
+};
 
 /** Specifications name every shard; a view needs the task's place only. */
 const slim = (task: Task): Task => ({ ...task, spec: undefined });

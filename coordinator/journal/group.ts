@@ -1,9 +1,9 @@
 /** A group of facts as the engines keep it: its bytes, and what is refused before anything is decided from it. */
 import { AlumnusError } from '../../proto/errors.ts';
 import { EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
-import { EVENT_SCHEMA_VERSION } from './journal.ts';
+import { EVENT_SCHEMA_VERSION, schemaVersionOf } from './journal.ts';
 
-export const encodeGroup = (group: Omit<EventGroup, 'schemaVersion'>): Uint8Array => EventGroup.encode({ ...group, schemaVersion: EVENT_SCHEMA_VERSION }).finish();
+export const encodeGroup = (group: Omit<EventGroup, 'schemaVersion'>): Uint8Array => EventGroup.encode({ ...group, schemaVersion: schemaVersionOf(group.events) }).finish();
 
 /** Sequence of the group's last event; of a group that begins a term, of the last event before it. */
 export const lastOf = (group: EventGroup): number => group.firstSequence + group.events.length - 1;

@@ -24,7 +24,7 @@ import { auditWanted, controlWanted, openTasks } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
 export type Command =
-  | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData }
+  | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
   | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
@@ -90,7 +90,7 @@ interface Moment {
 function respond(state: RunState | undefined, command: Command, moment: Moment): Fact[] {
   if (command.kind === 'submit') {
     if (state !== undefined) throw new AlumnusError('RUN_CONFLICT', 'a run of this id is there already', { where: command.runId });
-    return [{ $case: 'runSubmitted', value: { name: command.recipe.name, recipeJson: canonicalJson(command.recipe), data: command.data } }];
+    return [{ $case: 'runSubmitted', value: { name: command.recipe.name, recipeJson: canonicalJson(command.recipe), data: command.data, dataRef: command.dataRef } }];
   }
   if (state === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
   const only = (phases: Phase[], wish: string): void => {

@@ -43,6 +43,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       recipe,
       recipeJson: fact.value.recipeJson,
       data: fact.value.data,
+      ...(fact.value.dataRef === undefined ? {} : { dataRef: fact.value.dataRef }),
       phase: 'running', reason: '', pauseRule: '',
       budget: { deviceHours: recipe.budget.device_hours, wallHours: recipe.budget.wall_hours, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: atMs },
       submittedAtMs: atMs, endedAtMs: 0,

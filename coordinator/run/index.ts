@@ -5,6 +5,7 @@ export { bestOf, decide, isOpen, placeOf, type Command } from './decide.ts';
 export { evolve } from './evolve.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { skewedClasses, type ClassShare } from './guards.ts';
+export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
 export { currentIteration, guardRules, isAudit, isControl, isEnded, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type RunState, type Teacher, type Trained } from './state.ts';
 export { controlWanted, deriveSeed, openTasks, PAIRED_SUBSETS } from './tasks.ts';

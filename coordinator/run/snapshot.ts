@@ -1,9 +1,12 @@
 /**
  * A run's state as text and back, for snapshots. Maps and numbers that JSON has no words for are written under keys of
  * their own, so that reading needs no list of which fields they are; the recipe is read again from its own text, so that
- * fields which a later release adds mean what their absence meant, and so with the fields of the state. Invariant: stateFromJson(stateToJson(state)) equals state.
+ * fields which a later release adds mean what their absence meant, and so with the fields of the state. Data that lies in
+ * the bucket is not written again. Invariant: stateFromJson(stateToJson(state), state.data) equals state.
  */
 import { isMap, Map as ImmutableMap } from 'immutable';
+import { invariant } from '../../proto/errors.ts';
+import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import { journalledRecipe, type Recipe } from '../../recipe/index.ts';
 import type { Budget, RunState } from './state.ts';
 
@@ -21,23 +24,26 @@ function plain(value: unknown): unknown {
 }
 
 export function stateToJson(state: RunState): string {
-  const { recipe: _recipe, ...rest } = state;
-  return JSON.stringify(plain(rest));
+  const { recipe: _recipe, data, ...rest } = state;
+  return JSON.stringify(plain(state.dataRef === undefined ? { ...rest, data } : rest));
 }
 
-export function stateFromJson(text: string): RunState {
+/** @param data of a state whose data lies in the bucket */
+export function stateFromJson(text: string, data?: RunData): RunState {
   const rest = JSON.parse(text, (_, value: unknown) => {
     if (typeof value !== 'object' || value === null) return value;
     if (MAP_KEY in value) return ImmutableMap(value[MAP_KEY] as [string, unknown][]);
     return NUMBER_KEY in value ? Number(value[NUMBER_KEY]) : value;
   }) as Earlier;
   const recipe = journalledRecipe(rest.recipeJson);
-  return { ...rest, data: { ...rest.data, warnings: rest.data.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
+  const known = rest.data ?? data;
+  invariant(known !== undefined, `the state of run ${rest.runId} is read with its data`);
+  return { ...rest, data: { ...known, warnings: known.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
 }
 
 type Later = 'pauseRule' | 'budget' | 'checkpoints';
-/** As a release before budgets, checkpoints, or warnings of the data, wrote it. */
-type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
+/** As a release before budgets, checkpoints, or warnings of the data, wrote it; without data where that lies in the bucket. */
+type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data?: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
 
 /** Nobody counted what a run spent before there were budgets; from the snapshot on it is. */
 function budgetOf(rest: Earlier, recipe: Recipe): Budget {

@@ -79,6 +79,8 @@ export interface RunState {
   readonly recipe: Recipe;
   readonly recipeJson: string;
   readonly data: RunData;
+  /** Where `data` lies in the bucket; undefined where the run's first fact holds it. */
+  readonly dataRef?: ObjectRef;
   readonly phase: Phase;
   readonly reason: string;
   /** Which of `pauseRules` paused it; empty where it is not paused, or where a person or another cause paused it. */

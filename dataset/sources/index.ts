@@ -4,23 +4,24 @@ import { fashionMnistSource } from './fashion-mnist.ts';
 import { folderSource } from './folder.ts';
 import { idxSource } from './idx.ts';
 import { mnistSource } from './mnist.ts';
+import { parquetSource } from './parquet.ts';
 import type { Source } from './source.ts';
 import { webDatasetSource } from './webdataset.ts';
 
-export const sourceKinds = ['mnist', 'fashion-mnist', 'folder', 'idx', 'webdataset'] as const;
+export const sourceKinds = ['mnist', 'fashion-mnist', 'folder', 'idx', 'webdataset', 'parquet'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
 /** Where a source lies. What a kind has no use for is an error, not passed over. */
 export interface SourceFiles {
-  /** folder: one folder; idx: the images file; webdataset: the tars. */
+  /** folder: one folder; idx: the images file; webdataset: the tars; parquet: files or folders of them. */
   readonly paths?: readonly string[];
   /** idx: the labels file. */
   readonly labels?: string;
-  /** folder: class folders; idx: images; webdataset: tars, of the test split. */
+  /** folder: class folders; idx: images; webdataset: tars; parquet: files, of the test split. */
   readonly test?: readonly string[];
   /** idx: labels of the test images. */
   readonly testLabels?: string;
-  /** Images without labels: a flat folder, an IDX file, tars. */
+  /** Images without labels: a flat folder, an IDX file, tars, Parquet files. */
   readonly unlabeled?: readonly string[];
   /** Where downloads are kept. Default the user's cache. */
   readonly cache?: string;
@@ -54,6 +55,9 @@ export async function openSource(kind: string, files: SourceFiles = {}): Promise
     case 'webdataset':
       without('labels', 'testLabels');
       return webDatasetSource({ shards: files.paths ?? [], test: files.test, unlabeled: files.unlabeled });
+    case 'parquet':
+      without('labels', 'testLabels');
+      return parquetSource({ paths: files.paths ?? [], test: files.test, unlabeled: files.unlabeled });
     default:
       throw usage(`there is no source "${kind}"; there are ${sourceKinds.join(', ')}`);
   }

@@ -6,7 +6,8 @@
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AlumnusError } from '../../proto/errors.ts';
-import { imageExtension } from '../images.ts';
+import type { SourceLabel } from '../classes.ts';
+import { imageExtension, type ImageExtension } from '../images.ts';
 import { readTar, type ByteSource, type TarEntry } from '../tar.ts';
 import { unreadable } from './idx-format.ts';
 import { ownDataDefaults, type Pool, type Source, type SourceSample } from './source.ts';
@@ -52,7 +53,7 @@ async function* entries(path: string): AsyncIterable<TarEntry> {
   }
 }
 
-function labelOf(entry: TarEntry, extension: string, where: string): number | string | undefined {
+function labelOf(entry: TarEntry, extension: string, where: string): SourceLabel | undefined {
   const content = Buffer.from(entry.bytes).toString('utf8').trim();
   const corrupt = (reason: string): AlumnusError => new AlumnusError('SHARD_CORRUPT', `the label ${JSON.stringify(entry.name)} ${reason}`, { where });
   if (extension === 'cls') {
@@ -72,18 +73,27 @@ function labelOf(entry: TarEntry, extension: string, where: string): number | st
   return typeof found === 'number' || typeof found === 'string' ? found : undefined;
 }
 
-async function* samplesOf(path: string, pool: Pool): AsyncIterable<SourceSample> {
-  const shard = basename(path);
+export interface WebDatasetSample {
+  /** The entries' path up to the first dot of its last part. */
+  readonly key: string;
+  readonly image: { readonly encoded: Uint8Array; readonly extension: ImageExtension };
+  readonly label: SourceLabel | undefined;
+}
+
+/**
+ * The samples of an archive that have an image, in its order. @param where names the archive in errors
+ * @param labeled whether labels are read at all: beside images that are taken without, they may be of any form
+ * @throws AlumnusError SHARD_CORRUPT
+ */
+export async function* samplesIn(archive: AsyncIterable<TarEntry>, where: string, labeled: boolean): AsyncIterable<WebDatasetSample> {
   let key: string | undefined;
-  let image: SourceSample['image'] | undefined;
-  let label: number | string | undefined;
-  function* finished(): Iterable<SourceSample> {
-    if (key === undefined || image === undefined) return;
-    const origin = `${shard}/${key}`;
-    yield label === undefined || pool === 'unlabeled' ? { origin, pool: 'unlabeled', image } : { origin, pool, label, image };
+  let image: WebDatasetSample['image'] | undefined;
+  let label: SourceLabel | undefined;
+  function* finished(): Iterable<WebDatasetSample> {
+    if (key !== undefined && image !== undefined) yield { key, image, label };
   }
-  for await (const entry of entries(path)) {
-    if (climbs(entry.name)) throw new AlumnusError('SHARD_CORRUPT', `the entry ${JSON.stringify(entry.name)} at byte ${entry.offset} leads out of the archive`, { where: path });
+  for await (const entry of archive) {
+    if (climbs(entry.name)) throw new AlumnusError('SHARD_CORRUPT', `the entry ${JSON.stringify(entry.name)} at byte ${entry.offset} leads out of the archive`, { where });
     const [, own = '', extension = ''] = /^((?:.*\/)?[^/.]*)\.([^/]*)$/.exec(entry.name) ?? [];
     if (own !== key) {
       yield* finished();
@@ -93,9 +103,16 @@ async function* samplesOf(path: string, pool: Pool): AsyncIterable<SourceSample>
     // Of `k.jpg` and `k.mask.png` the first is the image, whatever their order; alone, `k.seg.png` is.
     if (kind !== undefined && image !== undefined && extension.includes('.')) continue;
     if (kind !== undefined) image = { encoded: entry.bytes, extension: kind };
-    else if (extension === 'cls' || extension === 'json') label = labelOf(entry, extension, path) ?? label;
+    else if (labeled && (extension === 'cls' || extension === 'json')) label = labelOf(entry, extension, where) ?? label;
   }
   yield* finished();
+}
+
+async function* samplesOf(path: string, pool: Pool): AsyncIterable<SourceSample> {
+  for await (const { key, image, label } of samplesIn(entries(path), path, pool !== 'unlabeled')) {
+    const origin = `${basename(path)}/${key}`;
+    yield label === undefined ? { origin, pool: 'unlabeled', image } : { origin, pool, label, image };
+  }
 }
 
 export function webDatasetSource(files: WebDatasetFiles): Source {

@@ -20,11 +20,11 @@
  *       are journalled checkpoints of its own, newest first; it begins at one of them or anew. (S: run/decide.ts, worker/tasks)
  */
 import { isDeepStrictEqual } from 'node:util';
-import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { Event, RunData, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import { RunManifest } from '../../proto/gen/alumnus/v1/record.ts';
 import { Stage, type LabeledShard, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Leader } from '../../coordinator/leader.ts';
-import { evolve, type RunState } from '../../coordinator/run/index.ts';
+import { dataRefOf, evolve, hydrated, type RunState } from '../../coordinator/run/index.ts';
 import type { Plan } from './plan.ts';
 import type { MemoryStore } from './store.ts';
 import type { World } from './world.ts';
@@ -101,10 +101,21 @@ export class Checker {
       this.#fact(event, states.get(event.runId));
       this.#manifest(event);
       if (this.#lost && !this.#reconciling) this.#wentOn.add(event.runId);
-      states.set(event.runId, evolve(states.get(event.runId), event));
+      states.set(event.runId, evolve(states.get(event.runId), this.#hydrated(event)));
     }
     this.#lastSequence += group.events.length;
     this.#folds.set(this.#lastSequence, states);
+  }
+
+  /** A submission's data lies in the store before anyone journals the fact that names it. */
+  #hydrated(event: Event): Event {
+    const ref = dataRefOf(event);
+    if (ref === undefined) return event;
+    this.#must(event.fact?.$case === 'runSubmitted' && event.fact.value.data === undefined, `the submission of ${event.runId} is journalled with its data and with a reference to it`);
+    const held = this.#store.objects.get(ref.key);
+    if (held === undefined) throw new Violation(`the data of ${event.runId} is named by a fact and not in the store`);
+    this.#world.count('branch: a submission names its data by digest');
+    return hydrated(event, RunData.decode(held.content));
   }
 
   #fact({ runId, fact }: Event, before: RunState | undefined): void {

@@ -33,7 +33,8 @@ interface Footer {
 /** Where a shard's entry lies; undefined where it has none. */
 export function entryPath(folder: string, shard: ShardRef, { height, width, channels }: ImageShape): string | undefined {
   if (folder === '' || shard.ref === undefined || shard.samples * height * width * channels > ENTRY_BYTES_MAX) return undefined;
-  return join(folder, `${shard.ref.sha256}-${height}x${width}x${channels}.decoded`);
+  // A tar of ours has other keys where somebody registers it.
+  return join(folder, `${shard.ref.sha256}-${height}x${width}x${channels}${shard.location === undefined ? '' : '-registered'}.decoded`);
 }
 
 export class CacheEntry {

@@ -4,7 +4,7 @@
  * wrong with an entry, the shard is decoded again.
  * Invariant: what is ahead of its reader is bounded in bytes; a shard is never held decoded as a whole unless `decodedShard` is asked for it.
  */
-import { readShard, type ImageShape, type ShardSample } from '../../dataset/index.ts';
+import { shardSamples, type ImageShape, type ShardSample } from '../../dataset/index.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ObjectStore } from '../../store/index.ts';
@@ -116,7 +116,7 @@ async function* fromStore(reading: Reading, shard: ShardRef): AsyncGenerator<Dec
   let rows = 0;
   const pieces = ahead(samplesOf(reading, shard), piecesAhead(reading), signal, async (samples, within) => {
     const names = samples.map(({ key, extension }) => `${shard.name}/${key}.${extension}`);
-    return { keys: samples.map(({ key }) => key), images: await decoders.decode({ shape, names, images: samples.map(({ bytes }) => bytes) }, within) };
+    return { keys: samples.map(({ key }) => key), images: await decoders.decode({ shape, names, images: samples.map(({ bytes }) => bytes), anyShape: samples.map(() => shard.location !== undefined) }, within) };
   });
   for await (const piece of pieces) {
     rows += piece.keys.length;
@@ -129,7 +129,7 @@ async function* fromStore(reading: Reading, shard: ShardRef): AsyncGenerator<Dec
 async function* samplesOf({ store, shape }: Reading, shard: ShardRef): AsyncGenerator<ShardSample[], void, undefined> {
   if (shard.ref === undefined) return;
   let samples: ShardSample[] = [];
-  for await (const sample of readShard(store, shard.ref)) {
+  for await (const sample of shardSamples(store, { ref: shard.ref, location: shard.location })) {
     samples.push(sample);
     if (samples.length < rowsOfPiece(shape)) continue;
     yield samples;

@@ -19,6 +19,8 @@ export interface DecodeJob {
   /** Of each image, for errors: `<shard>/<key>.<extension>`. */
   readonly names: readonly string[];
   readonly images: readonly Uint8Array[];
+  /** Whether each may have any shape, and gets the job's: those of registered shards. Default: none. */
+  readonly anyShape?: readonly boolean[];
 }
 
 /** One that is decoded and one that waits, so that a thread never does. */
@@ -51,7 +53,7 @@ export class Decoders {
    * Pixels `[images, height, width, channels]`.
    * @throws AlumnusError IMAGE_CORRUPT names the first image, in order, that cannot be decoded; the signal's reason
    */
-  async decode({ shape, names, images }: DecodeJob, signal: AbortSignal): Promise<Uint8Array> {
+  async decode({ shape, names, images, anyShape = [] }: DecodeJob, signal: AbortSignal): Promise<Uint8Array> {
     signal.throwIfAborted();
     const lengths = Uint32Array.from(images, (image) => image.byteLength);
     const encoded = new ArrayBuffer(lengths.reduce((sum, length) => sum + length, 0));
@@ -62,7 +64,7 @@ export class Decoders {
       offset += image.byteLength;
     }
     this.#lastId += 1;
-    const request = { id: this.#lastId, shape, names, encoded, lengths };
+    const request = { id: this.#lastId, shape, names, encoded, lengths, anyShape };
     const { pixels, failed } = await (this.#threadsMax === 0 ? decodeAll(request) : this.#onThread(request, signal));
     signal.throwIfAborted();
     if (failed !== undefined) throw new AlumnusError(failed.code, failed.message, { where: failed.where });

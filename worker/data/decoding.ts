@@ -2,7 +2,7 @@
  * One decoding job: what goes to a thread and comes back, and the work itself, which is the same on a thread and on this one.
  * Bytes travel in one buffer that changes hands: nothing is copied between threads.
  */
-import { decodeImage, type ImageShape } from '../../dataset/index.ts';
+import { decodeImage, resizedImage, type ImageShape } from '../../dataset/index.ts';
 import { toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 
 export interface DecodeRequest {
@@ -13,6 +13,8 @@ export interface DecodeRequest {
   /** The encoded images one behind the other, and how many bytes each has. */
   readonly encoded: ArrayBuffer;
   readonly lengths: Uint32Array;
+  /** Whether each may have another shape, and gets this one. */
+  readonly anyShape: readonly boolean[];
 }
 
 export interface DecodeReply {
@@ -25,7 +27,7 @@ export interface DecodeReply {
 /** Images that libvips decodes at the same time for one job: it has threads of its own, and small images leave them idle between. */
 const AT_ONCE = 4;
 
-export async function decodeAll({ id, shape, names, encoded, lengths }: DecodeRequest): Promise<DecodeReply> {
+export async function decodeAll({ id, shape, names, encoded, lengths, anyShape }: DecodeRequest): Promise<DecodeReply> {
   const size = shape.height * shape.width * shape.channels;
   const buffer = new ArrayBuffer(names.length * size);
   const pixels = new Uint8Array(buffer);
@@ -38,7 +40,8 @@ export async function decodeAll({ id, shape, names, encoded, lengths }: DecodeRe
       next += 1;
       offset += lengths[at] ?? 0;
       try {
-        pixels.set(await decodeImage(new Uint8Array(encoded, from, lengths[at]), shape, names[at]), at * size);
+        const decode = anyShape[at] === true ? resizedImage : decodeImage;
+        pixels.set(await decode(new Uint8Array(encoded, from, lengths[at]), shape, names[at] ?? ''), at * size);
       } catch (thrown) {
         failures.push({ at, thrown });
       }

@@ -6,7 +6,7 @@
  *  2. Blocks are taken one at a time, in the order of reads: at most two are held, each within `blockBytes` unless one shard is larger.
  *  3. Of pseudo-labels, only those of the held shards are.
  */
-import { readShard } from '../../dataset/index.ts';
+import { shardSamples } from '../../dataset/index.ts';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { PartRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { ahead, orAborted } from './ahead.ts';
@@ -18,9 +18,16 @@ import { BlockOrder, type ShardSize } from './order.ts';
 import { readSelectionPart } from './select.ts';
 import { checkedLabel, writeTarget, type Drawn, type Draws, type Selected, type Source } from './source.ts';
 
+interface EncodedImage {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** As in a DecodeJob. */
+  readonly anyShape: boolean;
+}
+
 /** A shard in memory: the encoded image and the target of each of its draws. */
 interface HeldShard {
-  image(row: number): { readonly name: string; readonly bytes: Uint8Array };
+  image(row: number): EncodedImage;
   writeTarget(row: number, targets: Float32Array, offset: number): void;
 }
 
@@ -59,36 +66,35 @@ export class StreamedDraws implements Draws {
   async read(cursor: number, count: number): Promise<Drawn> {
     const gathered = this.#gathered.then(() => this.#gather(cursor, count));
     this.#gathered = gathered.catch(() => undefined);
-    const { images, names, targets } = await gathered;
-    return { images: await this.#decode(names, images), targets };
+    const { images, targets } = await gathered;
+    return { images: await this.#decode(images), targets };
   }
 
   /** Takes the draws' encoded bytes out of their blocks, so that these can go. */
-  async #gather(cursor: number, count: number): Promise<{ images: Uint8Array[]; names: string[]; targets: Float32Array }> {
+  async #gather(cursor: number, count: number): Promise<{ images: EncodedImage[]; targets: Float32Array }> {
     const { classes, signal } = this.#source;
     const targets = new Float32Array(count * classes);
-    const images: Uint8Array[] = [];
-    const names: string[] = [];
+    const images: EncodedImage[] = [];
     for (let at = 0; at < count; at += 1) {
       signal.throwIfAborted();
       const { epoch, block, shard, row } = this.#order.at(cursor + at);
       const present = this.#present?.epoch === epoch && this.#present.block === block ? this.#present : await this.#enter(epoch, block);
       const held = present.shards.get(shard);
       invariant(held !== undefined, `shard ${shard} lies in block ${block}`);
-      const { name, bytes } = held.image(row);
-      images.push(bytes.slice());
-      names.push(name);
+      const image = held.image(row);
+      images.push({ ...image, bytes: image.bytes.slice() });
       held.writeTarget(row, targets, at * classes);
     }
-    return { images, names, targets };
+    return { images, targets };
   }
 
-  async #decode(names: readonly string[], images: readonly Uint8Array[]): Promise<Uint8Array> {
+  async #decode(images: readonly EncodedImage[]): Promise<Uint8Array> {
     const { shape, signal } = this.#source;
-    const pixels = new Uint8Array(names.length * imageBytes(shape));
+    const pixels = new Uint8Array(images.length * imageBytes(shape));
     const jobs: Promise<void>[] = [];
-    for (let from = 0; from < names.length; from += IMAGES_PER_JOB) {
-      const job = { shape, names: names.slice(from, from + IMAGES_PER_JOB), images: images.slice(from, from + IMAGES_PER_JOB) };
+    for (let from = 0; from < images.length; from += IMAGES_PER_JOB) {
+      const own = images.slice(from, from + IMAGES_PER_JOB);
+      const job = { shape, names: own.map(({ name }) => name), images: own.map(({ bytes }) => bytes), anyShape: own.map(({ anyShape }) => anyShape) };
       jobs.push(decoders.decode(job, signal).then((decoded) => pixels.set(decoded, from * imageBytes(shape))));
     }
     await Promise.all(jobs);
@@ -137,7 +143,7 @@ export class StreamedDraws implements Draws {
 /** Where each image lies in its tar, and what it is called. */
 interface Index {
   readonly keys: readonly string[];
-  image(row: number): { readonly name: string; readonly bytes: Uint8Array };
+  image(row: number): EncodedImage;
 }
 
 /** @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
@@ -148,7 +154,7 @@ async function indexOf({ store }: Source, shard: ShardRef): Promise<Index> {
   const starts = new Float64Array(shard.samples);
   const lengths = new Uint32Array(shard.samples);
   let tar: ArrayBufferLike | undefined;
-  for await (const { key, extension, bytes } of readShard(store, shard.ref)) {
+  for await (const { key, extension, bytes } of shardSamples(store, { ref: shard.ref, location: shard.location })) {
     if (keys.length >= shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are more`, { where: shard.name });
     // Samples are windows on the one buffer that the shard was read into; two numbers each are a tenth of such a window.
     if (bytes.byteLength > 0) {
@@ -164,7 +170,7 @@ async function indexOf({ store }: Source, shard: ShardRef): Promise<Index> {
   const buffer = tar ?? new ArrayBuffer(0);
   return {
     keys,
-    image: (row) => ({ name: `${shard.name}/${keys[row] ?? ''}.${extensions[row] ?? ''}`, bytes: new Uint8Array(buffer, lengths[row] === 0 ? 0 : starts[row], lengths[row]) }),
+    image: (row) => ({ name: `${shard.name}/${keys[row] ?? ''}.${extensions[row] ?? ''}`, bytes: new Uint8Array(buffer, lengths[row] === 0 ? 0 : starts[row], lengths[row]), anyShape: shard.location !== undefined }),
   };
 }
 

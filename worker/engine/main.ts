@@ -7,7 +7,7 @@ import { toAlumnusError } from '../../proto/errors.ts';
 import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
-import { runTask, writeRecord } from '../tasks/index.ts';
+import { runTask, withSpecification, writeRecord } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import { Turnstile } from './turnstile.ts';
@@ -34,7 +34,7 @@ function storeAt(url: string): Promise<ObjectStore> {
 }
 
 async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
-  const { id, task, storeUrl } = message;
+  const { id, storeUrl } = message;
   const abort = new AbortController();
   running.set(id, abort);
   let lastMs = 0;
@@ -46,6 +46,7 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
   };
   try {
     const store = await storeAt(storeUrl);
+    const task = await withSpecification(store, message.task);
     let deviceMs = 0;
     const onDevice = <Result>(work: () => Promise<Result>): Promise<Result> =>
       device.pass(async () => {
@@ -65,7 +66,7 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
     await writeRecord(store, task, values.worker, done);
     send({ kind: 'done', id, result: done });
   } catch (thrown) {
-    const error = toAlumnusError(thrown, task.taskId);
+    const error = toAlumnusError(thrown, message.task.taskId);
     if (error.code === 'INTERNAL' && !abort.signal.aborted) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
     send({ kind: 'failed', id, code: abort.signal.aborted ? 'CANCELLED' : error.code, message: error.message, where: error.where });
   } finally {

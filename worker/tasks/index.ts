@@ -9,6 +9,7 @@ import { train } from './train.ts';
 
 export type { TaskContext } from './context.ts';
 export { writeRecord } from './record.ts';
+export { withSpecification } from './specification.ts';
 
 /** @throws AlumnusError with the code that the attempt failed with. */
 export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {

@@ -3,17 +3,23 @@
  * Only where the task itself brings the noise of the ablation (`labels.noised_teacher` in the recipe) is another predictor taken, which has.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { LabelResult, LabelSpec, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { decodedPieces, encodeTally, inBatches, labelsOf, tallyOf, writeLabelTable } from '../data/index.ts';
+import type { LabelResult, LabelSpec, ObjectRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { decodedPieces, encodeTally, inBatches, labelsOf, tallyOf, writeLabelTable, type LabelsWithProbabilities } from '../data/index.ts';
 import { aboutOf, required, shapeOf, type TaskContext } from './context.ts';
+import { earlierLabels, rememberLabels } from './earlier-labels.ts';
 import { imageNoise } from '../learning/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { noisedPredictorOf, predictorOf, readModel } from './model.ts';
 
 export async function label(context: TaskContext, spec: LabelSpec): Promise<LabelResult> {
-  const { store, task, cacheFolder, signal } = context;
+  const { store, cacheFolder, signal } = context;
   const [teacher, shard] = [required(spec.teacher, 'teacher'), required(spec.shard, 'shard')];
-  const { architecture } = await readModel(store, teacher);
+  const model = await readModel(store, teacher);
+  const { architecture } = model;
+  // Clean labels are a function of model and shard; noised ones are of their task alone.
+  const clean = spec.teacherNoiseJson === undefined;
+  const earlier = clean ? await earlierLabels(context, model, shard) : undefined;
+  if (earlier !== undefined) return write(context, shard, earlier, architecture.classes);
   const batches = inBatches(decodedPieces({ store, shape: shapeOf(architecture.input), cacheFolder, signal }, shard), spec.batchSize);
   const keys: string[] = [];
   const logProbabilities = new Float32Array(shard.samples * architecture.classes);
@@ -37,11 +43,18 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   }
   const seconds = (performance.now() - startMs) / 1000;
   const labels = labelsOf(keys, logProbabilities, architecture.classes);
+  const result = await write(context, shard, labels, architecture.classes);
+  if (clean) await rememberLabels(context, model, shard, required(result.labels, 'labels'));
+  context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });
+  return result;
+}
+
+async function write(context: TaskContext, shard: ShardRef, labels: LabelsWithProbabilities, classes: number): Promise<LabelResult> {
+  const { store, task } = context;
   const about = { ...aboutOf(context), 'alumnus.shard': shard.name };
   const table = await store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about });
-  const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, architecture.classes)), { extension: '.json', metadata: about });
-  context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });
-  return { labels: table, tally, samples: keys.length };
+  const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, classes)), { extension: '.json', metadata: about });
+  return { labels: table, tally, samples: labels.keys.length };
 }
 
 /** @returns log-probabilities `[count, classes]` of the images of the shard's batch `at`. */

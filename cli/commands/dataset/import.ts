@@ -5,6 +5,7 @@ import type { SourceFiles } from '../../../dataset/index.ts';
 import type { Context } from '../../context.ts';
 import type { SourceRequest } from '../../dataset-import.ts';
 import { storeUrl } from '../../home.ts';
+import { classList, imageSize } from './values.ts';
 
 interface Flags extends OutputFlag {
   name?: string;
@@ -28,14 +29,6 @@ function countOrShare(text: string): number {
   return value;
 }
 
-function imageSize(text: string): NonNullable<Flags['size']> {
-  const match = /^(\d{1,5})x(\d{1,5})x([13])$/.exec(text);
-  if (match === null || Number(match[1]) < 1 || Number(match[2]) < 1) throw new InvalidArgumentError('HEIGHTxWIDTHxCHANNELS with 1 or 3 channels, such as 32x32x3, is expected.');
-  return { height: Number(match[1]), width: Number(match[2]), channels: match[3] === '1' ? 1 : 3 };
-}
-
-const names = (text: string): string[] => text.split(',').map((name) => name.trim()).filter((name) => name !== '');
-
 /** What every source takes: the dataset's name and how its parts are drawn. */
 function withSplit(command: Command, defaultName: string | undefined): Command {
   const name = '--name <name>';
@@ -49,7 +42,7 @@ function withSplit(command: Command, defaultName: string | undefined): Command {
     .option('--unlabeled-images <n>', 'how many to keep without labels (all that are left)', wholeNumber(0))
     .option('--seed <n>', 'draws the parts', wholeNumber(0, 2 ** 31 - 1), 1)
     .option('--shard-samples <n>', 'images a shard', wholeNumber(1))
-    .option('--classes <names>', 'class names in the order of their indices, with commas', names)
+    .option('--classes <names>', 'class names in the order of their indices, with commas', classList)
     .option('--size <HxWxC>', 'resize all images to this (the first image\'s)', imageSize)
     .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
 }
@@ -122,6 +115,16 @@ export function addDatasetImport(group: Command, context: Context): void {
   action(webdataset, context, (shards: string[], flags: Omit<Flags, 'unlabeled'> & { test?: string[]; unlabeled?: string[]; unlabeledImages?: number }) => {
     const { unlabeled, ...rest } = flags;
     return importInto(context, { kind: 'webdataset', files: { paths: shards, ...places(flags.test, unlabeled) } }, unlabeledOf(rest));
+  });
+
+  const parquet = withSplit(declare(parent, 'parquet <paths...>', {
+    summary: 'Parquet files of images as the Hugging Face hub has them, or folders of such files',
+    description: 'Images are PNG or JPEG bytes in a column, labels in another; which columns, and the classes\' names, is read from the files\' own metadata. Of a folder whose files are called train-… and test-…, those of train are taken.',
+    examples: ['alumnus dataset import parquet ./data --name cifar10 --test ./data/test-00000-of-00001.parquet', 'alumnus dataset import parquet train-*.parquet --name photos --labeled-per-class 20'],
+  }), undefined).option('--test <files...>', 'files of the test split').option('--unlabeled <files...>', 'files whose images are taken without labels');
+  action(parquet, context, (paths: string[], flags: Omit<Flags, 'unlabeled'> & { test?: string[]; unlabeled?: string[]; unlabeledImages?: number }) => {
+    const { unlabeled, ...rest } = flags;
+    return importInto(context, { kind: 'parquet', files: { paths, ...places(flags.test, unlabeled) } }, unlabeledOf(rest));
   });
 }
 
