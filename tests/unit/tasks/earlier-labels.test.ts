@@ -44,7 +44,7 @@ async function label(runId: string, change = (text: string): string => text): Pr
 async function work(task: Task): Promise<{ result: Awaited<ReturnType<typeof runTask>>; onDevice: number }> {
   let onDevice = 0;
   const result = await runTask({
-    task, store, cacheFolder: '', signal: new AbortController().signal, progress: () => undefined,
+    task, store, cacheFolder: '', signal: new AbortController().signal, progress: () => undefined, checkpoint: () => undefined, note: () => undefined,
     onDevice: (body) => {
       onDevice += 1;
       return body();
