@@ -175,7 +175,7 @@ export const recipeSchema = z
       .strictObject({
         class_share_least: share.default(0.1).describe('Of the share that a class has of validation, how much it must have of the eligible pseudo-labels, or the run pauses before it trains on them. Share from 0 (never asked) to 1, default 0.1.'),
         class_share_most: z.number().gt(0).max(1).default(0.75).describe('Share of the eligible pseudo-labels above which one class pauses the run before it trains on them; classes that have more than half of it on validation are not asked. Above 0 to 1 (never asked), default 0.75.'),
-        calibration_error_most: share.default(0.5).describe('Expected calibration error on validation (15 bins, without temperature) above which a model that is to write labels is not promoted before a person has seen it. 0 to 1 (never asked), default 0.5.'),
+        calibration_error_most: share.default(0.3).describe('Expected calibration error on validation (15 bins, without temperature) above which a model that is too sure of itself (its best temperature is above 1) and is to write labels is not promoted before a person has seen it. 0 to 1 (never asked), default 0.3.'),
       })
       .prefault({})
       .describe('What in a teacher\'s labels pauses the run until a person resumes it.'),

@@ -82,13 +82,17 @@ export function skewedLabels(state: RunState): GuardPause | undefined {
   return { rule: pauseRules.skew, reason: `iteration ${state.iteration}: the classes of the eligible pseudo-labels are skewed: ${parts.join('; ')}; resume to train on them all the same, or cancel and submit again with more labeled images of the rare classes, or another threshold` };
 }
 
-/** Before a promotion: the confidence of a model that is to write labels is too far from what validation shows. The last model writes none. */
+/**
+ * Before a promotion: a model that is to write labels is surer of itself than validation shows. The last model writes none. One that is
+ * less sure than it could be (its best temperature is at most 1) does no harm: fewer labels pass the threshold, and those are right.
+ */
 export function unsupportedConfidence(state: RunState): GuardPause | undefined {
   const { evaluation } = currentIteration(state);
   const { recipe: { rounds, guards }, iteration } = state;
   const error = evaluation?.validation?.calibrationError ?? 0;
-  if (iteration >= rounds || error <= guards.calibration_error_most || !asked(state, pauseRules.calibration)) return undefined;
   const fitted = evaluation?.calibration;
+  const tooSure = fitted === undefined || fitted.temperature > 1;
+  if (iteration >= rounds || !tooSure || error <= guards.calibration_error_most || !asked(state, pauseRules.calibration)) return undefined;
   const mended = fitted === undefined ? '' : `; at its best temperature, ${fitted.temperature.toPrecision(3)}, the error is ${(evaluation?.validation?.calibrationErrorScaled ?? 0).toFixed(3)}`;
-  return { rule: pauseRules.calibration, reason: `iteration ${iteration}: the model's confidence on validation is off by ${error.toFixed(3)} on average, more than guards.calibration_error_most ${guards.calibration_error_most}, and it is to write labels${mended}; resume to let the gate decide all the same, or cancel and submit again with labels.precision in place of a threshold, label smoothing or other noise` };
+  return { rule: pauseRules.calibration, reason: `iteration ${iteration}: the model is surer of itself than validation shows, by ${error.toFixed(3)} on average, more than guards.calibration_error_most ${guards.calibration_error_most}, and it is to write labels${mended}; resume to let the gate decide all the same, or cancel and submit again with labels.precision in place of a threshold, label smoothing or other noise` };
 }

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { decide, labelThreshold, openTasks, shareAtLeast, skewedClasses, stateFromJson, stateToJson, thresholdOf, type RunState } from '../../../coordinator/run/index.ts';
+import { unsupportedConfidence } from '../../../coordinator/run/guards.ts';
+import { decide, labelThreshold, openTasks, pauseRules, shareAtLeast, skewedClasses, stateFromJson, stateToJson, thresholdOf, type RunState } from '../../../coordinator/run/index.ts';
 import { checkRecipe, journalledRecipe, canonicalJson, type RecipeInput } from '../../../recipe/index.ts';
 import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
@@ -111,5 +112,21 @@ describe('a recipe', () => {
   test('of a release before guards asks nothing', () => {
     const { guards: _guards, ...earlier } = makeRecipe();
     expect(journalledRecipe(canonicalJson(earlier))).toEqual(makeRecipe({ tolerance: earlier.tolerance, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1 } }));
+  });
+});
+
+describe('confidence', () => {
+  const recipe = makeRecipe({ rounds: 1 });
+  const asked = (temperature: number, calibrationError = recipe.guards.calibration_error_most + 0.01, iteration = 0): string | undefined =>
+    unsupportedConfidence({ recipe, iteration, iterations: Array.from({ length: iteration + 1 }, () => ({ evaluation: { validation: { calibrationError, calibrationErrorScaled: 0.01 }, calibration: { temperature } } })) } as unknown as RunState)?.rule;
+
+  test('that validation does not support is asked about where the model is too sure of itself, and is to write labels', () => {
+    expect(asked(1.01)).toBe(pauseRules.calibration);
+    expect(asked(1.01, recipe.guards.calibration_error_most)).toBeUndefined();
+    // All right, and not sure of it: no label is worse for that.
+    expect(asked(1)).toBeUndefined();
+    expect(asked(0.05)).toBeUndefined();
+    // The last model labels nothing.
+    expect(asked(1.01, 1, 1)).toBeUndefined();
   });
 });
