@@ -101,7 +101,7 @@ ${view.bestModel !== undefined && html`<dt>Best model</dt><dd>iteration ${view.b
 function accuracyCell(name: string, value: Proportion | undefined): Markup {
   if (value === undefined) return html`<td data-label="${name}" class="figure">${none}</td>`;
   const interval = wilson(value.correct, value.total);
-  return html`<td data-label="${name}" class="figure">${percent(share(value), 2)}<small>${percent(interval.low)} to ${percent(interval.high)}</small></td>`;
+  return html`<td data-label="${name}" class="figure">${percent(share(value), 2)}<small>${(100 * interval.low).toFixed(1)} to ${percent(interval.high)}</small></td>`;
 }
 
 const gateText = (gate: { studentOnlyRight: number; teacherOnlyRight: number; pValue: number }): string =>

@@ -37,7 +37,7 @@ th { font-weight: 600; color: var(--muted); font-size: 0.825rem; }
 tbody th { color: var(--ink); font-size: inherit; }
 td.prose { white-space: normal; min-width: 13em; }
 td.figure, th.figure { text-align: right; }
-td small { display: block; color: var(--muted); font-size: 0.8rem; }
+td small { display: block; color: var(--muted); font-size: 0.8rem; white-space: normal; text-wrap: balance; }
 tr.control td, tr.control th { border-top: 2px solid var(--line); }
 tr.best th, tr.best td { background: color-mix(in srgb, var(--validation) 10%, transparent); }
 .good { color: var(--good); }
