@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { exitCode } from '../../proto/errors.ts';
 import { action, declare, homeOption, journalOption, storeOption, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
-import { DEFAULT_ADDRESS, homeFolder, journalUrl, storeUrl } from '../home.ts';
+import { DEFAULT_ADDRESS, homeFolder, journalUrl, passedOver, storeUrl } from '../home.ts';
 
 interface Flags {
   listen: string;
@@ -16,9 +16,18 @@ interface Flags {
 
 /** What no URL names lies in the home folder. */
 function whereAll({ env }: Context, flags: Flags): string[] {
-  const store = flags.store ?? (env['ALUMNUS_STORE'] || undefined);
-  const journal = journalUrl(env, flags.journal);
-  return ['--home', homeFolder(env, flags.home), ...(store === undefined ? [] : ['--store', storeUrl(env, { store })]), ...(journal === undefined ? [] : ['--journal', journal])];
+  const journal = journalUrl(env, flags);
+  return ['--home', homeFolder(env, flags.home), '--store', storeUrl(env, flags), ...(journal === undefined ? [] : ['--journal', journal])];
+}
+
+/** What is likely not meant, though it works. */
+function doubts({ env }: Context, flags: Flags): string[] {
+  const over = passedOver(env, flags);
+  const store = storeUrl(env, flags);
+  return [
+    ...(over.length === 0 ? [] : [`--home goes before ${over.join(' and ')}, which ${over.length === 1 ? 'is' : 'are'} set and not looked at`]),
+    ...(journalUrl(env, flags) === undefined || !store.startsWith('file:') ? [] : [`the journal is on NATS and the objects lie in a folder of this machine, ${store}: coordinators and workers on other machines do not share it; a fleet needs --store s3://BUCKET`]),
+  ];
 }
 
 export function addCoordinator(program: Command, context: Context): void {
@@ -31,6 +40,7 @@ export function addCoordinator(program: Command, context: Context): void {
     .option('--lease-ms <ms>', 'how long a worker may be silent before its work is given to another', wholeNumber(1, 3_600_000));
   action(command, context, async (flags: Flags) => {
     const { foreground, parseReady } = await import('../processes.ts');
+    for (const doubt of doubts(context, flags)) context.note(`warning: ${doubt}`);
     const release = context.hold();
     try {
       const code = await foreground('coordinator', [
