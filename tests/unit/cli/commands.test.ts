@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
-import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -24,6 +24,18 @@ const submitted: string[] = [];
 const budgets: ChangeBudgetRequest[] = [];
 const view = finishedRun();
 
+const behind = (at: number) => `manifest ${at} of term ${at + 1} (1a2b3c4d5e6f) was left by a leader that did not get to journal it`;
+
+/** What a coordinator answers of one run, or of all. */
+function reconciled(runId: string): ReconcileResponse {
+  const row = { runId, verdict: 'agrees', factsRestored: 0, resultsTaken: 0, checkpointsTaken: 0, tasksOpen: 3, notes: [] as string[], state: 'running', iteration: 1, stage: 4 };
+  if (runId === '') return { runs: [], objectsSeen: 0 };
+  if (runId === 'nope') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: 0 }], objectsSeen: 0 };
+  if (runId === 'torn') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: 0, notes: ['manifest 0 is damaged'] }], objectsSeen: 4 };
+  if (runId === 'split') return { runs: [{ ...row, verdict: 'diverged' }], objectsSeen: 9 };
+  return { runs: [{ ...row, notes: ['a.record is not used', ...Array.from({ length: 11 }, (_, at) => behind(at))] }], objectsSeen: 9 };
+}
+
 const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) =>
   call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
 
@@ -33,7 +45,7 @@ const service: OperatorServiceServer = {
     budgets.push(call.request);
     callback(null, { ...runningRun(), budget: { deviceHoursLimit: call.request.deviceHours ?? 0, deviceHoursSpent: 1.5, wallHoursLimit: call.request.wallHours ?? 0, wallHoursSpent: 0.25 } });
   },
-  reconcile: (_, callback) => callback(null, { runs: [], objectsSeen: 0 }),
+  reconcile: (call, callback) => callback(null, reconciled(call.request.runId)),
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
@@ -45,6 +57,12 @@ const service: OperatorServiceServer = {
     if (call.request.runId === 'paused-000001') {
       call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
       call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(view);
+      call.end();
+      return;
+    }
+    if (call.request.runId === 'spent-000001') {
+      call.write(pausedRun('its budget is spent (2.01 of 2 device hours); `alumnus run budget spent-000001 --device-hours N` raises it, and the run goes on'));
       call.write(view);
       call.end();
       return;
@@ -181,6 +199,31 @@ describe('reading', () => {
   });
 });
 
+describe('reconcile', () => {
+  test('of a run that nobody knows ends with 3, of one whose manifests are damaged with its row', async () => {
+    const ran = await ask('reconcile', 'nope');
+    expect(ran).toMatchObject({ code: 3, out: '' });
+    expect(ran.err).toMatch(/^error: nope: neither the journal nor the object store knows such a run\. .*\[RUN_NOT_FOUND\]\n$/);
+    expect(await ask('reconcile', 'torn')).toMatchObject({ code: 0, out: expect.stringMatching(/^torn +not restored: .*manifest 0 is damaged$/m) });
+  });
+  test('of a run that has diverged says so by that word, counts nothing as to be done, and ends with 4 and what to do', async () => {
+    for (const dry of [[], ['--dry-run']]) {
+      const ran = await ask('reconcile', 'split', ...dry);
+      expect(ran.out).toMatch(/^split +diverged: the journal went on otherwise than the manifests, and (will stand|stands) +– +– +– +– +running/m);
+      expect(ran.code).toBe(4);
+      expect(ran.err).toMatch(/^error: split: diverged: the journal stands .*cancel the run and submit its recipe anew, or restore the journal .*\[RUN_CONFLICT\]\n$/);
+    }
+  });
+  test('tells what changes of leaders left behind in one line, and programs all of it', async () => {
+    const ran = await ask('reconcile', 'mnist-4f2a91');
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('11 manifests were left by leaders that did not get to journal them: harmless');
+    expect(ran.out).toContain('a.record is not used');
+    expect(ran.out).not.toContain('1a2b3c4d5e6f');
+    expect(JSON.parse((await ask('reconcile', 'mnist-4f2a91', '-o', 'json')).out).items[0].notes).toHaveLength(12);
+  });
+});
+
 describe('a budget', () => {
   test('is shown without a flag, and changed by flags; what is not named stays', async () => {
     const shown = await ask('run', 'budget', 'mnist-4f2a91');
@@ -230,6 +273,11 @@ describe('following', () => {
     const { err } = await ask('run', 'watch', 'paused-000001');
     expect(err.match(/what to do: Free space/g)).toHaveLength(1);
     expect(err.match(/alumnus run resume paused-000001/g)).toHaveLength(1);
+  });
+  test('watch of a run whose budget is spent says how it is raised, and nothing of a resume that would be refused', async () => {
+    const { err } = await ask('run', 'watch', 'spent-000001');
+    expect(err.match(/alumnus run budget spent-000001 --device-hours N/g)).toHaveLength(1);
+    expect(err).not.toContain('alumnus run resume');
   });
   test('watch as lines of JSON gives every view and no progress', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91', '-o', 'jsonl');
