@@ -1,6 +1,6 @@
 /** `alumnus coordinator`: runs a coordinator in the foreground. */
 import type { Command } from 'commander';
-import { exitCode } from '../../proto/errors.ts';
+import { AlumnusError, exitCode } from '../../proto/errors.ts';
 import { action, declare, homeOption, journalOption, storeOption, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
 import { DEFAULT_ADDRESS, homeFolder, journalUrl, passedOver, storeUrl } from '../home.ts';
@@ -30,6 +30,13 @@ function doubts({ env }: Context, flags: Flags): string[] {
   ];
 }
 
+/** The coordinator gets all as flags and names those; a person corrects it where it was written, and wants to see it; but for a password. */
+function namedByEnvironment({ env }: Context, flags: Flags, error: AlumnusError): AlumnusError {
+  const journal = journalUrl(env, flags);
+  if (journal === undefined || !error.message.startsWith('--journal: ')) return error;
+  return new AlumnusError(error.code, error.message.replace('--journal: ', `"${journal.replace(/\/\/[^/]*@/, '//…@')}": `), { where: flags.journal === undefined ? 'ALUMNUS_JOURNAL' : '--journal', cause: error });
+}
+
 export function addCoordinator(program: Command, context: Context): void {
   const command = declare(program, 'coordinator', {
     summary: 'Run a coordinator: it decides, journals and hands out work',
@@ -43,10 +50,14 @@ export function addCoordinator(program: Command, context: Context): void {
     for (const doubt of doubts(context, flags)) context.note(`warning: ${doubt}`);
     const release = context.hold();
     try {
+      let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
         '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
       ], {
         signal: context.signal,
+        onEnd: (error) => {
+          failure = error;
+        },
         onLine: (line) => {
           context.print(line);
           const ready = parseReady(line);
@@ -55,7 +66,9 @@ export function addCoordinator(program: Command, context: Context): void {
           context.note(`Ready. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
         },
       });
-      return context.signal.aborted ? exitCode.interrupted : code;
+      if (context.signal.aborted) return exitCode.interrupted;
+      if (failure !== undefined) throw namedByEnvironment(context, flags, failure);
+      return code;
     } finally {
       release();
     }
