@@ -27,3 +27,9 @@ test.each([[['dataset', 'list']], [['dataset', 'import', 'mnist']], [['dataset',
   expect(ran).toMatchObject({ code: 2, out: '' });
   expect(ran.err).toMatch(/^error: --store: "s3:\/alumnus" is no store: .*\[USAGE\]$/m);
 });
+
+test.each([[['mnist', '--test-images', '500']], [['folder', '/absent', '--name', 'x', '--test', '/absent', '--test-images', '0.1']]])('dataset import %j says that no test images are drawn', async (args) => {
+  const ran = await run(['dataset', 'import', ...args]);
+  expect(ran).toMatchObject({ code: 2, out: '' });
+  expect(ran.err).toMatch(/^error: --test-images: .*so none is drawn: leave --test-images out\. .*\[USAGE\]$/m);
+});
