@@ -214,7 +214,7 @@ async function refuseTaken(store: ObjectStore, name: string, source: Source, req
   }
   const { labeledPerClass, labeled, validation = 0 } = request;
   const samples = (part: PartName): number => there.parts[part]?.samples ?? 0;
-  const other = there.split.seed !== request.seed || there.split.source !== source.name
+  const other = (there.split !== undefined && (there.split.seed !== request.seed || there.split.source !== source.name))
     || (options.image !== undefined && !sameShape(options.image, there.image))
     || (options.classes !== undefined && options.classes.join('\n') !== there.classes.join('\n'))
     || (labeledPerClass !== undefined && labeledPerClass * there.classes.length !== samples('labeled'))
