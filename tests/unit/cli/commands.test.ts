@@ -10,6 +10,7 @@ import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
+import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
@@ -28,10 +29,10 @@ const behind = (at: number) => `manifest ${at} of term ${at + 1} (1a2b3c4d5e6f) 
 
 /** What a coordinator answers of one run, or of all. */
 function reconciled(runId: string): ReconcileResponse {
-  const row = { runId, verdict: 'agrees', factsRestored: 0, resultsTaken: 0, checkpointsTaken: 0, tasksOpen: 3, notes: [] as string[], state: 'running', iteration: 1, stage: 4 };
+  const row = { runId, verdict: 'agrees', factsRestored: 0, resultsTaken: 0, checkpointsTaken: 0, tasksOpen: 3, notes: [] as string[], state: 'running', iteration: 1, stage: Stage.TRAIN };
   if (runId === '') return { runs: [], objectsSeen: 0 };
-  if (runId === 'nope') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: 0 }], objectsSeen: 0 };
-  if (runId === 'torn') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: 0, notes: ['manifest 0 is damaged'] }], objectsSeen: 4 };
+  if (runId === 'nope') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: Stage.UNSPECIFIED }], objectsSeen: 0 };
+  if (runId === 'torn') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: Stage.UNSPECIFIED, notes: ['manifest 0 is damaged'] }], objectsSeen: 4 };
   if (runId === 'split') return { runs: [{ ...row, verdict: 'diverged' }], objectsSeen: 9 };
   return { runs: [{ ...row, notes: ['a.record is not used', ...Array.from({ length: 11 }, (_, at) => behind(at))] }], objectsSeen: 9 };
 }
@@ -253,6 +254,8 @@ describe('following', () => {
     const [, runId] = /^Submitted run (mnist-[0-9a-f]{6})\.\n$/.exec(ran.out) ?? [];
     expect(runId).toBeDefined();
     expect(ran.err).toContain(`alumnus run watch ${runId} --address ${address}`);
+    expect(ran.err).toMatch(/^What it takes, as far as that is known:\nTRAINING .*\niteration 0 /);
+    expect((await ask('run', 'submit', file, '-o', 'name')).err).not.toContain('What it takes');
     expect((await ask('run', 'submit', file, '-o', 'name')).out).toMatch(/^mnist-[0-9a-f]{6}\n$/);
     expect(submitted.at(-1)).toBe(mnist);
   });
@@ -261,6 +264,10 @@ describe('following', () => {
     const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '-o', 'name');
     expect(ran).toMatchObject({ code: 0, out: 'mnist-4f2a91\n' });
     expect(ran.err).toContain('warning: nobody knows\n');
+  });
+  test('submit --watch says that the run is taken before anything else', async () => {
+    const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '--watch');
+    expect(ran.err).toMatch(/^Submitted run mnist-4f2a91\. .*\nwarning: nobody knows\nWhat it takes/);
   });
   test('watch puts progress on stderr and the table on stdout', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91');
@@ -302,6 +309,7 @@ describe('recipes', () => {
     const file = join(folder, 'fresh.yaml');
     expect((await run(['recipe', 'init', '--out', file])).code).toBe(0);
     expect((await run(['recipe', 'init', '--out', file])).err).toContain('is there already and is not overwritten');
+    expect((await run(['recipe', 'validate', file])).err).toMatch(/^What it takes, as far as the recipe says it:\nTRAINING /);
     expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=24 → cnn width=28 → cnn width=32 → cnn width=36');
   });
   test('validate tells programs every problem', async () => {
