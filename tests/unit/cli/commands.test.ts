@@ -298,6 +298,7 @@ describe('following', () => {
     expect(ran.out).toBe(`${out}\n`);
     expect(ran.err).toContain('The audit of iteration 1 cannot be read');
     expect(await readFile(out, 'utf8')).toContain('96.50 %');
+    expect(await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', 's3:/alumnus')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('"s3:/alumnus" is no store') });
     expect((await ask('run', 'report', 'mnist-4f2a91', '--out', '-')).out).toMatch(/^<!doctype html>/);
   });
 });
