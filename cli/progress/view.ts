@@ -42,7 +42,8 @@ const trainLoss = (view: RunView): number | undefined => {
 
 const roundTitle = (iteration: number, rounds: number): string => (iteration === 0 ? `iteration 0 of ${rounds} (first teacher)` : `iteration ${iteration} of ${rounds}`);
 
-const timeLeft = (view: RunView): string => (view.secondsLeft >= 0 ? `about ${duration(view.secondsLeft * 1000)} of the run left` : '');
+/** Of the run, as its trainings went; nobody knows how long a store stays away. */
+const timeLeft = (view: RunView): string => (view.secondsLeft >= 0 && waitingForStore(view) === 0 ? `about ${duration(view.secondsLeft * 1000)} of the run left` : '');
 
 const teacher = (view: RunView): string => {
   const value = accuracy(view.summary?.teacherValidation);

@@ -113,6 +113,7 @@ test('while the store is away its tasks are told by number, and again when it an
   ]);
   expect(progressLine(at(28))).toContain(' · 28 tasks waiting for the store · ');
   expect(progressBlock(at(28), 140, paint(false)).join('\n')).toContain('28 tasks waiting for the store');
+  expect(progressLine(at(28))).not.toContain('left');
   expect(progressLine(at(0))).not.toContain('store');
 });
 
