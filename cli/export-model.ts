@@ -30,11 +30,16 @@ interface Chosen {
 
 const isTrained = (ref: ObjectRef | undefined): ref is ObjectRef => ref !== undefined && ref.sha256 !== '';
 
-/** The run's best model so far, or that of `iteration`: its promoted try where there are several, else its last. */
+/** The best model of a run that has ended, or that of `iteration`: its promoted try where there are several, else its last. */
 export function chooseModel(view: RunView, iteration: number | undefined): Chosen {
   const runId = view.summary?.runId ?? '';
   if (iteration === undefined) {
-    if (!isTrained(view.bestModel)) throw new AlumnusError('RUN_CONFLICT', 'it has no best model yet: none was promoted', { where: runId });
+    if (!isTrained(view.bestModel)) {
+      const promoted = view.iterations.findLast((each) => each.decision === 'promoted' && isTrained(each.model?.model));
+      throw new AlumnusError('RUN_CONFLICT', promoted === undefined
+        ? 'it has no best model: none was promoted yet'
+        : `the best model is known when the run has ended; the newest promoted so far is that of iteration ${promoted.iteration}: take it with --iteration ${promoted.iteration}`, { where: runId });
+    }
     const { bestModel, bestIteration } = view;
     return { iteration: bestIteration, ref: bestModel, model: view.iterations.find((each) => each.model?.model?.sha256 === bestModel.sha256)?.model };
   }

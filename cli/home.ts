@@ -17,11 +17,26 @@ export function homeFolder(env: Environment, flag?: string): string {
 
 export const storeFolder = (home: string): string => join(home, 'store');
 
-/** `--store`, else ALUMNUS_STORE, else the store of the home folder. A path is taken as a directory store. */
+/** Begins as a URL does. A folder of such a name is written with `./` in front. */
+const LIKE_URL = /^[a-z][a-z0-9+.-]*:/i;
+
+/**
+ * `--store`, else the store of `--home`, else ALUMNUS_STORE, else the store of the home folder. A path is taken as a directory store.
+ * @throws AlumnusError USAGE for what looks like a URL and is none of a store: `s3:/alumnus` must not become a folder
+ */
 export function storeUrl(env: Environment, flags: { store?: string; home?: string }): string {
   const named = flags.store ?? (flags.home === undefined ? env['ALUMNUS_STORE'] : undefined);
   if (named === undefined || named === '') return pathToFileURL(storeFolder(homeFolder(env, flags.home))).href;
-  return /^[a-z][a-z0-9+.-]*:\/\//.test(named) ? named : pathToFileURL(resolve(named)).href;
+  return urlOf(named, flags.store === undefined ? 'ALUMNUS_STORE' : '--store');
+}
+
+/** @throws AlumnusError USAGE for what looks like a URL and is none of ours: a typing error would else be a folder's name. */
+function urlOf(named: string, where: string): string {
+  if (/^(s3:\/\/|file:\/\/\/)/.test(named)) return named;
+  if (LIKE_URL.test(named)) {
+    throw new AlumnusError('USAGE', `"${named}" is no store: write s3://BUCKET/PREFIX?endpoint=https://HOST:PORT, file:///FOLDER, or a folder (with ./ in front where its name has a colon)`, { where });
+  }
+  return pathToFileURL(resolve(named)).href;
 }
 
 /**
@@ -29,14 +44,20 @@ export function storeUrl(env: Environment, flags: { store?: string; home?: strin
  * at the server of our own bucket, where we have one.
  */
 export function placeUrl(named: string, ownUrl: string): string {
-  const url = /^[a-z][a-z0-9+.-]*:\/\//.test(named) ? named : pathToFileURL(resolve(named)).href;
+  const url = urlOf(named, 'PLACE');
   const parameters = url.startsWith('s3://') && !url.includes('?') && ownUrl.startsWith('s3://') ? /\?.*$/.exec(ownUrl)?.[0] ?? '' : '';
   return `${url.replace(/\/+(?=\?|$)/, '')}${parameters}`;
 }
 
-/** `--journal`, else ALUMNUS_JOURNAL; undefined for the journal of the home folder. */
-export function journalUrl(env: Environment, flag?: string): string | undefined {
-  return flag ?? (env['ALUMNUS_JOURNAL'] || undefined);
+/** `--journal`, else, unless `--home` is given, ALUMNUS_JOURNAL; undefined for the journal of the home folder. */
+export function journalUrl(env: Environment, flags: { journal?: string; home?: string }): string | undefined {
+  return flags.journal ?? (flags.home === undefined ? env['ALUMNUS_JOURNAL'] || undefined : undefined);
+}
+
+/** What `--home` goes before: variables that are set and not looked at. */
+export function passedOver(env: Environment, flags: { store?: string; journal?: string; home?: string }): string[] {
+  if (flags.home === undefined) return [];
+  return [...(flags.store === undefined && env['ALUMNUS_STORE'] ? ['ALUMNUS_STORE'] : []), ...(flags.journal === undefined && env['ALUMNUS_JOURNAL'] ? ['ALUMNUS_JOURNAL'] : [])];
 }
 
 /** The coordinators, with commas between them. @throws AlumnusError USAGE unless each reads host:port. */

@@ -93,6 +93,9 @@ export function fromSentence(line: string): AlumnusError | undefined {
   return new AlumnusError(code, what.endsWith(error.remedy) ? what.slice(0, -error.remedy.length).trim() : what);
 }
 
+/** A child's own end, as its main prints it: a sentence of the error table without the time that lines of its log begin with. */
+const isEnd = (line: string): boolean => !/^\d{4}-\d\d-\d\dT/.test(line) && fromSentence(line) !== undefined;
+
 function eachLine(stream: Readable, onLine: (line: string) => void): void {
   let rest = '';
   stream.setEncoding('utf8').on('data', (chunk: string) => {
@@ -139,7 +142,8 @@ export class KeptProcess {
     if (child.stderr !== null) {
       eachLine(child.stderr, (line) => {
         this.#lastLine = line;
-        process.stderr.write(`${line}\n`);
+        // Said when it is known whether it is the end of the command too.
+        if (!isEnd(line)) process.stderr.write(`${line}\n`);
       });
     }
     if (child.pid !== undefined) this.#options.onStart?.();
@@ -170,6 +174,7 @@ export class KeptProcess {
       this.#options.onGone?.(said ?? new AlumnusError('INTERNAL', `it ${how}${words === '' ? '' : `: ${words}`}${log}`, { where: this.title }));
       return;
     }
+    if (this.#options.logFile === undefined && isEnd(words)) process.stderr.write(`error: ${words}\n`);
     this.#options.onRestart?.(`${this.title} ${how}: starting it again`);
     this.#restartTimer = setTimeout(() => this.start(), RESTART_MS * 2 ** this.#quickDeaths);
   }
@@ -205,14 +210,24 @@ function openLog(file: string, fresh: boolean): number {
   }
 }
 
-/** Runs a program in the foreground with our streams; our wish to stop becomes its SIGTERM. @returns its exit code. */
-export function foreground(program: ProgramName, flags: readonly string[], options: { signal: AbortSignal; onLine: (line: string) => void }): Promise<number> {
+/**
+ * Runs a program in the foreground with our streams; our wish to stop becomes its SIGTERM.
+ * @param options `onEnd`: gets the error that it ended with, where it said one @returns its exit code
+ */
+export function foreground(program: ProgramName, flags: readonly string[], options: { signal: AbortSignal; onLine: (line: string) => void; onEnd: (error: AlumnusError) => void }): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...commandOf(program, true), ...flags], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], detached: true });
+    const child = spawn(process.execPath, [...commandOf(program, true), ...flags], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], detached: true });
     const stop = (): void => void child.kill('SIGTERM');
     if (options.signal.aborted) stop();
     options.signal.addEventListener('abort', stop, { once: true });
     if (child.stdout !== null) eachLine(child.stdout, options.onLine);
+    if (child.stderr !== null) {
+      eachLine(child.stderr, (line) => {
+        const error = isEnd(line) ? fromSentence(line) : undefined;
+        if (error === undefined) process.stderr.write(`${line}\n`);
+        else options.onEnd(error);
+      });
+    }
     child.once('error', (error) => reject(toAlumnusError(error, program)));
     child.once('close', (code, signal) => {
       options.signal.removeEventListener('abort', stop);

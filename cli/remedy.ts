@@ -11,6 +11,12 @@ const FAILED_CODE = /\[([A-Z_]+)\]$/;
 /** Objects of a dataset with these faults are written anew by its import, since it lays each under its digest. */
 const REPAIRED_BY_IMPORT: ReadonlySet<ErrorCode> = new Set(['DIGEST_MISMATCH', 'OBJECT_NOT_FOUND']);
 
+/** As the coordinator journals the pause of a run whose budget is spent; `run resume` is refused then. */
+const PAUSED_FOR_BUDGET = /; `alumnus run budget [^`]+` raises it, and the run goes on$/;
+
+/** Whether what its reason asks for is all it takes: such a pause is not resumed by a person. */
+export const goesOnByItself = (summary: RunSummary | undefined): boolean => summary?.state === 'paused' && PAUSED_FOR_BUDGET.test(summary.reason);
+
 /** One sentence or two; empty where the reason names no error. */
 export function remedyOf(summary: RunSummary | undefined): string {
   const { state = '', reason = '' } = summary ?? {};

@@ -11,7 +11,7 @@ import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '
 import { classesOf } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
 import { encodeKeys, KEY_DIGITS } from './keys.ts';
-import { checkDatasetName, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
+import { checkDatasetName, datasetExists, loadManifest, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
 import { SHARD_BYTES_MAX, SHARD_SAMPLES_DEFAULT, shardOrder, writeShard, type ShardSample } from './shards.ts';
 import type { Source, SourceSample } from './sources/source.ts';
 import { split, SPLIT_METHOD, type Candidate, type SplitRequest } from './split.ts';
@@ -91,6 +91,7 @@ async function readAll(source: Source, options: ImportOptions, spool: Spool, pro
   const shaped = async function* (): AsyncIterable<{ sample: SourceSample; shape: ImageShape }> {
     for await (const sample of source.samples()) {
       options.signal?.throwIfAborted();
+      if (sample.pool === 'test' && (options.test ?? 0) > 0) throw new AlumnusError('USAGE', 'the source has a test split of its own, so none is drawn: leave the count of test images out', { where: 'test' });
       shape ??= 'encoded' in sample.image ? await shapeOf(sample.image.encoded, sample.origin) : sample.image.shape;
       yield { sample, shape };
     }
@@ -168,6 +169,32 @@ const checkCountOrShare = (value: number | undefined, field: string): void => {
 };
 
 /**
+ * Refuses a name that holds what this import cannot give, by its manifest alone, before all images are read. What may be
+ * the same goes on: an import that is repeated puts back what its dataset lacks.
+ * @throws AlumnusError DATASET_EXISTS
+ */
+async function refuseTaken(store: ObjectStore, name: string, source: Source, request: SplitRequest, options: ImportOptions): Promise<void> {
+  let there: DatasetManifest;
+  try {
+    there = (await loadManifest(store, name)).manifest;
+  } catch (thrown) {
+    const error = toAlumnusError(thrown, name);
+    // Of a damaged manifest nothing is known before the end, when the two are compared byte by byte.
+    if (error.code === 'DATASET_NOT_FOUND' || error.code === 'SHARD_CORRUPT' || error.code === 'DIGEST_MISMATCH') return;
+    throw error;
+  }
+  const { labeledPerClass, labeled, validation = 0 } = request;
+  const samples = (part: PartName): number => there.parts[part]?.samples ?? 0;
+  const other = (there.split !== undefined && (there.split.seed !== request.seed || there.split.source !== source.name))
+    || (options.image !== undefined && !sameShape(options.image, there.image))
+    || (options.classes !== undefined && options.classes.join('\n') !== there.classes.join('\n'))
+    || (labeledPerClass !== undefined && labeledPerClass * there.classes.length !== samples('labeled'))
+    || (labeled !== undefined && labeled !== samples('labeled'))
+    || (validation >= 1 && validation !== samples('validation'));
+  if (other) throw datasetExists(name);
+}
+
+/**
  * The same import twice changes nothing and gives the same digest.
  * @throws AlumnusError USAGE, DATASET_EXISTS, DATASET_TOO_SMALL, DATASET_CLASS_EMPTY, LABEL_OUT_OF_RANGE, IMAGE_CORRUPT,
  *   SHARD_CORRUPT (of a source), DATASET_SOURCE_UNREADABLE, STORE_FULL, CANCELLED
@@ -183,15 +210,17 @@ export async function importDataset(store: ObjectStore, source: Source, options:
   checkCountOrShare(options.test, 'test');
   if (options.labeled !== undefined && options.labeledPerClass !== undefined) throw new AlumnusError('USAGE', 'ask for labeled images in all or for each class, not both', { where: 'labeled' });
   const { seed = 1, shardSamples = SHARD_SAMPLES_DEFAULT } = options;
+  const request = splitRequest(seed, options, source);
   const spool = new Spool();
   try {
+    await refuseTaken(store, name, source, request, options);
     const { items, shape, resized } = await readAll(source, options, spool, progress);
     const known = classesOf(options.classes ?? source.classes, items.map(({ label }) => label));
     const classes = known.names;
     const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: item.label === undefined ? undefined : known.indexOf(item.label, item.origin) }));
     if (classes.length === 1) throw new AlumnusError('DATASET_CLASS_EMPTY', 'there is one class only: a model has nothing to tell apart', { where: source.name });
 
-    const drawn = split(candidates, classes, splitRequest(seed, options, source));
+    const drawn = split(candidates, classes, request);
     const total = partNames.reduce((sum, part) => sum + drawn.parts[part].length, 0);
     let written = 0;
     const parts: DatasetManifest['parts'] = {};

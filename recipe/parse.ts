@@ -1,8 +1,8 @@
 /**
  * From text to a recipe: YAML (JSON is YAML), then the schema. Every problem is told at once, each with the field's
- * path, its line, and the reason.
+ * path, its line, and the reason; of what is no YAML the first.
  */
-import { LineCounter, parseDocument } from 'yaml';
+import { isScalar, LineCounter, parseDocument } from 'yaml';
 import { AlumnusError } from '../proto/errors.ts';
 import { recipeSchema, type Recipe } from './schema.ts';
 
@@ -17,16 +17,47 @@ export interface RecipeProblem {
 /** Far above any recipe written by hand; bounds what an alias bomb or a wrong file can cost. */
 const RECIPE_BYTES_MAX = 1024 * 1024;
 
+/** Of what was written, enough to find it again. */
+const QUOTED_CHARACTERS_MAX = 80;
+
 const printPath = (path: readonly PropertyKey[]): string =>
   path.map((part, at) => (typeof part === 'number' ? `[${part}]` : `${at === 0 ? '' : '.'}${String(part)}`)).join('');
+
+const clip = (text: string): string => (text.length <= QUOTED_CHARACTERS_MAX ? text : `${text.slice(0, QUOTED_CHARACTERS_MAX - 1)}…`);
+
+/**
+ * Text that is no YAML. One mistake makes many errors further on, so the first is told, with its line, and the number of
+ * the others. Fields that are written twice are told each.
+ */
+function syntaxProblems(document: ReturnType<typeof parseDocument>, lines: LineCounter, text: string): RecipeProblem[] {
+  const { contents, errors } = document;
+  const lineAt = (line: number): string => JSON.stringify(clip((text.split('\n')[line - 1] ?? '').trim()));
+  const problems = errors.map((error) => ({ path: '', line: error.linePos?.[0].line ?? 0, reason: (error.message.split('\n')[0] ?? '').replace(/ at line.*$/, '') }));
+  if (errors.every((error) => error.code === 'DUPLICATE_KEY')) return problems.map((problem) => ({ ...problem, reason: `${problem.reason}: ${lineAt(problem.line)}` }));
+  const [first = { path: '', line: 0, reason: '' }] = problems;
+  const others = errors.length < 2 ? '' : `; ${errors.length - 1} more ${errors.length === 2 ? 'problem follows' : 'problems follow'}, mostly from this one`;
+  // A text that begins with something else is that, to YAML, and all of the recipe is too much.
+  const line = isScalar(contents) && contents.range ? lines.linePos(contents.range[0]).line : 0;
+  if (line > 0 && line < first.line) return [{ path: '', line, reason: `${lineAt(line)} is no field: write FIELD: VALUE, or # in front of a comment${others}` }];
+  return [{ ...first, reason: `${first.reason}: ${lineAt(first.line)}${others}` }];
+}
+
+const at = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((inner, key) => (typeof inner === 'object' && inner !== null && Object.hasOwn(inner, key) ? (inner as Record<PropertyKey, unknown>)[key] : undefined), value);
+
+/** Reasons of the schema's own that say what was expected, by their code: what was written belongs beside it. */
+const SAYS_EXPECTED: ReadonlySet<string> = new Set(['invalid_type', 'too_small', 'too_big', 'invalid_value', 'invalid_format', 'not_multiple_of']);
+
+function quoting(reason: string, code: string, written: unknown): string {
+  if (!SAYS_EXPECTED.has(code) || written === undefined || (typeof written === 'object' && written !== null)) return reason;
+  return `${reason.replace(/, received .*$/, '')}, received ${typeof written === 'number' ? String(written) : clip(JSON.stringify(written))}`;
+}
 
 export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipeProblem[] } {
   if (text.length > RECIPE_BYTES_MAX) return { problems: [{ path: '', line: 0, reason: `is longer than ${RECIPE_BYTES_MAX} bytes` }] };
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  if (document.errors.length > 0) {
-    return { problems: document.errors.map((error) => ({ path: '', line: error.linePos?.[0].line ?? 0, reason: (error.message.split('\n')[0] ?? '').replace(/ at line.*$/, '') })) };
-  }
+  if (document.errors.length > 0) return { problems: syntaxProblems(document, lines, text) };
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
@@ -51,7 +82,7 @@ export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipePr
       if (issue.code === 'unrecognized_keys') {
         return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: 'is not a field of a recipe' }));
       }
-      return [{ path: printPath(issue.path), line: lineOf(issue.path), reason }];
+      return [{ path: printPath(issue.path), line: lineOf(issue.path), reason: quoting(reason, issue.code, at(value, issue.path)) }];
     }),
   };
 }

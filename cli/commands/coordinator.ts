@@ -1,9 +1,9 @@
 /** `alumnus coordinator`: runs a coordinator in the foreground. */
 import type { Command } from 'commander';
-import { exitCode } from '../../proto/errors.ts';
+import { AlumnusError, exitCode } from '../../proto/errors.ts';
 import { action, declare, homeOption, journalOption, storeOption, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
-import { DEFAULT_ADDRESS, homeFolder, journalUrl, storeUrl } from '../home.ts';
+import { DEFAULT_ADDRESS, homeFolder, journalUrl, passedOver, storeUrl } from '../home.ts';
 
 interface Flags {
   listen: string;
@@ -16,9 +16,25 @@ interface Flags {
 
 /** What no URL names lies in the home folder. */
 function whereAll({ env }: Context, flags: Flags): string[] {
-  const store = flags.store ?? (env['ALUMNUS_STORE'] || undefined);
-  const journal = journalUrl(env, flags.journal);
-  return ['--home', homeFolder(env, flags.home), ...(store === undefined ? [] : ['--store', storeUrl(env, { store })]), ...(journal === undefined ? [] : ['--journal', journal])];
+  const journal = journalUrl(env, flags);
+  return ['--home', homeFolder(env, flags.home), '--store', storeUrl(env, flags), ...(journal === undefined ? [] : ['--journal', journal])];
+}
+
+/** What is likely not meant, though it works. */
+function doubts({ env }: Context, flags: Flags): string[] {
+  const over = passedOver(env, flags);
+  const store = storeUrl(env, flags);
+  return [
+    ...(over.length === 0 ? [] : [`--home goes before ${over.join(' and ')}, which ${over.length === 1 ? 'is' : 'are'} set and not looked at`]),
+    ...(journalUrl(env, flags) === undefined || !store.startsWith('file:') ? [] : [`the journal is on NATS and the objects lie in a folder of this machine, ${store}: coordinators and workers on other machines do not share it; a fleet needs --store s3://BUCKET`]),
+  ];
+}
+
+/** The coordinator gets all as flags and names those; a person corrects it where it was written, and wants to see it; but for a password. */
+function namedByEnvironment({ env }: Context, flags: Flags, error: AlumnusError): AlumnusError {
+  const journal = journalUrl(env, flags);
+  if (journal === undefined || !error.message.startsWith('--journal: ')) return error;
+  return new AlumnusError(error.code, error.message.replace('--journal: ', `"${journal.replace(/\/\/[^/]*@/, '//…@')}": `), { where: flags.journal === undefined ? 'ALUMNUS_JOURNAL' : '--journal', cause: error });
 }
 
 export function addCoordinator(program: Command, context: Context): void {
@@ -31,12 +47,17 @@ export function addCoordinator(program: Command, context: Context): void {
     .option('--lease-ms <ms>', 'how long a worker may be silent before its work is given to another', wholeNumber(1, 3_600_000));
   action(command, context, async (flags: Flags) => {
     const { foreground, parseReady } = await import('../processes.ts');
+    for (const doubt of doubts(context, flags)) context.note(`warning: ${doubt}`);
     const release = context.hold();
     try {
+      let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
         '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
       ], {
         signal: context.signal,
+        onEnd: (error) => {
+          failure = error;
+        },
         onLine: (line) => {
           context.print(line);
           const ready = parseReady(line);
@@ -45,7 +66,9 @@ export function addCoordinator(program: Command, context: Context): void {
           context.note(`Ready. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
         },
       });
-      return context.signal.aborted ? exitCode.interrupted : code;
+      if (context.signal.aborted) return exitCode.interrupted;
+      if (failure !== undefined) throw namedByEnvironment(context, flags, failure);
+      return code;
     } finally {
       release();
     }

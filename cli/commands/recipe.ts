@@ -41,8 +41,10 @@ export function addRecipe(program: Command, context: Context): void {
     const form = outputForm(flags.output);
     if (form === 'table' || form === 'name') {
       const recipe = parseRecipe(text, file);
+      const { costText, describeModel } = await import('../cost.ts');
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => describeModel(modelOfIteration(recipe, iteration)));
       context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${recipe.rounds} rounds, ${ladder.join(' → ')}`);
+      if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;
     }
     const { recipe, problems } = checkRecipe(text);
@@ -78,10 +80,4 @@ export function addRecipe(program: Command, context: Context): void {
     const { recipeJsonSchema } = await import('../../recipe/index.ts');
     context.print(JSON.stringify(recipeJsonSchema(), null, 2));
   });
-}
-
-/** As the coordinator labels a model: `cnn width=16`. */
-function describeModel(choice: Readonly<Record<string, unknown>>): string {
-  const options = Object.entries(choice).filter(([key]) => key !== 'model').map(([key, value]) => `${key}=${String(value)}`);
-  return [String(choice['model']), ...options].join(' ');
 }

@@ -48,6 +48,7 @@ export function addWorker(program: Command, context: Context): void {
           arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)])],
           onRestart: (sentence) => context.note(sentence),
           onGone: (error) => {
+            if (failure !== undefined && failure.sentence !== error.sentence) context.note(`error: ${error.sentence}`);
             failure ??= error;
             running -= 1;
             if (running === 0) resolve();

@@ -7,6 +7,7 @@ import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
 import { remedyOf } from '../remedy.ts';
+import { waitingForStore } from './restarts.ts';
 
 const accuracy = (score: Score | undefined): string => (score === undefined || score.total === 0 ? '' : percent(score.correct / score.total));
 
@@ -41,11 +42,17 @@ const trainLoss = (view: RunView): number | undefined => {
 
 const roundTitle = (iteration: number, rounds: number): string => (iteration === 0 ? `iteration 0 of ${rounds} (first teacher)` : `iteration ${iteration} of ${rounds}`);
 
-const timeLeft = (view: RunView): string => (view.secondsLeft >= 0 ? `about ${duration(view.secondsLeft * 1000)} left` : '');
+/** Of the run, as its trainings went; nobody knows how long a store stays away. */
+const timeLeft = (view: RunView): string => (view.secondsLeft >= 0 && waitingForStore(view) === 0 ? `about ${duration(view.secondsLeft * 1000)} of the run left` : '');
 
 const teacher = (view: RunView): string => {
   const value = accuracy(view.summary?.teacherValidation);
   return value === '' ? '' : `teacher ${value} on validation`;
+};
+
+const storeWait = (view: RunView): string => {
+  const waiting = waitingForStore(view);
+  return waiting === 0 ? '' : `${plural(waiting, 'task')} waiting for the store`;
 };
 
 const elapsed = (view: RunView): number => {
@@ -62,6 +69,7 @@ export function progressLine(view: RunView): string {
     state === 'running' ? stageName(stage) : `${state}`,
     stageCount(view),
     view.stageQuarantined > 0 ? `${view.stageQuarantined} quarantined` : '',
+    storeWait(view),
     view.imagesPerSecond > 0 ? `${integer(view.imagesPerSecond)} images/s` : '',
     loss === undefined ? '' : `loss ${loss.toFixed(3)}`,
     teacher(view),
@@ -134,6 +142,7 @@ export function progressBlock(view: RunView, columns: number, colors: Paint): st
   const count = clip([stageCount(view), view.stageQuarantined > 0 ? `${view.stageQuarantined} quarantined` : ''].filter((part) => part !== '').join(' · '), Math.max(0, width - STAGE_CHARACTERS - drawn.full.length - drawn.empty.length));
   lines.push(`  ${(state === 'paused' ? 'paused' : stageName(stage) || 'starting').padEnd(9)} ${colors.green(drawn.full)}${colors.dim(drawn.empty)} ${`${Math.floor(share * 100)} %`.padStart(5)}  ${count}`);
   lines.push(clip(`  ${[
+    storeWait(view),
     view.imagesPerSecond > 0 ? `${integer(view.imagesPerSecond)} images/s` : '',
     loss === undefined ? '' : `loss ${loss.toFixed(3)}`,
     teacher(view),

@@ -109,6 +109,21 @@ async function gone(): Promise<void> {
   while (left().length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
+test('what a coordinator ends with is an error as any other, and names and quotes what it was given', async () => {
+  const home = join(folder, 'wrong');
+  const journal = await alumnus('coordinator', '--home', home, '--store', join(home, 'store'), '--journal', 'nats://ada:secret@h:4222');
+  expect(journal).toMatchObject({ code: 2, out: '' });
+  expect(journal.err.trimEnd().split('\n').at(-1)).toMatch(/^error: --journal: "nats:\/\/…@h:4222": credentials go into the environment .*\[USAGE\]$/);
+  process.env['ALUMNUS_JOURNAL'] = 'http://h';
+  try {
+    const fromEnvironment = await alumnus('coordinator', '--store', join(home, 'store'));
+    expect(fromEnvironment.code).toBe(2);
+    expect(fromEnvironment.err).toMatch(/^error: ALUMNUS_JOURNAL: "http:\/\/h": the journal's URL begins with nats:\/\/ or tls:\/\/.*\[USAGE\]$/m);
+  } finally {
+    delete process.env['ALUMNUS_JOURNAL'];
+  }
+});
+
 test('a coordinator answers, refuses a second on its port, and ends on Ctrl-C', async () => {
   const coordinator = start('coordinator', '--listen', '127.0.0.1:0', '--home', join(folder, 'one'));
   const [, address = ''] = await coordinator.saw(/"address":"([^"]+)"/);
@@ -119,7 +134,7 @@ test('a coordinator answers, refuses a second on its port, and ends on Ctrl-C', 
   expect(unknown).toMatchObject({ code: 3, out: '', err: 'error: nobody: there is no such run. List the runs with `alumnus run list`. [RUN_NOT_FOUND]\n' });
   const second = await alumnus('coordinator', '--listen', address, '--home', join(folder, 'two'));
   expect(second.code).toBe(8);
-  expect(second.err).toContain('[PORT_IN_USE]');
+  expect(second.err).toMatch(/^error: .*\[PORT_IN_USE\]\n$/);
   coordinator.child.kill('SIGINT');
   expect((await coordinator.ended).code).toBe(130);
   expect(left()).toEqual([]);

@@ -1,6 +1,7 @@
 /** `alumnus dataset import`: from images somewhere to an immutable dataset in the store. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { action, declare, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../../command.ts';
+import { AlumnusError } from '../../../proto/errors.ts';
 import type { SourceFiles } from '../../../dataset/index.ts';
 import type { Context } from '../../context.ts';
 import type { SourceRequest } from '../../dataset-import.ts';
@@ -53,6 +54,9 @@ async function importInto(context: Context, request: SourceRequest, flags: Flags
   ]);
   const form = outputForm(flags.output);
   const name = flags.name ?? request.kind;
+  if ((flags.testImages ?? 0) > 0 && (request.files.test !== undefined || request.kind === 'mnist' || request.kind === 'fashion-mnist')) {
+    throw new AlumnusError('USAGE', `${request.files.test === undefined ? `${request.kind} has a test split of its own` : '--test names the test split'}, so none is drawn: leave --test-images out`, { where: '--test-images' });
+  }
   const store = await openStore(storeUrl(context.env, flags));
   const { notes } = await runImport(context, store, request, {
     name, seed: flags.seed,

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { action, addressOption, declare, type AddressFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
+import { coordinatorAddress, storeUrl } from '../../home.ts';
 
 interface Flags extends AddressFlag {
   out?: string;
@@ -17,7 +17,8 @@ export function addRunReport(group: Command, context: Context): void {
   }).option('--out <file>', 'the file to write (RUN.html); - for standard output').option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption());
   action(command, context, async (runId: string, flags: Flags) => {
     const [{ withOperator }, { writeReport }] = await Promise.all([import('../../client.ts'), import('../../report/write.ts')]);
+    const store = flags.store === undefined ? {} : { store: storeUrl(context.env, { store: flags.store }) };
     const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
-    await writeReport(context, view, { ...(flags.out === undefined ? {} : { out: flags.out }), ...(flags.store === undefined ? {} : { store: flags.store }) });
+    await writeReport(context, view, { ...(flags.out === undefined ? {} : { out: flags.out }), ...store });
   });
 }

@@ -22,19 +22,25 @@ export function addRunSubmit(group: Command, context: Context): void {
     ]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
-    parseRecipe(text, file);
+    const recipe = parseRecipe(text, file);
     return withOperator(address, async (operator) => {
       const { runId, warnings } = await operator.submit(text, flags.runId ?? '');
+      if (flags.watch) context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
+      else await printSingle(context, form, { kind: 'RunSubmitted', name: runId, value: { runId, address }, text: () => `Submitted run ${runId}.` });
       for (const warning of warnings) context.note(`warning: ${plain(warning)}`);
+      if (form === 'table') {
+        const { costText } = await import('../../cost.ts');
+        // The run is submitted, whether or not it can be looked at now.
+        const data = await operator.run(runId).then((view) => view.data, () => undefined);
+        context.note(`What it takes, as far as that is known:\n${costText(recipe, data)}`);
+      }
       const { workers } = await operator.workers();
       // A run without workers waits for ever and looks like one that works.
       if (!workers.some((worker) => worker.state !== 'lost')) context.note(`No worker is here to do it. Start one: alumnus worker --coordinator ${address}`);
       if (flags.watch) {
-        context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
         const { watchToEnd } = await import('./watch.ts');
         return watchToEnd(context, operator, runId, form);
       }
-      await printSingle(context, form, { kind: 'RunSubmitted', name: runId, value: { runId, address }, text: () => `Submitted run ${runId}.` });
       const at = flags.address === undefined ? '' : ` --address ${flags.address}`;
       context.note(`Next:\n  alumnus run watch ${runId}${at}\n  alumnus run report ${runId}${at}\n  alumnus run cancel ${runId}${at}`);
       return undefined;

@@ -6,6 +6,7 @@ import { action, addressOption, declare, outputOption, type AddressFlag, type Ou
 import type { Context } from '../../context.ts';
 import { coordinatorAddress } from '../../home.ts';
 import type { OutputForm } from '../../output.ts';
+import { goesOnByItself } from '../../remedy.ts';
 
 export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm): Promise<number> {
   const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }] = await Promise.all([
@@ -18,7 +19,7 @@ export async function watchToEnd(context: Context, operator: Operator, runId: st
     operator, runId, signal: context.signal, quiet: stream,
     onView: (seen) => {
       const { state = '' } = seen.summary ?? {};
-      if (state === 'paused' && !paused && !stream) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}`);
+      if (state === 'paused' && !paused && !stream && !goesOnByItself(seen.summary)) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}`);
       paused = state === 'paused';
       if (stream) context.print(JSON.stringify({ apiVersion: API_VERSION, kind: 'Run', ...(machineForm(seen) as object) }));
     },

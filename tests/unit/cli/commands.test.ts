@@ -8,8 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
-import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
+import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
@@ -24,6 +25,18 @@ const submitted: string[] = [];
 const budgets: ChangeBudgetRequest[] = [];
 const view = finishedRun();
 
+const behind = (at: number) => `manifest ${at} of term ${at + 1} (1a2b3c4d5e6f) was left by a leader that did not get to journal it`;
+
+/** What a coordinator answers of one run, or of all. */
+function reconciled(runId: string): ReconcileResponse {
+  const row = { runId, verdict: 'agrees', factsRestored: 0, resultsTaken: 0, checkpointsTaken: 0, tasksOpen: 3, notes: [] as string[], state: 'running', iteration: 1, stage: Stage.TRAIN };
+  if (runId === '') return { runs: [], objectsSeen: 0 };
+  if (runId === 'nope') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: Stage.UNSPECIFIED }], objectsSeen: 0 };
+  if (runId === 'torn') return { runs: [{ ...row, verdict: 'unreadable', tasksOpen: 0, state: '', iteration: 0, stage: Stage.UNSPECIFIED, notes: ['manifest 0 is damaged'] }], objectsSeen: 4 };
+  if (runId === 'split') return { runs: [{ ...row, verdict: 'diverged' }], objectsSeen: 9 };
+  return { runs: [{ ...row, notes: ['a.record is not used', ...Array.from({ length: 11 }, (_, at) => behind(at))] }], objectsSeen: 9 };
+}
+
 const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) =>
   call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
 
@@ -33,7 +46,7 @@ const service: OperatorServiceServer = {
     budgets.push(call.request);
     callback(null, { ...runningRun(), budget: { deviceHoursLimit: call.request.deviceHours ?? 0, deviceHoursSpent: 1.5, wallHoursLimit: call.request.wallHours ?? 0, wallHoursSpent: 0.25 } });
   },
-  reconcile: (_, callback) => callback(null, { runs: [], objectsSeen: 0 }),
+  reconcile: (call, callback) => callback(null, reconciled(call.request.runId)),
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
@@ -45,6 +58,12 @@ const service: OperatorServiceServer = {
     if (call.request.runId === 'paused-000001') {
       call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
       call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));
+      call.write(view);
+      call.end();
+      return;
+    }
+    if (call.request.runId === 'spent-000001') {
+      call.write(pausedRun('its budget is spent (2.01 of 2 device hours); `alumnus run budget spent-000001 --device-hours N` raises it, and the run goes on'));
       call.write(view);
       call.end();
       return;
@@ -181,6 +200,31 @@ describe('reading', () => {
   });
 });
 
+describe('reconcile', () => {
+  test('of a run that nobody knows ends with 3, of one whose manifests are damaged with its row', async () => {
+    const ran = await ask('reconcile', 'nope');
+    expect(ran).toMatchObject({ code: 3, out: '' });
+    expect(ran.err).toMatch(/^error: nope: neither the journal nor the object store knows such a run\. .*\[RUN_NOT_FOUND\]\n$/);
+    expect(await ask('reconcile', 'torn')).toMatchObject({ code: 0, out: expect.stringMatching(/^torn +not restored: .*manifest 0 is damaged$/m) });
+  });
+  test('of a run that has diverged says so by that word, counts nothing as to be done, and ends with 4 and what to do', async () => {
+    for (const dry of [[], ['--dry-run']]) {
+      const ran = await ask('reconcile', 'split', ...dry);
+      expect(ran.out).toMatch(/^split +diverged: the journal went on otherwise than the manifests, and (will stand|stands) +– +– +– +– +running/m);
+      expect(ran.code).toBe(4);
+      expect(ran.err).toMatch(/^error: split: diverged: the journal stands .*cancel the run and submit its recipe anew, or restore the journal .*\[RUN_CONFLICT\]\n$/);
+    }
+  });
+  test('tells what changes of leaders left behind in one line, and programs all of it', async () => {
+    const ran = await ask('reconcile', 'mnist-4f2a91');
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('11 manifests were left by leaders that did not get to journal them: harmless');
+    expect(ran.out).toContain('a.record is not used');
+    expect(ran.out).not.toContain('1a2b3c4d5e6f');
+    expect(JSON.parse((await ask('reconcile', 'mnist-4f2a91', '-o', 'json')).out).items[0].notes).toHaveLength(12);
+  });
+});
+
 describe('a budget', () => {
   test('is shown without a flag, and changed by flags; what is not named stays', async () => {
     const shown = await ask('run', 'budget', 'mnist-4f2a91');
@@ -210,6 +254,8 @@ describe('following', () => {
     const [, runId] = /^Submitted run (mnist-[0-9a-f]{6})\.\n$/.exec(ran.out) ?? [];
     expect(runId).toBeDefined();
     expect(ran.err).toContain(`alumnus run watch ${runId} --address ${address}`);
+    expect(ran.err).toMatch(/^What it takes, as far as that is known:\nTRAINING .*\niteration 0 /);
+    expect((await ask('run', 'submit', file, '-o', 'name')).err).not.toContain('What it takes');
     expect((await ask('run', 'submit', file, '-o', 'name')).out).toMatch(/^mnist-[0-9a-f]{6}\n$/);
     expect(submitted.at(-1)).toBe(mnist);
   });
@@ -218,6 +264,10 @@ describe('following', () => {
     const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '-o', 'name');
     expect(ran).toMatchObject({ code: 0, out: 'mnist-4f2a91\n' });
     expect(ran.err).toContain('warning: nobody knows\n');
+  });
+  test('submit --watch says that the run is taken before anything else', async () => {
+    const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '--watch');
+    expect(ran.err).toMatch(/^Submitted run mnist-4f2a91\. .*\nwarning: nobody knows\nWhat it takes/);
   });
   test('watch puts progress on stderr and the table on stdout', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91');
@@ -231,6 +281,11 @@ describe('following', () => {
     expect(err.match(/what to do: Free space/g)).toHaveLength(1);
     expect(err.match(/alumnus run resume paused-000001/g)).toHaveLength(1);
   });
+  test('watch of a run whose budget is spent says how it is raised, and nothing of a resume that would be refused', async () => {
+    const { err } = await ask('run', 'watch', 'spent-000001');
+    expect(err.match(/alumnus run budget spent-000001 --device-hours N/g)).toHaveLength(1);
+    expect(err).not.toContain('alumnus run resume');
+  });
   test('watch as lines of JSON gives every view and no progress', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91', '-o', 'jsonl');
     expect(ran.out.trim().split('\n').map((line) => JSON.parse(line).summary.state)).toEqual(['running', 'succeeded']);
@@ -243,6 +298,7 @@ describe('following', () => {
     expect(ran.out).toBe(`${out}\n`);
     expect(ran.err).toContain('The audit of iteration 1 cannot be read');
     expect(await readFile(out, 'utf8')).toContain('96.50 %');
+    expect(await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', 's3:/alumnus')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('"s3:/alumnus" is no store') });
     expect((await ask('run', 'report', 'mnist-4f2a91', '--out', '-')).out).toMatch(/^<!doctype html>/);
   });
 });
@@ -254,6 +310,7 @@ describe('recipes', () => {
     const file = join(folder, 'fresh.yaml');
     expect((await run(['recipe', 'init', '--out', file])).code).toBe(0);
     expect((await run(['recipe', 'init', '--out', file])).err).toContain('is there already and is not overwritten');
+    expect((await run(['recipe', 'validate', file])).err).toMatch(/^What it takes, as far as the recipe says it:\nTRAINING /);
     expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=24 → cnn width=28 → cnn width=32 → cnn width=36');
   });
   test('validate tells programs every problem', async () => {

@@ -61,5 +61,7 @@ test('an iteration\'s model is its promoted try, else its last', () => {
 
 test('a model that is not there is refused, naming those that are', () => {
   expect(() => chooseModel(view, 7)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'iteration 7 has no trained model; there are those of 0, 1, 2, 3' }) as Error);
-  expect(() => chooseModel(runningRun(), undefined)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT' }) as Error);
+  // The fixture's run is in iteration 2, and its iterations 0 and 1 are promoted.
+  expect(() => chooseModel(runningRun(), undefined)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'the best model is known when the run has ended; the newest promoted so far is that of iteration 1: take it with --iteration 1' }) as Error);
+  expect(() => chooseModel({ ...runningRun(), iterations: [] }, undefined)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'it has no best model: none was promoted yet' }) as Error);
 });

@@ -9,7 +9,7 @@ import { finishedRun, runningRun } from './fixture.ts';
 
 describe('progress', () => {
   test('as one line tells stage, shards, speed, accuracy and time', () => {
-    expect(progressLine(runningRun())).toBe('[1 m 12 s] iteration 2 of 3 · label · 14 of 28 shards labeled · 1 quarantined · 12,400 images/s · teacher 94.6 % on validation · about 2 m 40 s left');
+    expect(progressLine(runningRun())).toBe('[1 m 12 s] iteration 2 of 3 · label · 14 of 28 shards labeled · 1 quarantined · 12,400 images/s · teacher 94.6 % on validation · about 2 m 40 s of the run left');
   });
   test('of a training tells steps and loss', () => {
     const view = runningRun();
@@ -95,6 +95,26 @@ describe('a task that begins again', () => {
     expect(lines).toHaveLength(4);
     expect(lines.at(-1)).toBe('and 6 more tasks begin again');
   });
+});
+
+test('while the store is away its tasks are told by number, and again when it answers', () => {
+  const restarts = new TaskRestarts();
+  const [task] = runningRun().tasks;
+  const away = 'STORE_UNREACHABLE: s3://alumnus: no answer from 127.0.0.1:9000 after 8 attempts';
+  /** The first `failed` of 28 tasks have failed, and `again` of them are in work anew. */
+  const at = (failed: number, again = 0, done = 0) => ({
+    ...runningRun(), tasks: Array.from({ length: 28 }, (_, index) => ({
+      ...task!, task: { ...task!.task!, taskId: `t${index}` }, ...(index < failed ? { failures: 1, lastError: away, state: index < again ? 'leased' : 'waiting', progress: index < again ? { ...task!.progress!, done } : undefined } : { failures: 0, lastError: '' }),
+    })),
+  });
+  const told = [at(0), at(2), at(3), at(7), at(8), at(27), at(28), at(28, 28), at(28, 28, 10), at(28, 28, 20)].map((view) => restarts.apply(view));
+  expect(told).toEqual([
+    [], ['the store does not answer: 2 tasks wait to be tried again'], [], [], ['the store does not answer: 8 tasks wait to be tried again'], [], [], [], ['the store answers again'], [],
+  ]);
+  expect(progressLine(at(28))).toContain(' · 28 tasks waiting for the store · ');
+  expect(progressBlock(at(28), 140, paint(false)).join('\n')).toContain('28 tasks waiting for the store');
+  expect(progressLine(at(28))).not.toContain('left');
+  expect(progressLine(at(0))).not.toContain('store');
 });
 
 describe('the reporter', () => {

@@ -95,6 +95,26 @@ describe('an import', () => {
     expect(await listDatasets(store)).toEqual(['set']);
   });
 
+  it('refuses a taken name before it reads an image, where the manifest alone tells that it is another import', async () => {
+    const { store } = await temporaryStore();
+    await importDataset(store, memorySource({ labeled: 30 }), { name: 'set', labeledPerClass: 5, validation: 6 });
+    const unread = { ...memorySource({ labeled: 30 }), samples: () => { throw new Error('an image was read'); } };
+    const again = { name: 'set', labeledPerClass: 5, validation: 6 };
+    for (const other of [{ seed: 2 }, { labeledPerClass: 4 }, { validation: 7 }, { classes: ['c', 'b', 'a'] }, { image: { ...GRAY, width: 9 } }]) {
+      await expect(importDataset(store, unread, { ...again, ...other }), JSON.stringify(other)).rejects.toMatchObject({ code: 'DATASET_EXISTS', where: 'set' });
+    }
+    await expect(importDataset(store, { ...unread, name: 'elsewhere' }, again)).rejects.toMatchObject({ code: 'DATASET_EXISTS' });
+    // What may be the same is read, since it may have to repair the dataset.
+    await expect(importDataset(store, unread, again)).rejects.toThrow('an image was read');
+  });
+
+  it('refuses to draw test images where the source has its own', async () => {
+    const { store } = await temporaryStore();
+    await expect(importDataset(store, memorySource({ labeled: 30, test: 5 }), { name: 'set', test: 4 })).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('test split of its own') });
+    expect(await listDatasets(store)).toEqual([]);
+    expect((await importDataset(store, memorySource({ labeled: 30 }), { name: 'set', test: 4 })).manifest.parts.test?.samples).toBe(4);
+  });
+
   it('counts the copies that it drops and says so', async () => {
     const { store } = await temporaryStore();
     const image = (number: number) => ({ pixels: picture(number), shape: GRAY });

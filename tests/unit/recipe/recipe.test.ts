@@ -52,11 +52,11 @@ describe('a recipe', () => {
   test.each<[string, string, string[]]>([
     ['an unknown field', `${least}threshhold: 0.3\n`, ['threshhold (line 7): is not a field of a recipe']],
     ['an unknown field, deep', `${least}labels:\n  treshold: 0.3\n`, ['labels.treshold (line 8): is not a field of a recipe']],
-    ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received string']],
-    ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received number']],
-    ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1']],
-    ['a word that is not one of the choice', `${least}promotion:\n  on_refusal: give-up\n`, ['promotion.on_refusal (line 8): invalid option: expected one of "keep-teacher"|"retry"|"stop"|"wait"']],
-    ['a name that is no name', least.replace('digits', 'My Digits!'), ['name (line 1): use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit']],
+    ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received "three"']],
+    ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received 1.5']],
+    ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1, received 1.5']],
+    ['a word that is not one of the choice', `${least}promotion:\n  on_refusal: give-up\n`, ['promotion.on_refusal (line 8): invalid option: expected one of "keep-teacher"|"retry"|"stop"|"wait", received "give-up"']],
+    ['a name that is no name', least.replace('digits', 'My Digits!'), ['name (line 1): use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit, received "My Digits!"']],
     ['a ladder that shrinks', least.replace('    - { model: cnn }\n', '    - { model: cnn, width: 32 }\n    - { model: cnn, width: 16 }\n'), ['models.ladder[1].width (line 7): shrinks from 32 to 16: a student is equal to its teacher or larger']],
     ['a ladder that shrinks below a default', least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn, width: 8 }\n'), ['models.ladder[1].width (line 7): shrinks from 16 to 8: a student is equal to its teacher or larger']],
     ['a ladder longer than the run', `${least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn }\n    - { model: cnn }\n')}rounds: 1\n`, ['models.ladder (line 6): has 3 models for 2 iterations: raise rounds or take 1 out']],
@@ -67,7 +67,7 @@ describe('a recipe', () => {
     ['an option its model has not', least.replace('{ model: cnn }', '{ model: cnn, depth: 3 }'), ['models.ladder[0].depth (line 6): cnn has no such option; it has width, dense, dropout_features, dropout']],
     ['an option out of range', least.replace('{ model: cnn }', '{ model: cnn, width: 0 }'), ['models.ladder[0].width (line 6): must be an integer from 1 to 1024']],
     ['no dataset', 'name: digits\ndata: {}\nmodels:\n  ladder: [{ model: cnn }]\n', ['data.labeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.unlabeled (line 2): name a dataset here, or one for all parts in data.dataset', 'data.validation (line 2): name a dataset here, or one for all parts in data.dataset']],
-    ['a part that there is not', least.replace('dataset: mnist', 'dataset: mnist\n  labeled: mnist#train'), ['data.labeled (line 4): write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test']],
+    ['a part that there is not', least.replace('dataset: mnist', 'dataset: mnist\n  labeled: mnist#train'), ['data.labeled (line 4): write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test, received "mnist#train"']],
     ['a warm-up longer than a training', `${least}training:\n  schedule: { warmup_steps: 1000 }\n`, ['training.schedule.warmup_steps (line 8): must be fewer than the steps of every training']],
     ['a decay that its schedule has not', `${least}training:\n  schedule: { decay_epochs: 2.4 }\n`, ['training.schedule.decay_epochs (line 8): belongs to the schedule "exponential", and this one is "cosine"']],
     ['two decays at once', `${least}training:\n  schedule: { name: exponential, decay_epochs: 2.4, decay_steps: 100 }\n`, ['training.schedule.decay_epochs (line 8): give decay_steps or decay_epochs, not both']],
@@ -76,11 +76,11 @@ describe('a recipe', () => {
     ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
     ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
     ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
-    ['a name given twice', `${least}name: again\n`, ['the recipe (line 7): Map keys must be unique']],
+    ['a name given twice', `${least}name: again\n`, ['the recipe (line 7): Map keys must be unique: "name: again"']],
     ['text that is no YAML', 'name: [digits\n', []],
     ['a list', '- digits\n', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
     ['nothing', '', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
-    ['another version', `apiVersion: alumnus/v2\n${least}`, ['apiVersion (line 1): invalid input: expected "alumnus/v1"']],
+    ['another version', `apiVersion: alumnus/v2\n${least}`, ['apiVersion (line 1): invalid input: expected "alumnus/v1", received "alumnus/v2"']],
     ['infinity', `${least}weight: .inf\n`, ['weight (line 7): invalid input: expected number, received Infinity']],
   ])('%s', (_, text, expected) => {
     const problems = problemsOf(text);
@@ -95,6 +95,22 @@ describe('a recipe', () => {
     ['models of different families, whose parameters are counted when the data is known', '{ model: cnn }', '{ model: wide-resnet, depth: 16, width: 2 }'],
   ])('a ladder may hold %s', (_, first, second) => {
     expect(problemsOf(least.replace('    - { model: cnn }\n', `    - ${first}\n    - ${second}\n`))).toEqual([]);
+  });
+
+  test.each([
+    ['a line that strayed in before it', `Here is your recipe\n# Mine\n${least}`, /^the recipe \(line 1\): "Here is your recipe" is no field: write FIELD: VALUE, or # in front of a comment; \d+ more problems follow, mostly from this one$/],
+    ['a colon too many', `${least}seed: 1: 2\n`, /^the recipe \(line 7\): Nested mappings are not allowed in compact mappings: "seed: 1: 2"$/],
+    ['a bracket that is not closed', 'name: [digits\n', /^the recipe \(line \d+\): .*: ".*"(; 1 more problem follows.*)?$/],
+  ])('of text that is no YAML, with %s, the first problem is told with its line', (_, text, expected) => {
+    expect(problemsOf(text)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test('what was written is quoted, and bounded', () => {
+    expect(problemsOf(`${least}rounds: 1.5\nlabels:\n  kind: ${'firm'.repeat(100)}\n`)).toEqual([
+      'rounds (line 7): invalid input: expected int, received 1.5',
+      expect.stringMatching(/^labels\.kind \(line 9\): invalid option: expected one of "soft"\|"hard", received "(firm)+fi…$/),
+    ]);
+    expect(problemsOf(`${least}rounds: ${'9'.repeat(20)}\n`)[0]).toHaveLength('rounds (line 7): too big: expected int to be <=9007199254740991, received 100000000000000000000'.length);
   });
 
   test('all mistakes are told at once', () => {
