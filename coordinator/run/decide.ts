@@ -121,9 +121,12 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       mustBeNewer(state, command.task, command.checkpoint);
       return [{ $case: 'checkpointReached', value: { place: placeOf(command.task), workerId: command.workerId, checkpoint: command.checkpoint } }];
     case 'pause':
-      only(['running'], 'paused');
-      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator', rule: '' } }];
+      only(['running', 'paused'], 'paused');
+      if (state.pausedBy === 'operator') throw new AlumnusError('RUN_CONFLICT', `a person paused it already: ${state.reason}`, { where: state.runId });
+      // A person's pause takes over: what let a rule's pause go by itself (a larger budget) does not undo a person's word.
+      return [{ $case: 'runPaused', value: { reason: state.phase === 'paused' && state.pauseRule !== pauseRules.budget ? `${command.reason}; before that: ${state.reason}` : command.reason, by: 'operator', rule: '' } }];
     case 'resume':
+      if (state.phase === 'running') throw new AlumnusError('RUN_CONFLICT', 'it is running already', { where: state.runId });
       only(['paused'], 'resumed');
       return [{ $case: 'runResumed', value: {} }];
     case 'budget':

@@ -32,10 +32,10 @@ export function stateFromJson(text: string): RunState {
     return NUMBER_KEY in value ? Number(value[NUMBER_KEY]) : value;
   }) as Earlier;
   const recipe = journalledRecipe(rest.recipeJson);
-  return { ...rest, data: { ...rest.data, warnings: rest.data.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
+  return { ...rest, data: { ...rest.data, warnings: rest.data.warnings ?? [] }, recipe, pauseRule: rest.pauseRule ?? '', pausedBy: rest.pausedBy ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
 }
 
-type Later = 'pauseRule' | 'budget' | 'checkpoints';
+type Later = 'pauseRule' | 'pausedBy' | 'budget' | 'checkpoints';
 /** As a release before budgets, checkpoints, or warnings of the data, wrote it. */
 type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
 

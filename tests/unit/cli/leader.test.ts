@@ -105,6 +105,15 @@ test('an id that was wished for and is taken stays a conflict, also when it is a
   await expect(ask(`${dying.address},${address}`, (operator) => operator.submit(readyRecipe('mnist') ?? '', 'mine'))).rejects.toMatchObject({ code: 'RUN_CONFLICT' });
 });
 
+test('a standby that sends a pause on has not heard it: that the run is paused already stays a conflict', async () => {
+  const leads = await serve({
+    pauseRun: (call, callback) => callback(refusal('RUN_CONFLICT', call.request.runId)),
+    getRun: (_, callback) => callback(null, RunView.fromPartial({ summary: { state: 'paused' } })),
+  });
+  const stands = await serve({ pauseRun: (_, callback) => callback(refusal('NOT_LEADER', leads.address)) });
+  await expect(ask(`${stands.address},${leads.address}`, (operator) => operator.pause('r1', ''))).rejects.toMatchObject({ code: 'RUN_CONFLICT' });
+});
+
 test('a pause whose answer was lost is done once; one that comes too late is a conflict', async () => {
   let state = 'running';
   const dying = await serve({
