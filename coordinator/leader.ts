@@ -12,7 +12,7 @@
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { Event } from '../proto/gen/alumnus/v1/events.ts';
-import type { ObjectStore } from '../store/index.ts';
+import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { EVENT_SCHEMA_VERSION, GROUP_BYTES_MAX, type FactSink, type Journal } from './journal/index.ts';
@@ -38,6 +38,9 @@ const MANIFEST_MS_MAX = 5_000;
 const SNAPSHOT_EVENTS = 20_000;
 /** After a snapshot that failed, facts until the next try. */
 const SNAPSHOT_RETRY_EVENTS = 1_000;
+
+/** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
+export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored';
 
 interface Decided {
   readonly events: readonly Event[];
@@ -95,6 +98,7 @@ export class Leader {
   #tickedMs: number | undefined;
   #snapshotAt: number;
   #snapshotting = false;
+  #storeHoldsRuns = false;
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -143,8 +147,21 @@ export class Leader {
 
   run(runId: string): RunState {
     const run = this.#options.fold.runs.get(runId);
-    if (run === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run', { where: runId });
+    if (run === undefined) throw new AlumnusError('RUN_NOT_FOUND', `there is no such run${this.notice === '' ? '' : `; ${this.notice}`}`, { where: runId });
     return run;
+  }
+
+  /** UNKNOWN_RUNS where that is so and `lookForRuns` saw it; else empty. */
+  get notice(): string {
+    return this.#storeHoldsRuns && this.#options.fold.runs.size === 0 ? UNKNOWN_RUNS : '';
+  }
+
+  /** Once a term: what lies in the store beside a journal without runs. @throws the store's errors. */
+  async lookForRuns(): Promise<void> {
+    if (this.#options.fold.runs.size > 0) return;
+    const { done } = await this.store.list(paths.runs)[Symbol.asyncIterator]().next();
+    this.#storeHoldsRuns = done !== true;
+    if (this.notice !== '') this.#options.log?.(this.notice);
   }
 
   /** The run's facts that no manifest holds yet. */

@@ -10,13 +10,14 @@ export function addRunList(group: Command, context: Context): void {
     examples: ['alumnus run list', 'alumnus run list -o name', 'alumnus run list -o json | jq -r \'.items[] | select(.state == "failed").runId\''],
   }).addOption(addressOption()).addOption(outputOption());
   action(command, context, async (flags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printListing }, { stageName }, { duration, instant, none, percent }] = await Promise.all([
+    const [{ withOperator }, { outputForm, printListing }, { stageName }, { duration, instant, none, percent, plain }] = await Promise.all([
       import('../../client.ts'), import('../../output.ts'), import('../../../proto/stages.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
-    const { runs } = await withOperator(address, (operator) => operator.runs());
+    const { runs, notice } = await withOperator(address, (operator) => operator.runs());
     const now = Date.now();
+    if (notice !== '') context.note(`Notice: ${plain(notice)}`);
     await printListing(context, form, {
       kind: 'Run',
       rows: [...runs].sort((a, b) => b.submittedAtMs - a.submittedAtMs),

@@ -194,3 +194,13 @@ test('status has a line for each address, and is an error only where none leads 
   expect((await run(['status', '--address', `${stands},${gone}`])).code).toBe(5);
   expect((await run(['status', '--address', stands])).out).toMatch(new RegExp(`^Leader +${leads}$`, 'm'));
 });
+
+test('a coordinator that its journal does not answer says so in the status, and none leads', async () => {
+  const away: Script = { getStatus: (_, callback) => callback(null, GetStatusResponse.fromPartial({ role: 'standby', version: '0.1.0', notice: 'the journal does not answer since 12 s: timeout' })) };
+  const [one, two] = [await serve(away), await serve(away)];
+  const single = await run(['status', '--address', one.address]);
+  expect([single.code, single.out]).toEqual([5, expect.stringMatching(/^Notice +the journal does not answer since 12 s: timeout$/m)]);
+  const both = await run(['status', '--address', `${one.address},${two.address}`]);
+  expect(both.code).toBe(5);
+  expect(both.err).toContain(`${two.address}: the journal does not answer since 12 s: timeout`);
+});

@@ -29,7 +29,7 @@ test('a watcher that stops reading is told nothing more until it reads on, and t
     await leader.command(RUN, { kind: 'complete', task, workerId: 'w1', result: answer(task) });
   }
   const server = new Server();
-  server.addService(OperatorServiceService, operatorService({ leader: () => leader, leaderAddress: '', journal }, store, 'file:///store', '0'));
+  server.addService(OperatorServiceService, operatorService({ leader: () => leader, leaderAddress: '', trouble: '', journal }, store, 'file:///store', '0'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });

@@ -26,7 +26,7 @@ beforeEach(async () => {
   const store = new MemoryStore();
   leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: LEASE_MS, clock: { now: () => nowMs, sleep: () => Promise.resolve() } });
   server = new Server();
-  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', journal }, 'file:///store'));
+  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', trouble: '', journal }, 'file:///store'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
