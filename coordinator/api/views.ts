@@ -58,7 +58,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     const [lease] = leases;
     return [{
       task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
-      lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`,
+      lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`, lastErrorWorkerId: lastError?.workerId ?? '',
       checkpointStep: run.checkpoints.get(task.taskId)?.[0]?.step ?? 0,
     }];
   });

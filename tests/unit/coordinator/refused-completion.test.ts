@@ -58,7 +58,7 @@ test('the refusal of a completion is the attempt\'s failure: told with its reaso
   });
   await vi.waitFor(() => expect(attempts).toBe(2), { timeout: 30_000 });
   const [task] = runView(leader, leader.run(RUN), 'file:///store').tasks;
-  expect(task).toMatchObject({ failures: 1, lastError: expect.stringMatching(/^FACT_TOO_LARGE: run: its facts take \d+ bytes, and the journal takes 8000 at once$/) as string });
+  expect(task).toMatchObject({ failures: 1, lastErrorWorkerId: 'w1', lastError: expect.stringMatching(/^FACT_TOO_LARGE: run: its facts take \d+ bytes, and the journal takes 8000 at once$/) as string });
   expect([...leader.run(RUN).failures.values()].flat()).toHaveLength(1);
   goOn();
   await vi.waitFor(() => expect(leader.run(RUN).phase).toBe('succeeded'), { timeout: 30_000 });
