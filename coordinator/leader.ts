@@ -99,6 +99,8 @@ export class Leader {
   #snapshotAt: number;
   #snapshotting = false;
   #storeHoldsRuns = false;
+  /** Workers that lived at the last tick. */
+  #living: ReadonlySet<string> = new Set();
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -207,6 +209,10 @@ export class Leader {
     }
   }
 
+  log(line: string): void {
+    this.#options.log?.(line);
+  }
+
   /** Leases or progress changed. */
   touch(): void {
     this.#changes.emit('change');
@@ -279,6 +285,7 @@ export class Leader {
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
       fold.take(group);
       this.#options.facts?.publish(group);
+      for (const event of events) this.#tell(event);
       for (const [runId, { taken }] of shares) {
         for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
         this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
@@ -288,6 +295,22 @@ export class Leader {
       this.#snapshotWhenDue();
     }
     this.#committing = false;
+  }
+
+  /** What an operator looks for in the log: a line for each turn of a run. */
+  #tell({ runId, fact }: Event): void {
+    const line = ((): string => {
+      switch (fact?.$case) {
+        case 'runSubmitted': return 'is submitted';
+        case 'runPaused': return `is paused by ${fact.value.by}: ${fact.value.reason}`;
+        case 'runResumed': return 'goes on';
+        case 'runCancelled': return `is cancelled: ${fact.value.reason}`;
+        case 'runFailed': return `failed: ${fact.value.reason} [${fact.value.code}]`;
+        case 'runSucceeded': return `succeeded with the model of iteration ${fact.value.bestIteration}`;
+        default: return '';
+      }
+    })();
+    if (line !== '') this.log(`run ${runId} ${line}`);
   }
 
   /** Who ended during an await says so to those whose group it was; `#fail` could not know of them. */
@@ -351,7 +374,7 @@ export class Leader {
           }),
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
-        this.#unwritten.delete(runId);
+        if (this.#unwritten.delete(runId)) this.log(`run ${runId} goes on: its manifest is written`);
       } catch (thrown) {
         // What needs none is told by the next one.
         if (!needsManifest(share.events)) return;
@@ -434,6 +457,7 @@ export class Leader {
     const stoodStill = nowMs - (this.#tickedMs ?? nowMs) > this.leaseMs / 2;
     this.#tickedMs = nowMs;
     if (stoodStill) this.scheduler.extendAll(nowMs);
+    this.#tellOfWorkers(nowMs);
     this.scheduler.forgetSilent(nowMs);
     const overspent = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
@@ -441,7 +465,15 @@ export class Leader {
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
+    for (const { taskId, workerId } of late) this.log(`the lease of ${taskId} expired: worker ${workerId} did not renew it`);
     await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
+  }
+
+  /** Who registers says so itself (coordinator/api); who is lost can't. */
+  #tellOfWorkers(nowMs: number): void {
+    const living = new Set(this.scheduler.workers().flatMap(({ worker }) => (this.scheduler.isLive(worker.workerId, nowMs) ? [worker.workerId] : [])));
+    for (const workerId of this.#living) if (!living.has(workerId)) this.log(`worker ${workerId} is lost`);
+    this.#living = living;
   }
 
   async #pauseForBudget(runId: string, inFlightMs: number): Promise<void> {
