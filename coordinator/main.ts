@@ -7,6 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { isWildcard } from '../proto/call.ts';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
@@ -69,6 +70,7 @@ async function main(): Promise<void> {
     store, storeUrl, listen: values.listen, version: version(),
   });
   const address = values.advertise ?? server.address;
+  if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
 
   let stopping = false;
   const stop = async (code: number, why: string): Promise<void> => {

@@ -108,7 +108,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     }),
     listRuns: unary(() => {
       const leader = leading.leader();
-      return { runs: leader.runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs), notice: leader.notice };
+      return { runs: leader.runs().map((run) => summaryOf(leader, run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs), notice: leader.notice };
     }),
     getRun: unary((request) => view(request.runId)),
     watchRun,

@@ -25,7 +25,7 @@ export function addRunList(group: Command, context: Context): void {
       head: ['run', 'state', 'iteration', 'stage', 'teacher', 'submitted', 'took'],
       cells: (run) => [
         run.runId,
-        run.state,
+        run.waitsForWorker ? `${run.state}, waits for a worker` : run.state,
         `${run.iteration} of ${run.rounds}`,
         run.state === 'running' || run.state === 'paused' ? stageName(run.stage) || none : none,
         run.teacherValidation !== undefined && run.teacherValidation.total > 0 ? percent(run.teacherValidation.correct / run.teacherValidation.total) : none,
