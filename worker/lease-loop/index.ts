@@ -212,8 +212,9 @@ export class LeaseLoop {
 
   async #tryStore(): Promise<void> {
     const { tryStore, workerId, log } = this.#options;
+    if (tryStore === undefined) return;
     const backoff = new Backoff();
-    while (tryStore !== undefined && !this.#stopping.signal.aborted) {
+    while (!this.#stopping.signal.aborted) {
       const storeUrl = this.#registration?.storeUrl ?? '';
       if (storeUrl === this.#storeTried) return;
       try {
