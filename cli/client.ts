@@ -132,7 +132,8 @@ export function connect(list: string): Operator {
         if (!isAway(thrown)) throw thrown;
         sentOn ||= thrown.code === 'NOT_LEADER' || thrown.code === 'JOURNAL_UNREACHABLE';
         if (!(several || sentOn) || performance.now() > untilMs) throw thrown;
-        repeated();
+        // A standby that names another leader heard nothing to do; any other may have, and so may a leader that is gone.
+        if (thrown.code !== 'NOT_LEADER' || thrown.where === '') repeated();
         if (!addresses.failed(thrown)) continue;
       }
       await pause(SEEK_PAUSE_MS_MAX * (0.5 + Math.random() / 2), new AbortController().signal);

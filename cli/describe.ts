@@ -53,7 +53,7 @@ export function describeRun(view: RunView, columns: number): string {
       open.map((task) => [
         `${stageName(task.task?.stage ?? 0)} ${task.task?.subject ?? ''}`, task.state, task.workerId || none,
         task.progress !== undefined && task.progress.total > 0 ? `${integer(task.progress.done)} of ${integer(task.progress.total)} ${task.progress.unit}` : none,
-        String(task.failures), task.lastError,
+        String(task.failures), task.lastError === '' ? '' : `${task.lastErrorWorkerId === '' ? '' : `on ${task.lastErrorWorkerId}: `}${task.lastError}`,
       ]),
       [4],
     ));

@@ -26,8 +26,9 @@ export function remedyOf(summary: RunSummary | undefined): string {
   return errorTable[code].remedy;
 }
 
-/** As `remedyOf`, and how a paused run goes on. */
+/** As `remedyOf`, and how a paused run, or one without workers, goes on. */
 export function nextStep(summary: RunSummary | undefined): string {
+  if (summary?.waitsForWorker) return 'It waits for a worker, and none is here. Start one: alumnus worker';
   const remedy = remedyOf(summary);
   return remedy === '' || summary?.state !== 'paused' ? remedy : `${remedy} Then: alumnus run resume ${summary.runId}`;
 }

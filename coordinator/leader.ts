@@ -12,7 +12,7 @@
 import { EventEmitter } from 'node:events';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { Event } from '../proto/gen/alumnus/v1/events.ts';
-import type { ObjectStore } from '../store/index.ts';
+import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
@@ -39,6 +39,9 @@ const MANIFEST_MS_MAX = 5_000;
 const SNAPSHOT_EVENTS = 20_000;
 /** After a snapshot that failed, facts until the next try. */
 const SNAPSHOT_RETRY_EVENTS = 1_000;
+
+/** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
+export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored';
 
 interface Decided {
   readonly events: readonly Event[];
@@ -96,6 +99,9 @@ export class Leader {
   #tickedMs: number | undefined;
   #snapshotAt: number;
   #snapshotting = false;
+  #storeHoldsRuns = false;
+  /** Workers that lived at the last tick. */
+  #living: ReadonlySet<string> = new Set();
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -144,8 +150,21 @@ export class Leader {
 
   run(runId: string): RunState {
     const run = this.#options.fold.runs.get(runId);
-    if (run === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run', { where: runId });
+    if (run === undefined) throw new AlumnusError('RUN_NOT_FOUND', `there is no such run${this.notice === '' ? '' : `; ${this.notice}`}`, { where: runId });
     return run;
+  }
+
+  /** UNKNOWN_RUNS where that is so and `lookForRuns` saw it; else empty. */
+  get notice(): string {
+    return this.#storeHoldsRuns && this.#options.fold.runs.size === 0 ? UNKNOWN_RUNS : '';
+  }
+
+  /** Once a term: what lies in the store beside a journal without runs. @throws the store's errors. */
+  async lookForRuns(): Promise<void> {
+    if (this.#options.fold.runs.size > 0) return;
+    const { done } = await this.store.list(paths.runs)[Symbol.asyncIterator]().next();
+    this.#storeHoldsRuns = done !== true;
+    if (this.notice !== '') this.#options.log?.(this.notice);
   }
 
   /** The run's facts that no manifest holds yet. */
@@ -199,6 +218,10 @@ export class Leader {
       for (const { leaseId } of leases) if (leaseId !== undefined) this.scheduler.release(leaseId, this.now(), false);
       throw toAlumnusError(thrown);
     }
+  }
+
+  log(line: string): void {
+    this.#options.log?.(line);
   }
 
   /** Leases or progress changed. */
@@ -274,6 +297,7 @@ export class Leader {
       const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
       fold.take(group);
       this.#options.facts?.publish({ ...group, events: facts });
+      for (const event of events) this.#tell(event);
       for (const [runId, { taken }] of shares) {
         for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
         this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
@@ -283,6 +307,22 @@ export class Leader {
       this.#snapshotWhenDue();
     }
     this.#committing = false;
+  }
+
+  /** What an operator looks for in the log: a line for each turn of a run. */
+  #tell({ runId, fact }: Event): void {
+    const line = ((): string => {
+      switch (fact?.$case) {
+        case 'runSubmitted': return 'is submitted';
+        case 'runPaused': return `is paused by ${fact.value.by}: ${fact.value.reason}`;
+        case 'runResumed': return 'goes on';
+        case 'runCancelled': return `is cancelled: ${fact.value.reason}`;
+        case 'runFailed': return `failed: ${fact.value.reason} [${fact.value.code}]`;
+        case 'runSucceeded': return `succeeded with the model of iteration ${fact.value.bestIteration}`;
+        default: return '';
+      }
+    })();
+    if (line !== '') this.log(`run ${runId} ${line}`);
   }
 
   /** Who ended during an await says so to those whose group it was; `#fail` could not know of them. */
@@ -346,7 +386,7 @@ export class Leader {
           }),
         ]);
         share.events.push({ runId, atMs: this.now(), fact });
-        this.#unwritten.delete(runId);
+        if (this.#unwritten.delete(runId)) this.log(`run ${runId} goes on: its manifest is written`);
       } catch (thrown) {
         // What needs none is told by the next one.
         if (!needsManifest(share.events)) return;
@@ -429,6 +469,7 @@ export class Leader {
     const stoodStill = nowMs - (this.#tickedMs ?? nowMs) > this.leaseMs / 2;
     this.#tickedMs = nowMs;
     if (stoodStill) this.scheduler.extendAll(nowMs);
+    this.#tellOfWorkers(nowMs);
     this.scheduler.forgetSilent(nowMs);
     const overspent = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
@@ -436,7 +477,15 @@ export class Leader {
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
+    for (const { taskId, workerId } of late) this.log(`the lease of ${taskId} expired: worker ${workerId} did not renew it`);
     await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
+  }
+
+  /** Who registers says so itself (coordinator/api); who is lost can't. */
+  #tellOfWorkers(nowMs: number): void {
+    const living = new Set(this.scheduler.workers().flatMap(({ worker }) => (this.scheduler.isLive(worker.workerId, nowMs) ? [worker.workerId] : [])));
+    for (const workerId of this.#living) if (!living.has(workerId)) this.log(`worker ${workerId} is lost`);
+    this.#living = living;
   }
 
   async #pauseForBudget(runId: string, inFlightMs: number): Promise<void> {

@@ -7,9 +7,10 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { isWildcard } from '../proto/call.ts';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
-import { openStore, paths, type ObjectStore } from '../store/index.ts';
+import { openStore, type ObjectStore } from '../store/index.ts';
 import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
 import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
@@ -65,10 +66,11 @@ async function main(): Promise<void> {
   const started: { node?: Node } = {};
   const server = await serve({
     // Calls that arrive before the node is made are sent away as by any standby.
-    leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, journal },
+    leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, get trouble() { return started.node?.trouble ?? ''; }, journal },
     store, storeUrl, listen: values.listen, version: version(),
   });
   const address = values.advertise ?? server.address;
+  if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
 
   let stopping = false;
   const stop = async (code: number, why: string): Promise<void> => {
@@ -89,7 +91,7 @@ async function main(): Promise<void> {
     journal, entry, store, leaseMs, log, holder: { id: randomUUID(), address }, clock: systemClock(), random: Math.random,
     onLead: (leader) => {
       led(leader);
-      void sayUnknownRuns(leader);
+      leader.lookForRuns().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));
     },
     // The node has ended by itself: it is not waited for.
     onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
@@ -102,17 +104,6 @@ async function main(): Promise<void> {
   const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
   log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}`);
   process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl })}\n`);
-}
-
-/** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
-async function sayUnknownRuns(leader: Leader): Promise<void> {
-  if (leader.runs().length > 0) return;
-  try {
-    const { done } = await leader.store.list(paths.runs)[Symbol.asyncIterator]().next();
-    if (done !== true) log('the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored');
-  } catch (thrown) {
-    log(toAlumnusError(thrown).sentence);
-  }
 }
 
 function notYet(): never {

@@ -105,6 +105,20 @@ export async function readManifests(store: ObjectStore, runId: string, journalle
   return { chain: [], notes, objects };
 }
 
+/**
+ * Whether the store tells of a run of this id that went on, or was submitted otherwise. A submission whose journaling
+ * failed leaves its first manifest: said again it is the same, and must be taken. @throws the store's errors.
+ */
+export async function storeHoldsAnother(store: ObjectStore, runId: string, recipeJson: string): Promise<boolean> {
+  for await (const { key } of store.list(paths.runManifests(runId))) {
+    if (!key.startsWith(`${paths.runManifest(runId, 0)}/`)) return true;
+    const read = await store.getNamed(key);
+    const [fact, ...more] = read === undefined ? [] : RunManifest.decode(read.content).events;
+    if (more.length > 0 || fact?.fact?.$case !== 'runSubmitted' || fact.fact.value.recipeJson !== recipeJson) return true;
+  }
+  return false;
+}
+
 const lastMsOf = ({ manifest }: FoundManifest): number => manifest.events.at(-1)?.atMs ?? 0;
 
 /** The facts of a line of manifests, the facts about manifests included, as the journal has them. */

@@ -187,6 +187,8 @@ export function natsError(thrown: unknown, nats: Nats, doing: string): AlumnusEr
   if (isNotEnabled(thrown) && (thrown.cause instanceof JetStreamApiError || nats.connection.info?.jetstream !== true)) {
     return fail('JOURNAL_UNSUITABLE', thrown.cause instanceof JetStreamApiError ? 'JetStream is not enabled for this account' : 'JetStream is not enabled on the server');
   }
+  // A server that is away or elects says other things: this one answers, and what was there when we opened it is not.
+  if (isApiError(thrown, apiError.streamNotFound)) return fail('JOURNAL_UNREADABLE', `could not ${doing}: the NATS server answers, and a stream that was there is gone`);
   if (isApiError(thrown, ...fullErrors)) return fail('STORE_FULL', `could not ${doing}: ${thrown.message}`);
   if (isApiError(thrown, apiError.messageTooLarge)) return fail('JOURNAL_UNSUITABLE', `could not ${doing}: the message is larger than the stream's max_msg_size`);
   if (isApiError(thrown, apiError.replicasNotSupported, apiError.noSuitablePeers)) return fail('JOURNAL_UNSUITABLE', `could not ${doing} with ${nats.url.replicas ?? 1} replicas: ${thrown.message}`);

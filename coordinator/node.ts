@@ -47,6 +47,8 @@ export interface Leading {
   /** @throws AlumnusError NOT_LEADER, whose `where` is the leader's address, or '' where none is known. */
   leader(): Leader;
   readonly leaderAddress: string;
+  /** What keeps it from standing by and from leading, and for how long; else empty. */
+  readonly trouble: string;
   readonly journal: Journal;
 }
 
@@ -56,6 +58,7 @@ export class Node implements Leading {
   #fold: Fold | undefined;
   #leader: Leader | undefined;
   #leaderAddress = '';
+  #trouble: { readonly error: AlumnusError; readonly sinceMs: number } | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: NodeOptions) {
@@ -68,6 +71,13 @@ export class Node implements Leading {
 
   get leaderAddress(): string {
     return this.#leaderAddress;
+  }
+
+  get trouble(): string {
+    if (this.#trouble === undefined) return '';
+    const { error, sinceMs } = this.#trouble;
+    const seconds = Math.round((this.#options.clock.now() - sinceMs) / 1000);
+    return `${error.code === 'JOURNAL_UNREACHABLE' ? 'the journal does not answer' : 'it cannot stand by'} since ${seconds} s: ${error.message}`;
   }
 
   leader(): Leader {
@@ -90,24 +100,27 @@ export class Node implements Leading {
 
   async #run(): Promise<void> {
     const { log, onFatal, random, clock, standbyMs = STANDBY_MS_DEFAULT } = this.#options;
-    let away = false;
     while (!this.#stopping.signal.aborted) {
       try {
         await this.#standBy();
         await this.#tryToLead();
-        if (away) log('reaches the journal again');
-        away = false;
+        this.#recovered();
       } catch (thrown) {
         const error = toAlumnusError(thrown);
         if (this.#isFatal(error)) {
           onFatal(error);
           return;
         }
-        if (!away) log(error.sentence);
-        away = true;
+        if (this.#trouble === undefined) log(error.sentence);
+        this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? clock.now() };
       }
       await clock.sleep(standbyMs * (0.5 + random()), this.#stopping.signal);
     }
+  }
+
+  #recovered(): void {
+    if (this.#trouble !== undefined) this.#options.log('reaches the journal again');
+    this.#trouble = undefined;
   }
 
   /** With an entry that nobody else can hold there is nobody to stand by for. */
@@ -135,7 +148,9 @@ export class Node implements Leading {
     const { entry, holder, clock } = this.#options;
     const tenure = await Tenure.take(entry, holder, clock);
     if (tenure === undefined) {
-      this.#leaderAddress = (await entry.read())?.holder.address ?? '';
+      const address = (await entry.read())?.holder.address ?? '';
+      if (address !== this.#leaderAddress && address !== '' && address !== holder.address) this.#options.log(`stands by; ${address} leads`);
+      this.#leaderAddress = address;
       return;
     }
     try {
@@ -158,11 +173,12 @@ export class Node implements Leading {
         over.abort();
       });
     });
-    const depose = (): void => leader.stop(new AlumnusError('NOT_LEADER', 'another coordinator may lead now'));
+    const depose = (): void => leader.stop(new AlumnusError('NOT_LEADER', tenure.ended.reason instanceof Error ? tenure.ended.reason.message : 'the leader\'s entry was given up'));
     tenure.ended.addEventListener('abort', depose, { once: true });
     if (tenure.ended.aborted) depose();
     this.#leader = leader;
     this.#leaderAddress = holder.address;
+    this.#recovered();
     log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
     facts?.publish({ schemaVersion: schemaVersionOf([]), term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
     onLead?.(leader);
@@ -176,6 +192,9 @@ export class Node implements Leading {
     this.#leaderAddress = '';
     log(`no longer leads term ${begun.term}: ${error.message}`);
     if (this.#isFatal(error)) throw error;
+    // What cost the tenure costs the next one, too: it is told as what keeps this coordinator from standing by.
+    const why: unknown = tenure.ended.reason;
+    if (why instanceof AlumnusError && why.code === 'JOURNAL_UNREACHABLE') throw why;
   }
 
   async #begin(tenure: Tenure): Promise<{ fold: Fold; term: number } | undefined> {

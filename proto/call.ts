@@ -8,6 +8,9 @@ import { AlumnusError, grpcStatus, isErrorCode } from './errors.ts';
 /** Addresses learned from redirects and kept beside those that were given: as many coordinators as a fleet ever has. */
 const LEARNED_MAX = 8;
 
+/** Whether a `host:port` is every address of a machine to whoever listens on it, and so none to whoever would go there. */
+export const isWildcard = (address: string): boolean => /^(0\.0\.0\.0|\[::\]|::|\*):\d+$/.test(address);
+
 const text = (metadata: Metadata | undefined, key: string): string => metadata?.get(key)[0]?.toString() ?? '';
 
 /** Metadata values are ASCII: a place, which may hold anything, travels percent-encoded. */

@@ -106,7 +106,7 @@ export const errorTable = {
   JOURNAL_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that the NATS servers run and that --journal names them; what was acknowledged is there.'),
   JOURNAL_UNSUITABLE: row('terminal', 'failedPrecondition', 'environment', 'Set the NATS servers up as docs/journal.md describes, then start again.'),
   JOURNAL_FORBIDDEN: row('terminal', 'permissionDenied', 'environment', 'Give the coordinator\'s NATS user the permissions that docs/journal.md lists.'),
-  JOURNAL_UNREADABLE: row('terminal', 'dataLoss', 'environment', 'Where facts are missing, start the coordinator again and run `alumnus reconcile`, or restore the journal from a copy; where it is of a newer release, upgrade.'),
+  JOURNAL_UNREADABLE: row('terminal', 'dataLoss', 'environment', 'Where facts are missing, stop every coordinator that still runs, start them again, then `alumnus reconcile --dry-run` and `alumnus reconcile`; or restore the journal from a copy. Where it is of a newer release, upgrade.'),
   TIMED_OUT: row('retryable', 'deadlineExceeded', 'timedOut', 'Try again, or allow more time with --timeout.'),
   INTERNAL: row('terminal', 'internal', 'runFailed', 'This is a defect: report it with the message and the log.'),
 } as const satisfies Record<string, ErrorRow>;

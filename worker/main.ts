@@ -5,12 +5,16 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
+import { openStore } from '../store/index.ts';
 import { EngineProcess, SILENT_MS_MAX } from './engine/index.ts';
 import { LeaseLoop } from './lease-loop/index.ts';
 
 const THREADS_MAX = 512;
 /** A day: who wants an engine never to be ended can't tell a hanging one from a busy one. */
 const ENGINE_TIMEOUT_SECONDS_MAX = 86_400;
+
+/** As the coordinator does at its start. A folder that is missing here is another machine's, and is not made. */
+const tryStore = async (storeUrl: string): Promise<void> => void await openStore(storeUrl, { create: false });
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -24,7 +28,7 @@ async function main(): Promise<void> {
   const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} worker ${workerId} ${line}\n`);
   const engine = new EngineProcess({ threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), silentMsMax: engineTimeout * 1000, log });
   engine.start();
-  const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: version(), engine, log });
+  const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: version(), engine, log, tryStore });
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

@@ -1,5 +1,6 @@
 /** `alumnus coordinator`: runs a coordinator in the foreground. */
 import type { Command } from 'commander';
+import { isWildcard } from '../../proto/call.ts';
 import { AlumnusError, exitCode } from '../../proto/errors.ts';
 import { action, declare, homeOption, journalOption, storeOption, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -62,8 +63,11 @@ export function addCoordinator(program: Command, context: Context): void {
           context.print(line);
           const ready = parseReady(line);
           if (ready === undefined) return;
-          const at = ready.address === DEFAULT_ADDRESS ? '' : ready.address;
-          context.note(`Ready. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
+          // Where it was given no name that others reach, none is told to them.
+          const own = isWildcard(ready.address) ? ready.address.replace(/^.*:/, 'HOST:') : ready.address;
+          // With a journal that is shared, another may lead.
+          const at = ready.term === 0 ? `${own},OTHERS` : own === DEFAULT_ADDRESS ? '' : own;
+          context.note(`Ready${ready.term === 0 ? ': it leads, or stands by for the coordinator that does (`alumnus status` tells); name all of them, with commas' : ''}. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
         },
       });
       if (context.signal.aborted) return exitCode.interrupted;

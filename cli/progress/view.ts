@@ -67,6 +67,7 @@ export function progressLine(view: RunView): string {
   const parts = [
     `[${duration(elapsed(view))}] ${roundTitle(iteration, rounds)}`,
     state === 'running' ? stageName(stage) : `${state}`,
+    view.summary?.waitsForWorker ? 'waits for a worker: none is here' : '',
     stageCount(view),
     view.stageQuarantined > 0 ? `${view.stageQuarantined} quarantined` : '',
     storeWait(view),

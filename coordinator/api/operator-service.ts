@@ -5,6 +5,8 @@ import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
+import { canonicalJson } from '../../recipe/index.ts';
+import { storeHoldsAnother } from '../manifests.ts';
 import { reconcile } from '../reconcile.ts';
 import { putRunData } from '../run-data.ts';
 import { isEnded, type Command } from '../run/index.ts';
@@ -83,14 +85,14 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
 
   return {
     getStatus: unary(() => {
-      const { journal, leaderAddress } = leading;
+      const { journal, leaderAddress, trouble } = leading;
       const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
       try {
         const leader = leading.leader();
-        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()) };
+        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()), notice: leader.notice };
       } catch (thrown) {
         if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
-        return { ...common, role: 'standby', term: 0, workers: 0 };
+        return { ...common, role: 'standby', term: 0, workers: 0, notice: trouble };
       }
     }),
     submitRun: unary(async (request) => {
@@ -98,10 +100,17 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const { recipe, data } = await prepareSubmission(store, request.recipe);
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
       if (!RUN_ID.test(runId)) throw new AlumnusError('USAGE', 'a run id is 1 to 80 of a-z, 0-9, ".", "_" and "-"', { where: runId });
+      const isKnown = leader.runs().some((run) => run.runId === runId);
+      if (!isKnown && await storeHoldsAnother(store, runId, canonicalJson(recipe))) {
+        throw new AlumnusError('RUN_CONFLICT', 'the object store holds a run of this id that this journal does not know: `alumnus reconcile --dry-run` says what can be restored; or choose another id', { where: runId });
+      }
       await leader.command(runId, { kind: 'submit', runId, recipe, data, dataRef: await putRunData(store, runId, data) });
       return { runId, warnings: data.warnings };
     }),
-    listRuns: unary(() => ({ runs: leading.leader().runs().map(summaryOf).sort((a, b) => b.submittedAtMs - a.submittedAtMs) })),
+    listRuns: unary(() => {
+      const leader = leading.leader();
+      return { runs: leader.runs().map((run) => summaryOf(leader, run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs), notice: leader.notice };
+    }),
     getRun: unary((request) => view(request.runId)),
     watchRun,
     pauseRun: commanded((request: RunCommandRequest) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),

@@ -7,10 +7,11 @@ import type { Leader } from '../leader.ts';
 import { currentIteration, decideGate, isControl, MS_PER_HOUR, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
-export function summaryOf(run: RunState): RunSummary {
+export function summaryOf(leader: Leader, run: RunState): RunSummary {
   return {
     runId: run.runId, name: run.name, state: run.phase, reason: run.reason, iteration: run.iteration, rounds: run.recipe.rounds, stage: run.stage,
     submittedAtMs: run.submittedAtMs, endedAtMs: run.endedAtMs, teacherValidation: run.teacher?.evaluation.validation,
+    waitsForWorker: run.phase === 'running' && leader.scheduler.liveWorkers(leader.now()) === 0,
   };
 }
 
@@ -58,7 +59,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     const [lease] = leases;
     return [{
       task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
-      lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`,
+      lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`, lastErrorWorkerId: lastError?.workerId ?? '',
       checkpointStep: run.checkpoints.get(task.taskId)?.[0]?.step ?? 0,
     }];
   });
@@ -70,7 +71,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);
   return {
-    summary: summaryOf(run), recipeJson: run.recipeJson, data: run.dataRef === undefined ? run.data : withoutShards(run.data),
+    summary: summaryOf(leader, run), recipeJson: run.recipeJson, data: run.dataRef === undefined ? run.data : withoutShards(run.data),
     iterations: [...run.iterations.map((each) => iterationView(run, each)), ...run.refusedTries.map((each) => iterationView(run, each))].sort((a, b) => a.iteration - b.iteration || a.try - b.try),
     control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,

@@ -19,6 +19,7 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     const leader = leading.leader();
     takeCheckpoints(leader, workerId, request.held);
     if (workerId === '') throw new AlumnusError('USAGE', 'a worker must name itself', { where: 'worker_id' });
+    tellOf(leader, request);
     const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, leader.now());
     await Promise.all(abandoned.map((lease) => leader.failLease(lease, 'WORKER_RESTARTED', `worker ${workerId} came back without it`, true)));
     leader.touch();
@@ -98,6 +99,15 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
  */
 function takeCheckpoints(leader: Leader, workerId: string, held: readonly HeldLease[]): void {
   for (const { taskId, checkpoint } of held) if (checkpoint !== undefined) leader.checkpoint(taskId, workerId, checkpoint).catch(() => undefined);
+}
+
+/** A worker that registers again with the same leader is no news; one that comes as another process is, since two of one id take each other's leases. */
+function tellOf(leader: Leader, { workerId, host, processId }: RegisterRequest): void {
+  const before = leader.scheduler.workers().find(({ worker }) => worker.workerId === workerId)?.worker;
+  const isLive = leader.scheduler.isLive(workerId, leader.now());
+  if (before?.host === host && before.processId === processId && isLive) return;
+  const other = before !== undefined && isLive ? `; it was here as process ${before.processId} on ${before.host} a moment ago: it was restarted, or two workers have one --id` : '';
+  leader.log(`worker ${workerId} registered: process ${processId} on ${host}${other}`);
 }
 
 function ignoreUsage(thrown: unknown): void {

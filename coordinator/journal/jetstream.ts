@@ -245,13 +245,32 @@ class JetStreamJournal implements Journal {
   async #ends(): Promise<Ends> {
     const endMs = performance.now() + CALL_MS;
     for (;;) {
-      const { state }: StreamInfo = await insist(this.#nats, 'look how far the journal goes', async () => (await this.#manage()).manager.streams.info(this.#names.stream), READ_MS);
+      const info = await this.#info();
+      const isLate = performance.now() > endMs;
+      if (info === undefined) {
+        if (isLate) throw this.#error('JOURNAL_UNREADABLE', `the NATS server answers, and the stream ${this.#names.stream} is gone: the journal was lost or removed`);
+        await sleep(RETRY_MS);
+        continue;
+      }
+      const { state } = info;
       const isBehind = state.last_seq < this.#position.message;
       if (!isBehind && (state.messages > 0 || state.last_seq === 0)) return { first: Math.max(state.first_seq, 1), last: state.last_seq };
       // A server that was just elected may still apply what it has; what is gone stays gone.
-      if (performance.now() > endMs) throw this.#error('JOURNAL_UNREADABLE', isBehind ? `it ends at message ${state.last_seq}, and message ${this.#position.message} was read or appended here` : 'its stream was emptied');
+      if (isLate) throw this.#error('JOURNAL_UNREADABLE', isBehind ? `it ends at message ${state.last_seq}, and message ${this.#position.message} was read or appended here` : 'its stream was emptied');
       await sleep(RETRY_MS);
     }
+  }
+
+  /** Undefined where there is no stream. */
+  #info(): Promise<StreamInfo | undefined> {
+    return insist(this.#nats, 'look how far the journal goes', async () => {
+      try {
+        return await (await this.#manage()).manager.streams.info(this.#names.stream);
+      } catch (thrown) {
+        if (isApiError(thrown, apiError.streamNotFound)) return undefined;
+        throw thrown;
+      }
+    }, READ_MS);
   }
 
   /** Where reading on after `sequence` begins, one message before; of a stream's first message nothing is known before. */

@@ -7,7 +7,7 @@
  *  2. A renewal whose answer was lost loses nothing: the entry is read, and where it is ours it is renewed again.
  *  3. Once lost, a tenure stays lost.
  */
-import { toAlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import type { Clock } from '../clock.ts';
 import type { Holder, LeaderEntry } from './entry.ts';
 
@@ -69,15 +69,18 @@ export class Tenure {
 
   async #renew(): Promise<void> {
     const { signal } = this.#ended;
+    let unanswered: AlumnusError | undefined;
     for (;;) {
       await this.#clock.sleep(this.#entry.ttlMs / RENEWALS_PER_TTL, signal);
       if (signal.aborted) return;
-      if (this.#clock.now() >= this.#untilMs) return this.#ended.abort(new Error('the entry could not be renewed in time'));
+      if (this.#clock.now() >= this.#untilMs) return this.#ended.abort(lateFor(unanswered));
       try {
-        if (!(await this.#renewOnce())) return this.#ended.abort(new Error('another holds the entry'));
+        if (!(await this.#renewOnce())) return this.#ended.abort(new Error('another holds the leader\'s entry'));
+        unanswered = undefined;
       } catch (thrown) {
         // What we hold may still be held: the next renewal tries again, while there is time.
-        if (!toAlumnusError(thrown).retryable) return this.#ended.abort(thrown);
+        unanswered = toAlumnusError(thrown);
+        if (!unanswered.retryable) return this.#ended.abort(unanswered);
       }
     }
   }
@@ -95,4 +98,10 @@ export class Tenure {
     this.#revision = present.revision;
     return true;
   }
+}
+
+/** A process that stood still has nobody to blame but itself. */
+function lateFor(unanswered: AlumnusError | undefined): Error {
+  const what = 'the leader\'s entry could not be renewed in time';
+  return unanswered === undefined ? new Error(what) : new AlumnusError(unanswered.code, `${what}: ${unanswered.message}`, { where: unanswered.where, cause: unanswered });
 }

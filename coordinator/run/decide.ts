@@ -42,6 +42,8 @@ type Fact = NonNullable<Event['fact']>;
 const MESSAGE_CHARS_MAX = 2_000;
 /** Classes named in a reason: a line that can be read; the report names all. */
 const CLASSES_TOLD_MAX = 5;
+/** Workers named in a reason. */
+const WORKERS_TOLD_MAX = 5;
 /** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
 const ATTEMPTS_FACTOR_MAX = 3;
 
@@ -113,17 +115,23 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       const { attempts } = state.recipe.tolerance;
       // N different workers; on a fleet smaller than N there never will be so many, so N times. Workers that live but
       // take nothing (they drain, they train for hours) may leave too few others: that is not waited for without end.
-      const givenUp = distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
-      return givenUp ? [failed, ...givingUp(state, task, workers.length, code, message)] : [failed];
+      // What surrounds one worker (its keys, its disk) says nothing about the others: while they live, it pauses nothing by itself.
+      const givenUp = isOfSurroundings(code)
+        ? workers.length >= attempts && distinct >= Math.min(attempts, fleet)
+        : distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
+      return givenUp ? [failed, ...givingUp(state, task, workers, code, message)] : [failed];
     }
     case 'checkpoint':
       mustBeOpen(state, command.task);
       mustBeNewer(state, command.task, command.checkpoint);
       return [{ $case: 'checkpointReached', value: { place: placeOf(command.task), workerId: command.workerId, checkpoint: command.checkpoint } }];
     case 'pause':
-      only(['running'], 'paused');
-      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator', rule: '' } }];
+      only(['running', 'paused'], 'paused');
+      if (state.pausedBy === 'operator') throw new AlumnusError('RUN_CONFLICT', `a person paused it already: ${state.reason}`, { where: state.runId });
+      // A person's pause takes over: what let a rule's pause go by itself (a larger budget) does not undo a person's word.
+      return [{ $case: 'runPaused', value: { reason: state.phase === 'paused' && state.pauseRule !== pauseRules.budget ? `${command.reason}; before that: ${state.reason}` : command.reason, by: 'operator', rule: '' } }];
     case 'resume':
+      if (state.phase === 'running') throw new AlumnusError('RUN_CONFLICT', 'it is running already', { where: state.runId });
       only(['paused'], 'resumed');
       return [{ $case: 'runResumed', value: {} }];
     case 'budget':
@@ -230,9 +238,15 @@ export function isOpen(state: RunState, task: Task): boolean {
 /** A full disk, a missing library, a store that is away or another's: they say nothing about the shard. */
 const isOfSurroundings = (code: string): boolean => isErrorCode(code) && (code === 'BUCKET_NOT_FOUND' || errorTable[code].exit === exitCode.environment || errorTable[code].exit === exitCode.unreachable);
 
+function workersNamed(workers: readonly string[]): string {
+  const names = [...new Set(workers)];
+  const more = names.length > WORKERS_TOLD_MAX ? ` and ${names.length - WORKERS_TOLD_MAX} more` : '';
+  return `${names.length === 1 ? 'worker' : 'workers'} ${names.slice(0, WORKERS_TOLD_MAX).join(', ')}${more}`;
+}
+
 /** What is done without a task that keeps failing: shards and reports are left out, a model can't be. No data is given up for what its surroundings did. */
-function givingUp(state: RunState, task: Task, times: number, code: string, message: string): Fact[] {
-  const reason = `${times} attempts failed, the last with ${code}: ${message}`;
+function givingUp(state: RunState, task: Task, workers: readonly string[], code: string, message: string): Fact[] {
+  const reason = `${workers.length} attempts failed on ${workersNamed(workers)}, the last with ${code}: ${message}`;
   const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
   if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: placeOf(task), reason } }];
   if (code === 'TRAINING_DIVERGED') return [{ $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } }];

@@ -28,7 +28,7 @@ const withDeviceMs = (state: RunState, ms: number): RunState => ({ ...state, bud
 
 /** The wall budget's clock stands from here on. */
 const stopped = (state: RunState, atMs: number): Budget => ({ ...state.budget, wallMsSpent: wallMsSpent(state, atMs), runningSinceMs: undefined });
-const ended = (state: RunState, atMs: number): Pick<RunState, 'endedAtMs' | 'pauseRule' | 'budget'> => ({ endedAtMs: atMs, pauseRule: '', budget: stopped(state, atMs) });
+const ended = (state: RunState, atMs: number): Pick<RunState, 'endedAtMs' | 'pauseRule' | 'pausedBy' | 'budget'> => ({ endedAtMs: atMs, pauseRule: '', pausedBy: '', budget: stopped(state, atMs) });
 
 export function evolve(state: RunState | undefined, event: Event): RunState {
   const { fact, atMs, runId } = event;
@@ -44,7 +44,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       recipeJson: fact.value.recipeJson,
       data: fact.value.data,
       ...(fact.value.dataRef === undefined ? {} : { dataRef: fact.value.dataRef }),
-      phase: 'running', reason: '', pauseRule: '',
+      phase: 'running', reason: '', pauseRule: '', pausedBy: '',
       budget: { deviceHours: recipe.budget.device_hours, wallHours: recipe.budget.wall_hours, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: atMs },
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
@@ -95,9 +95,9 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       return { ...decided, teacher, promoted: [...decided.promoted, teacher] };
     }
     case 'runPaused':
-      return { ...state, phase: 'paused', reason: fact.value.reason, pauseRule: fact.value.rule, budget: stopped(state, atMs) };
+      return { ...state, phase: 'paused', reason: fact.value.reason, pauseRule: fact.value.rule, pausedBy: fact.value.by, budget: stopped(state, atMs) };
     case 'runResumed': {
-      const goesOn: RunState = { ...state, phase: 'running', reason: '', pauseRule: '', budget: { ...state.budget, runningSinceMs: atMs } };
+      const goesOn: RunState = { ...state, phase: 'running', reason: '', pauseRule: '', pausedBy: '', budget: { ...state.budget, runningSinceMs: atMs } };
       // A larger budget says nothing about what was given up: that stands.
       if (state.pauseRule === pauseRules.budget) return goesOn;
       // Whoever resumes asks for another go at what was given up in this stage, and at the control.

@@ -85,6 +85,8 @@ export interface RunState {
   readonly reason: string;
   /** Which of `pauseRules` paused it; empty where it is not paused, or where a person or another cause paused it. */
   readonly pauseRule: string;
+  /** `operator` or `alumnus`, as `RunPaused` says; empty where it is not paused. */
+  readonly pausedBy: string;
   readonly budget: Budget;
   readonly submittedAtMs: number;
   readonly endedAtMs: number;

@@ -40,6 +40,9 @@ export class S3Failure extends Error {
   }
 }
 
+/** Of an answer in plain words: a sentence. */
+const PLAIN_CHARS_MAX = 200;
+
 const entities: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: '\'' };
 
 const unescapeXml = (text: string): string => text.replace(/&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(lt|gt|amp|quot|apos));/g, (whole, decimal?: string, hex?: string, name?: string) => {
@@ -59,7 +62,8 @@ export const xmlElements = (xml: string, element: string): string[] => [...xml.m
 
 export function failureOf(status: number, body: string, region: string): S3Failure {
   const code = xmlText(body, 'Code') ?? '';
-  const message = xmlText(body, 'Message') ?? '';
+  // A server that is no S3, or was not asked for TLS, answers in plain words.
+  const message = xmlText(body, 'Message') ?? (body.includes('<') ? '' : body.trim().slice(0, PLAIN_CHARS_MAX));
   return new S3Failure(status, code, [`HTTP ${status}`, code, message].filter((part) => part !== '').join(': '), xmlText(body, 'Region') ?? region);
 }
 
@@ -83,11 +87,20 @@ export function isRetryable(thrown: unknown): boolean {
   return networkCodes.has(code) || code.startsWith('HPE_') || (code.startsWith('ERR_SSL_') && !certificateCode.test(code));
 }
 
+/** Speaks HTTP, or something else, and is no S3: MinIO's console says so in these words, and answers other requests with its page. */
+const isNoS3 = (failure: S3Failure): boolean => /S3 API Requests must be made to API port/i.test(failure.message);
+/** As OpenSSL calls it when plain HTTP comes where TLS was asked for; bytes that were damaged on the way look alike, so that it is tried again. */
+const speaksNoTls = (code: string, message: string): boolean => (code === 'EPROTO' || code.startsWith('ERR_SSL_')) && /wrong version number|packet length too long|http request/i.test(message);
+/** As servers call it when TLS was wanted and plain HTTP came. */
+const wantsTls = (failure: S3Failure): boolean => failure.status === 400 && /HTTP request to an HTTPS server/i.test(failure.message);
+
 export const isMissingObject = (thrown: unknown): boolean => thrown instanceof S3Failure && thrown.status === 404 && ['', 'NoSuchKey', 'NotFound'].includes(thrown.code);
 export const isTaken = (thrown: unknown): boolean => thrown instanceof S3Failure && thrown.status === 412;
 export const isMissingUpload = (thrown: unknown): boolean => thrown instanceof S3Failure && thrown.code === 'NoSuchUpload';
 
 function describe(failure: S3Failure): { code: ErrorCode; what: string } {
+  if (isNoS3(failure)) return { code: 'USAGE', what: 'the endpoint answers, but not as S3 (it is the store\'s console): write the port of its S3 API into the store\'s URL' };
+  if (wantsTls(failure)) return { code: 'USAGE', what: 'the endpoint speaks TLS: write https:// into the store\'s URL' };
   if (failure.code === 'NoSuchBucket') return { code: 'BUCKET_NOT_FOUND', what: 'the bucket does not exist' };
   if (failure.code === 'RequestTimeTooSkewed') return { code: 'STORE_CLOCK_SKEWED', what: 'the object store refuses requests because the clocks of this machine and of the store differ too much' };
   if (fullCodes.has(failure.code) || failure.status === 507) return { code: 'STORE_FULL', what: `the object store is full (${failure.message})` };
@@ -111,6 +124,7 @@ export function toStoreError(thrown: unknown, where: string): AlumnusError {
   const system = systemCode(thrown);
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   if (certificateCode.test(system)) return new AlumnusError('STORE_UNTRUSTED', `the object store's certificate is not trusted (${message})`, options);
+  if (speaksNoTls(system, message)) return new AlumnusError('STORE_UNREACHABLE', 'the endpoint answers, and speaks no TLS: where it is plain HTTP, write http:// into the store\'s URL', options);
   if (isRetryable(thrown)) return new AlumnusError('STORE_UNREACHABLE', `the object store does not answer (${message || system})`, options);
   return toAlumnusError(thrown, where);
 }

@@ -73,11 +73,11 @@ describe('damaged data', () => {
     const view = await cluster.settled(RUN, 'succeeded');
     const warnings = view.warnings.filter((warning) => warning.includes('quarantined')).sort();
     expect(warnings).toHaveLength(3);
-    expect(warnings[0]).toMatch(/^shard unlabeled-000002 is quarantined: 2 attempts failed, the last with DIGEST_MISMATCH: .*sha256/);
+    expect(warnings[0]).toMatch(/^shard unlabeled-000002 is quarantined: 2 attempts failed on workers? [^:]+, the last with DIGEST_MISMATCH: .*sha256/);
     expect(warnings[0]).toContain(shards[2]!.ref.key);
-    expect(warnings[1]).toMatch(/^shard unlabeled-000005 is quarantined: 2 attempts failed, the last with IMAGE_CORRUPT: /);
+    expect(warnings[1]).toMatch(/^shard unlabeled-000005 is quarantined: 2 attempts failed on workers? [^:]+, the last with IMAGE_CORRUPT: /);
     expect(warnings[1]).toContain(`unlabeled-000005/${entries[3]!.name}`);
-    expect(warnings[2]).toMatch(/^shard unlabeled-000009 is quarantined: 2 attempts failed, the last with OBJECT_NOT_FOUND: /);
+    expect(warnings[2]).toMatch(/^shard unlabeled-000009 is quarantined: 2 attempts failed on workers? [^:]+, the last with OBJECT_NOT_FOUND: /);
     expect(warnings[2]).toContain(shards[9]!.ref.key);
     expect(view.iterations[1]?.quarantined).toBe(3);
 
@@ -92,7 +92,7 @@ describe('damaged data', () => {
     await cluster.start();
     await cluster.submit(patternsRecipe({ ...oneRound, quarantinedShare: 0.1 }), RUN);
     const paused = await cluster.settled(RUN, 'paused');
-    expect(paused.summary?.reason).toMatch(new RegExp(`^2 of ${SHARDS} shards are quarantined, more than the tolerated share of 0.1; one is unlabeled-00000[17]: 2 attempts failed, the last with DIGEST_MISMATCH: `));
+    expect(paused.summary?.reason).toMatch(new RegExp(`^2 of ${SHARDS} shards are quarantined, more than the tolerated share of 0.1; one is unlabeled-00000[17]: 2 attempts failed on workers? [^:]+, the last with DIGEST_MISMATCH: `));
     for (const repair of repairs) await repair();
     await cluster.resume(RUN);
     await cluster.settled(RUN, 'succeeded');
@@ -116,7 +116,7 @@ describe('damaged data', () => {
     await cluster.start();
     await cluster.submit(patternsRecipe(oneRound), RUN);
     const paused = await cluster.settled(RUN, 'paused');
-    expect(paused.summary?.reason).toMatch(/^i0\.train\.student\S*: 2 attempts failed, the last with OBJECT_NOT_FOUND: /);
+    expect(paused.summary?.reason).toMatch(/^i0\.train\.student\S*: 2 attempts failed on workers? [^:]+, the last with OBJECT_NOT_FOUND: /);
     expect(paused.summary?.reason).toContain(key);
     await copyFile(aside, cluster.objectFile(key));
     await cluster.resume(RUN);
@@ -254,7 +254,7 @@ describe(`a full disk${probe === undefined ? ' (SKIPPED: mounting a small file s
     cluster.startWorker('worker-1');
     cluster.startWorker('worker-2');
     const paused = await cluster.settled(RUN, 'paused');
-    expect(paused.summary?.reason).toMatch(/^i0\.train\.student\S*: 2 attempts failed, the last with STORE_FULL: .*no space is left on the device/);
+    expect(paused.summary?.reason).toMatch(/^i0\.train\.student\S*: 2 attempts failed on workers? [^:]+, the last with STORE_FULL: .*no space is left on the device/);
     await free();
     await cluster.resume(RUN);
     await cluster.settled(RUN, 'succeeded');

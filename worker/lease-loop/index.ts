@@ -8,7 +8,8 @@
  *     One that is refused for good is reported as a failure, with the refusal's reason.
  *  3. The work of a lost lease is stopped; a failure of it is not reported, since it was journalled when the lease ended.
  *  4. What an attempt kept for the next one (its newest checkpoint) is told with each renewal, and with its failure.
- *  5. A new leader is told what is held before it is asked for work; all loops share that one registration.
+ *  5. No work is asked for before the store has answered this worker: whoever can't read it would fail every task.
+ *  6. A new leader is told what is held before it is asked for work; all loops share that one registration.
  */
 import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
@@ -37,7 +38,9 @@ const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'F
 /** Ends of an attempt that say nothing about its task. */
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
 /** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
-const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set(['STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND']);
+const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set([
+  'STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND', 'STORE_DENIED', 'STORE_UNTRUSTED', 'STORE_CLOCK_SKEWED', 'BUCKET_NOT_FOUND', 'DISK_FAILED', 'ENGINE_UNAVAILABLE',
+]);
 
 export interface Engine {
   /** Does a task. @throws AlumnusError with the code that the attempt failed with. */
@@ -51,6 +54,8 @@ export interface LeaseLoopOptions {
   readonly device: string;
   readonly version: string;
   readonly engine: Engine;
+  /** Reads a little from the store. Tried once for each store that a leader names, before work is asked for. @throws AlumnusError where it can't be read */
+  readonly tryStore?: (storeUrl: string) => Promise<void>;
   readonly log: (line: string) => void;
 }
 
@@ -80,6 +85,8 @@ export class LeaseLoop {
   /** Registrations so far: says whether a call failed before or after the last. */
   #joined = 0;
   #joining: Promise<void> | undefined;
+  /** URL of the store that has answered. */
+  #storeTried: string | undefined;
   #freed: () => void = () => undefined;
   readonly #trouble = new Backoff();
   /** Until then no work is asked for. */
@@ -188,6 +195,8 @@ export class LeaseLoop {
       await this.#troubled;
       if (signal.aborted) return;
       try {
+        await this.#tryStore();
+        if (this.#stopping.signal.aborted) return;
         const request = { workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] };
         const response = await this.#ask<AcquireRequest, AcquireResponse>((client) => client.acquire, request, ACQUIRE_WAIT_MS + CALL_MS_MAX, signal);
         backoff.reset();
@@ -197,6 +206,26 @@ export class LeaseLoop {
         const error = toAlumnusError(thrown);
         if (!error.retryable) throw error;
         await this.#beforeNextTry(error, backoff);
+      }
+    }
+  }
+
+  async #tryStore(): Promise<void> {
+    const { tryStore, workerId, log } = this.#options;
+    if (tryStore === undefined) return;
+    const backoff = new Backoff();
+    while (!this.#stopping.signal.aborted) {
+      const storeUrl = this.#registration?.storeUrl ?? '';
+      if (storeUrl === this.#storeTried) return;
+      try {
+        await tryStore(storeUrl);
+        if (backoff.attempts > 0) log('reaches the store');
+        this.#storeTried = storeUrl;
+      } catch (thrown) {
+        const error = toAlumnusError(thrown, storeUrl);
+        if (!error.retryable) throw new AlumnusError(error.code, `worker ${workerId} cannot use the store: ${error.message}`, { where: error.where, cause: error });
+        if (backoff.attempts === 0) log(`takes no work yet: ${error.sentence}`);
+        await sleep(backoff.next(), this.#stopping.signal);
       }
     }
   }

@@ -10,13 +10,14 @@ export function addRunList(group: Command, context: Context): void {
     examples: ['alumnus run list', 'alumnus run list -o name', 'alumnus run list -o json | jq -r \'.items[] | select(.state == "failed").runId\''],
   }).addOption(addressOption()).addOption(outputOption());
   action(command, context, async (flags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printListing }, { stageName }, { duration, instant, none, percent }] = await Promise.all([
+    const [{ withOperator }, { outputForm, printListing }, { stageName }, { duration, instant, none, percent, plain }] = await Promise.all([
       import('../../client.ts'), import('../../output.ts'), import('../../../proto/stages.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
-    const { runs } = await withOperator(address, (operator) => operator.runs());
+    const { runs, notice } = await withOperator(address, (operator) => operator.runs());
     const now = Date.now();
+    if (notice !== '') context.note(`Notice: ${plain(notice)}`);
     await printListing(context, form, {
       kind: 'Run',
       rows: [...runs].sort((a, b) => b.submittedAtMs - a.submittedAtMs),
@@ -24,7 +25,7 @@ export function addRunList(group: Command, context: Context): void {
       head: ['run', 'state', 'iteration', 'stage', 'teacher', 'submitted', 'took'],
       cells: (run) => [
         run.runId,
-        run.state,
+        run.waitsForWorker ? `${run.state}, waits for a worker` : run.state,
         `${run.iteration} of ${run.rounds}`,
         run.state === 'running' || run.state === 'paused' ? stageName(run.stage) || none : none,
         run.teacherValidation !== undefined && run.teacherValidation.total > 0 ? percent(run.teacherValidation.correct / run.teacherValidation.total) : none,

@@ -47,6 +47,11 @@ export class Places {
     return { journal, term: await journal.begin() };
   }
 
+  /** Of the only server: everything that it keeps. */
+  get folderOfStreams(): string {
+    return join(this.#folder, 'nats-0', 'store');
+  }
+
   /** Where the only server keeps the messages of a place's journal; one file, while they are few. */
   fileOf(place: string): string {
     const messages = join(this.#folder, 'nats-0', 'store', 'jetstream', '$G', 'streams', `${place}-journal`, 'msgs');

@@ -41,7 +41,7 @@ const answerRun: handleUnaryCall<{ runId: string }, RunView> = (call, callback) 
   call.request.runId === 'mnist-4f2a91' ? callback(null, view) : callback(refuse('RUN_NOT_FOUND', 'there is no such run', call.request.runId));
 
 const service: OperatorServiceServer = {
-  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41, role: 'leader', leaderAddress: '' }),
+  getStatus: (_, callback) => callback(null, { version: '0.1.0', term: 3, storeUrl: 'file:///s', journal: 'lmdb', workers: 2, sequence: 41, role: 'leader', leaderAddress: '', notice: '' }),
   changeBudget: (call, callback) => {
     budgets.push(call.request);
     callback(null, { ...runningRun(), budget: { deviceHoursLimit: call.request.deviceHours ?? 0, deviceHoursSpent: 1.5, wallHoursLimit: call.request.wallHours ?? 0, wallHoursSpent: 0.25 } });
@@ -52,7 +52,7 @@ const service: OperatorServiceServer = {
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
     else callback(null, { runId: call.request.runId || 'mnist-4f2a91', warnings: call.request.recipe.includes('dataset: aged') ? ['nobody knows'] : [] });
   },
-  listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }] }),
+  listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }], notice: '' }),
   getRun: answerRun,
   watchRun: (call) => {
     if (call.request.runId === 'paused-000001') {

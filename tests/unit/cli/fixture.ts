@@ -87,7 +87,7 @@ export function runningRun(): RunView {
     nowMs: view.summary!.submittedAtMs + 72_000, stageDone: 14, stageTotal: 28, stageQuarantined: 1, imagesPerSecond: 12_400, secondsLeft: 160,
     tasks: ['worker-1', 'worker-2'].map((workerId, index) => ({
       task: { ...RunView.fromPartial({ tasks: [{ task: { taskId: `t${index}` } }] }).tasks[0]!.task!, stage: Stage.LABEL, subject: `unlabeled-00001${index}`, iteration: 2 },
-      state: 'leased', workerId, progress: { done: 1000, total: 2000, unit: 'images', rate: 6200, loss: 0 }, failures: 0, lastError: '', checkpointStep: 0,
+      state: 'leased', workerId, progress: { done: 1000, total: 2000, unit: 'images', rate: 6200, loss: 0 }, failures: 0, lastError: '', lastErrorWorkerId: '', checkpointStep: 0,
     })),
   };
 }

@@ -105,6 +105,15 @@ test('an id that was wished for and is taken stays a conflict, also when it is a
   await expect(ask(`${dying.address},${address}`, (operator) => operator.submit(readyRecipe('mnist') ?? '', 'mine'))).rejects.toMatchObject({ code: 'RUN_CONFLICT' });
 });
 
+test('a standby that sends a pause on has not heard it: that the run is paused already stays a conflict', async () => {
+  const leads = await serve({
+    pauseRun: (call, callback) => callback(refusal('RUN_CONFLICT', call.request.runId)),
+    getRun: (_, callback) => callback(null, RunView.fromPartial({ summary: { state: 'paused' } })),
+  });
+  const stands = await serve({ pauseRun: (_, callback) => callback(refusal('NOT_LEADER', leads.address)) });
+  await expect(ask(`${stands.address},${leads.address}`, (operator) => operator.pause('r1', ''))).rejects.toMatchObject({ code: 'RUN_CONFLICT' });
+});
+
 test('a pause whose answer was lost is done once; one that comes too late is a conflict', async () => {
   let state = 'running';
   const dying = await serve({
@@ -184,4 +193,14 @@ test('status has a line for each address, and is an error only where none leads 
   expect(all.out.trim().split('\n').slice(1)).toEqual([expect.stringMatching(`^${leads} +leader +4 +2 `), expect.stringMatching(`^${stands} +standby `), expect.stringMatching(`^${gone} +away: `)]);
   expect((await run(['status', '--address', `${stands},${gone}`])).code).toBe(5);
   expect((await run(['status', '--address', stands])).out).toMatch(new RegExp(`^Leader +${leads}$`, 'm'));
+});
+
+test('a coordinator that its journal does not answer says so in the status, and none leads', async () => {
+  const away: Script = { getStatus: (_, callback) => callback(null, GetStatusResponse.fromPartial({ role: 'standby', version: '0.1.0', notice: 'the journal does not answer since 12 s: timeout' })) };
+  const [one, two] = [await serve(away), await serve(away)];
+  const single = await run(['status', '--address', one.address]);
+  expect([single.code, single.out]).toEqual([5, expect.stringMatching(/^Notice +the journal does not answer since 12 s: timeout$/m)]);
+  const both = await run(['status', '--address', `${one.address},${two.address}`]);
+  expect(both.code).toBe(5);
+  expect(both.err).toContain(`${two.address}: the journal does not answer since 12 s: timeout`);
 });

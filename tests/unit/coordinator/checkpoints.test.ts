@@ -96,7 +96,7 @@ describe('the leader', () => {
 describe('the worker service', () => {
   /** Calls as they come over the wire. */
   function calls(leader: Leader) {
-    const service = workerService({ leader: () => leader, leaderAddress: '', journal: leader.journal }, 'file:///store');
+    const service = workerService({ leader: () => leader, leaderAddress: '', trouble: '', journal: leader.journal }, 'file:///store');
     const call = <Request, Response>(method: handleUnaryCall<Request, Response>, request: Request): Promise<Response> =>
       new Promise((resolve, reject) => method({ request } as ServerUnaryCall<Request, Response>, (error, response) => (error === null ? resolve(response as Response) : reject(Object.assign(new Error('refused'), error)))));
     return {

@@ -51,7 +51,7 @@ async function lead(): Promise<void> {
   journal = await openEmbedded(join(home, 'journal'));
   const fold = await Fold.load(journal, store);
   leader = new Leader({ journal, fold, store, term: await journal.begin(), leaseMs: 600_000, clock, snapshotEvents: 5_000 });
-  server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal }, store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test' });
+  server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal, trouble: '' }, store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test' });
   operator = new OperatorServiceClient(server.address, credentials.createInsecure());
   worker = new WorkerServiceClient(server.address, credentials.createInsecure());
 }

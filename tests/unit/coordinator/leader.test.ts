@@ -310,9 +310,28 @@ describe('the leader', () => {
       expect(refusal).toMatchObject({ code: 'MANIFEST_REFUSED', retryable: true });
       expect((refusal as Error).message).toContain('s3://bucket: the store says no.');
     }
-    expect(logged).toEqual([expect.stringMatching(/^run run does not go on while its manifest can't be written: s3:\/\/bucket: the store says no\./)]);
+    expect(logged).toEqual(['run run is submitted', expect.stringMatching(/^run run does not go on while its manifest can't be written: s3:\/\/bucket: the store says no\./)]);
     denied = false;
     expect((await complete(leader, task)).stage).toBe(Stage.EVALUATE);
+    expect(logged.slice(2)).toEqual(['run run goes on: its manifest is written']);
+  });
+
+  test('its log has a line for each turn of a run, for a lease that expired and for a worker that is lost', async () => {
+    nowMs = 0;
+    const journal = new HeldJournal();
+    const logged: string[] = [];
+    const leader = new Leader({ journal, fold: await Fold.load(journal, new MemoryStore()), store: new MemoryStore(), term: 1, leaseMs: 1_000, clock, log: (line) => logged.push(line) });
+    await submit(leader);
+    await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
+    await leader.command(RUN, { kind: 'resume' });
+    register(leader, 'w1');
+    const [lease] = leader.scheduler.grant('w1', 1, [], nowMs);
+    for (; nowMs <= 1_200; nowMs += 200) await leader.tick();
+    await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
+    expect(logged).toEqual([
+      'run run is submitted', 'run run is paused by operator: lunch', 'run run goes on',
+      `the lease of ${lease?.task?.taskId} expired: worker w1 did not renew it`, 'worker w1 is lost', 'run run is cancelled: enough',
+    ]);
   });
 
   test('a store that takes nothing keeps a stage from ending and nothing else: a run is paused for it, and what was said is told by the next manifest', async () => {

@@ -141,20 +141,22 @@ describe('a node', () => {
     readonly way: ReturnType<SharedEntry['way']>;
     readonly fatal: AlumnusError[];
     readonly told: EventGroup[];
+    readonly logged: string[];
   }
 
   function make(name: string, on: MemoryDisk, shared: SharedEntry, store: MemoryStore): Made {
     const way = shared.way();
     const fatal: AlumnusError[] = [];
     const told: EventGroup[] = [];
+    const logged: string[] = [];
     const node = new Node({
       journal: on.open(), entry: way, store, holder: { id: name, address: `${name}:1` }, leaseMs: LEASE_MS, clock,
-      random: () => world.random.next(), log: () => undefined, onFatal: (error) => fatal.push(error),
+      random: () => world.random.next(), log: (line) => logged.push(line), onFatal: (error) => fatal.push(error),
       facts: { publish: (group) => told.push(group), close: () => Promise.resolve() },
     });
     node.start();
     nodes.push(node);
-    return { node, way, fatal, told };
+    return { node, way, fatal, told, logged };
   }
 
   const submit = (node: Node, runId = 'run') => node.leader().command(runId, { kind: 'submit', runId, recipe: makeRecipe(), data: makeData() });
@@ -274,6 +276,23 @@ describe('a node', () => {
     await pass(500);
     expect((await taken).phase).toBe('running');
     expect(a.fatal).toEqual([]);
+  });
+
+  test('says what keeps it from leading while the journal is away: the one that led, and the one that stood by', async () => {
+    const [on, shared, store] = [disk(), new SharedEntry(), new MemoryStore()];
+    const a = make('a', on, shared, store);
+    await pass(500);
+    const b = make('b', on, shared, store);
+    await pass(1_000);
+    expect([a.node.trouble, b.node.trouble]).toEqual(['', '']);
+    [on.away, a.way.cut, b.way.cut] = [true, true, true];
+    await pass(12_000);
+    expect(a.node.trouble).toMatch(/^the journal does not answer since \d+ s: /);
+    expect(b.node.trouble).toMatch(/^the journal does not answer since 1[12] s: nobody answers$/);
+    expect(a.logged).toContain('no longer leads term 1: the leader\'s entry could not be renewed in time: cut');
+    [on.away, a.way.cut, b.way.cut] = [false, false, false];
+    await pass(2 * TTL_MS);
+    expect([a.node.trouble, b.node.trouble]).toEqual(['', '']);
   });
 
   test('that was passed by a snapshot loads it', async () => {

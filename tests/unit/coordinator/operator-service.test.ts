@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import { operatorService } from '../../../coordinator/api/operator-service.ts';
+import { summaryOf } from '../../../coordinator/api/views.ts';
+import { nextStep } from '../../../cli/remedy.ts';
 import { Fold } from '../../../coordinator/fold.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { openTasks } from '../../../coordinator/run/index.ts';
@@ -29,7 +31,7 @@ test('a watcher that stops reading is told nothing more until it reads on, and t
     await leader.command(RUN, { kind: 'complete', task, workerId: 'w1', result: answer(task) });
   }
   const server = new Server();
-  server.addService(OperatorServiceService, operatorService({ leader: () => leader, leaderAddress: '', journal }, store, 'file:///store', '0'));
+  server.addService(OperatorServiceService, operatorService({ leader: () => leader, leaderAddress: '', trouble: '', journal }, store, 'file:///store', '0'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
@@ -55,4 +57,18 @@ test('a watcher that stops reading is told nothing more until it reads on, and t
   // What the two ends of a connection and the watcher's own library hold, whatever the number of changes.
   expect(seen.length - before).toBeLessThan(CHANGES / 2);
   expect(seen.at(-1)?.summary?.state).toBe('cancelled');
+});
+
+test('a run that has no worker is said to wait for one, until one is there', async () => {
+  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
+  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 1_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
+  await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe(), data: makeData() });
+  const waits = (): boolean => summaryOf(leader, leader.run(RUN)).waitsForWorker;
+  expect(waits()).toBe(true);
+  expect(nextStep(summaryOf(leader, leader.run(RUN)))).toContain('alumnus worker');
+  leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [], 0);
+  expect(waits()).toBe(false);
+  leader.scheduler.leave('w1');
+  await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
+  expect(waits()).toBe(false);
 });

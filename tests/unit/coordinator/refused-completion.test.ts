@@ -34,7 +34,7 @@ test('the refusal of a completion is the attempt\'s failure: told with its reaso
   const leader = new Leader({ journal, fold, store, term: await journal.begin(), leaseMs: 600_000, clock: { now: () => Date.now(), sleep: () => new Promise<void>(() => undefined) } });
   await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ rounds: 0 }), data: makeData() });
   const server = new Server();
-  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', journal }, 'file:///store'));
+  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', trouble: '', journal }, 'file:///store'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
@@ -58,7 +58,7 @@ test('the refusal of a completion is the attempt\'s failure: told with its reaso
   });
   await vi.waitFor(() => expect(attempts).toBe(2), { timeout: 30_000 });
   const [task] = runView(leader, leader.run(RUN), 'file:///store').tasks;
-  expect(task).toMatchObject({ failures: 1, lastError: expect.stringMatching(/^FACT_TOO_LARGE: run: its facts take \d+ bytes, and the journal takes 8000 at once$/) as string });
+  expect(task).toMatchObject({ failures: 1, lastErrorWorkerId: 'w1', lastError: expect.stringMatching(/^FACT_TOO_LARGE: run: its facts take \d+ bytes, and the journal takes 8000 at once$/) as string });
   expect([...leader.run(RUN).failures.values()].flat()).toHaveLength(1);
   goOn();
   await vi.waitFor(() => expect(leader.run(RUN).phase).toBe('succeeded'), { timeout: 30_000 });

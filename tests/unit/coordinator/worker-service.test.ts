@@ -17,16 +17,18 @@ const journal = { description: 'empty', lastSequence: 0, factBytesMax: 1, read: 
 
 let nowMs = 0;
 let leader: Leader;
+let logged: string[] = [];
 let server: Server;
 let proxy: Proxy;
 let client: WorkerServiceClient;
 
 beforeEach(async () => {
   nowMs = 0;
+  logged = [];
   const store = new MemoryStore();
-  leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: LEASE_MS, clock: { now: () => nowMs, sleep: () => Promise.resolve() } });
+  leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: 1, leaseMs: LEASE_MS, clock: { now: () => nowMs, sleep: () => Promise.resolve() }, log: (line) => logged.push(line) });
   server = new Server();
-  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', journal }, 'file:///store'));
+  server.addService(WorkerServiceService, workerService({ leader: () => leader, leaderAddress: '', trouble: '', journal }, 'file:///store'));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
@@ -78,4 +80,13 @@ test('one whose connection was cut is lost at once', async () => {
 test('one that never asks is lost after a lease', () => {
   expect(leader.scheduler.isLive('w1', LEASE_MS)).toBe(true);
   expect(leader.scheduler.isLive('w1', LEASE_MS + 1)).toBe(false);
+});
+
+test('a worker that registers again is no news; another process of its id is, and both are named', async () => {
+  const register = (processId: number, host: string): Promise<void> => new Promise((resolve, reject) => {
+    client.register({ workerId: 'w1', host, processId, device: 'd', slots: 2, held: [], version: 'v' }, (error) => (error === null ? resolve() : reject(error)));
+  });
+  await register(1, 'h');
+  await register(2, 'other');
+  expect(logged).toEqual(['worker w1 registered: process 1 on h', 'worker w1 registered: process 2 on other; it was here as process 1 on h a moment ago: it was restarted, or two workers have one --id']);
 });
