@@ -119,7 +119,7 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
   const teacher = await writeModel(context(Task.fromPartial({ outputPrefix: 'runs/bench/teacher' }), '', new Turnstile()), {
     architecture, classNames: Array.from({ length: architecture.classes }, (_, at) => `c${at}`), parameters: parameterCount(architecture),
     lineage: { run: 'bench', iteration: 0, task: '', labeled: '', selection: '', training: {} },
-  }, weights);
+  }, weights, '');
   const cacheFolder = join(folder, 'cache');
   const decoded = await Promise.all(refs.map((shard) => decodedShard({ store, shape, cacheFolder, signal: new AbortController().signal }, shard)));
   const images = shards * samplesPerShard;

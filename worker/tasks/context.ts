@@ -24,7 +24,7 @@ export interface TaskContext {
 /** In a checkpoint's metadata beside what every output says: steps done. */
 export const CHECKPOINT_STEP = 'alumnus.step';
 
-/** Digest of the teacher whose labels a task writes or selects; empty where it has none, or where its specification names none (a training knows its selection, not who wrote the labels). */
+/** Digest of the teacher whose labels a task writes or selects; empty where it has none, or where its specification names none (a training's names its selection, which knows who wrote the labels). */
 export function teacherOf({ spec }: Task): string {
   switch (spec?.$case) {
     case 'label': return spec.value.teacher?.sha256 ?? '';
@@ -37,15 +37,15 @@ export function teacherOf({ spec }: Task): string {
  * What every output says about itself, so that a bucket without a journal can still be read. A function of the task
  * alone: whichever worker does it, and however often, the bytes that hold this are the same.
  */
-export function describe(task: Task): Record<string, string> {
-  const teacher = teacherOf(task);
+export function describe(task: Task, teacher = teacherOf(task)): Record<string, string> {
   return {
     'alumnus.schema': String(RECORD_SCHEMA_VERSION), 'alumnus.run': task.runId, 'alumnus.iteration': String(task.iteration), 'alumnus.stage': stageName(task.stage),
     'alumnus.subject': task.subject, 'alumnus.try': String(task.try), 'alumnus.seed': String(task.seed), 'alumnus.task': task.taskId, ...(teacher === '' ? {} : { 'alumnus.teacher': teacher }),
   };
 }
 
-export const aboutOf = ({ task }: TaskContext): Record<string, string> => describe(task);
+/** @param teacher of a training, whose selection knows it and whose specification does not. */
+export const aboutOf = ({ task }: TaskContext, teacher?: string): Record<string, string> => describe(task, teacher);
 
 export function required<Value>(value: Value | undefined, name: string): Value {
   if (value === undefined) throw new AlumnusError('USAGE', `the task's specification lacks ${name}`);
@@ -58,5 +58,5 @@ export function shapeOf(image: ImageSpec | undefined): ImageShape {
   return { height, width, channels };
 }
 
-export const putJson = async (context: TaskContext, json: string): Promise<ObjectRef> =>
-  context.store.putAddressed(context.task.outputPrefix, Buffer.from(json), { extension: '.json', metadata: aboutOf(context) });
+export const putJson = async (context: TaskContext, json: string, teacher?: string): Promise<ObjectRef> =>
+  context.store.putAddressed(context.task.outputPrefix, Buffer.from(json), { extension: '.json', metadata: aboutOf(context, teacher) });

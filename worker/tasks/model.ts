@@ -16,9 +16,10 @@ export interface ModelDocument {
   readonly lineage: { readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown };
 }
 
-export async function writeModel(context: TaskContext, document: Omit<ModelDocument, 'schemaVersion' | 'weights'>, weights: readonly TensorData[]): Promise<ObjectRef> {
-  const ref = await context.store.putAddressed(context.task.outputPrefix, encodeWeights([...weights]), { extension: '.weights', metadata: aboutOf(context) });
-  return putJson(context, canonicalJson({ schemaVersion: 1, ...document, weights: ref }));
+/** @param teacher the digest of the model whose labels it learned from, empty where it had none */
+export async function writeModel(context: TaskContext, document: Omit<ModelDocument, 'schemaVersion' | 'weights'>, weights: readonly TensorData[], teacher: string): Promise<ObjectRef> {
+  const ref = await context.store.putAddressed(context.task.outputPrefix, encodeWeights([...weights]), { extension: '.weights', metadata: aboutOf(context, teacher) });
+  return putJson(context, canonicalJson({ schemaVersion: 1, ...document, weights: ref }), teacher);
 }
 
 export async function readModel(store: ObjectStore, ref: ObjectRef): Promise<ModelDocument> {

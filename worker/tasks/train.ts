@@ -6,7 +6,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
 import type { TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { decodeCheckpoint, encodeCheckpoint, train as fit, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
-import { openBatches, type SelectedPart } from '../data/index.ts';
+import { openBatches, readSelection, type SelectedPart } from '../data/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
 
@@ -29,13 +29,14 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   const labeledPart = required(spec.labeled, 'labeled');
   const selected: SelectedPart | undefined = spec.unlabeled === undefined || spec.selection === undefined ? undefined
     : { unlabeled: spec.unlabeled, selection: spec.selection, pseudoLabels: spec.pseudoLabels, kind: spec.labelKind };
+  const teacher = selected === undefined ? '' : (await readSelection(store, selected.selection)).teacher;
   const settings = settingsOf(training, task.seed);
   const resume = await resumable(context, architecture, settings);
   const batches = await openBatches(source, { batchLabeled: settings.batchLabeled, batchUnlabeled: settings.batchUnlabeled, seed: task.seed }, labeledPart, selected);
   const trained = await context.onDevice(() =>
     fit(architecture, settings, batches.at, {
       signal, resume, checkpointSteps: task.checkpointSteps,
-      onCheckpoint: (state) => keep(context, architecture, settings, state),
+      onCheckpoint: (state) => keep(context, architecture, settings, state, teacher),
       onWentBack: (from, to) => context.note(`no finite loss up to step ${from}: goes back to step ${to}, and on at a lower learning rate`),
       everySteps: Math.max(PROGRESS_EVERY_STEPS, Math.ceil(settings.steps / CURVE_POINTS_MAX)),
       onProgress: ({ step, steps, imagesPerSecond, loss }) => context.progress({ done: step, total: steps, unit: 'steps', rate: imagesPerSecond, loss }),
@@ -48,6 +49,7 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
       lineage: { run: task.runId, iteration: task.iteration, task: task.taskId, labeled: labeledPart.manifestSha256, selection: spec.selection?.sha256 ?? '', training },
     },
     trained.weights,
+    teacher,
   );
   return { model: ref, parameters, steps: trained.steps, images: trained.steps * (settings.batchLabeled + settings.batchUnlabeled), finalLoss: trained.finalLoss, curve: trained.lossCurve, wentBackToStep: trained.wentBackTo };
 }
@@ -70,10 +72,10 @@ async function resumable({ store, task, note }: TaskContext, architecture: Archi
 }
 
 /** Written and verified, then told. A store that does not take it costs steps where this attempt is lost, and not the attempt. */
-async function keep(context: TaskContext, architecture: Architecture, settings: TrainingSettings, state: TrainingState): Promise<void> {
+async function keep(context: TaskContext, architecture: Architecture, settings: TrainingSettings, state: TrainingState, teacher: string): Promise<void> {
   const { store, task } = context;
   try {
-    const metadata = { ...aboutOf(context), [CHECKPOINT_STEP]: String(state.step) };
+    const metadata = { ...aboutOf(context, teacher), [CHECKPOINT_STEP]: String(state.step) };
     const ref = await store.putAddressed(task.outputPrefix, encodeCheckpoint(architecture, settings, state, task.taskId), { extension: '.checkpoint', metadata });
     context.checkpoint({ step: state.step, ref });
   } catch (thrown) {
