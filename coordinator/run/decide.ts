@@ -96,7 +96,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
   }
   if (state === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
   const only = (phases: Phase[], wish: string): void => {
-    if (!phases.includes(state.phase)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase} and cannot be ${wish}`, { where: state.runId });
+    if (!phases.includes(state.phase)) throw new AlumnusError('RUN_CONFLICT', `it ${state.phase === 'succeeded' || state.phase === 'failed' ? 'has' : 'is'} ${state.phase} and cannot be ${wish}`, { where: state.runId });
   };
   switch (command.kind) {
     case 'complete': {
