@@ -125,10 +125,14 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
   const images = shards * samplesPerShard;
   const predictor = await createPredictor(architecture, weights, batchSize);
   let pass = 0;
+  // Else every pass but the first would take over what the one before it wrote (worker/tasks/earlier-labels.ts).
+  const forget = async (): Promise<void> => {
+    for await (const { key } of store.list('labels/')) await rm(join(folder, 'store', 'objects', key));
+  };
   const ways: readonly (() => Promise<Measured>)[] = [
     () => measure(images, () => bare(predictor, decoded)),
-    () => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1), '', device)))),
-    () => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1), cacheFolder, device)))),
+    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1), '', device))))),
+    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1), cacheFolder, device))))),
   ];
   const device = new Turnstile();
   // Once for nothing: compiling, starting threads.
