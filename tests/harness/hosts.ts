@@ -80,6 +80,8 @@ process.on('exit', () => {
 
 export class Hosts {
   readonly #hosts = new Map<string, Host>();
+  /** How many faults lose what goes which way. */
+  readonly #lost = new Map<string, number>();
 
   private constructor() {
     open.add(this);
@@ -119,13 +121,24 @@ export class Hosts {
     return host;
   }
 
-  /** From now on what one host sends the other is lost; what comes back is not. */
+  /** From now on what one host sends the other is lost; what comes back is not. Faults may overlap: it is carried again when as many `carry` were said. */
   lose(from: Host, to: Host): void {
+    const way = `${from.namespace} ${to.address}`;
+    this.#lost.set(way, (this.#lost.get(way) ?? 0) + 1);
     ip('-n', from.namespace, 'neighbour', 'replace', to.address, 'lladdr', NOBODY, 'dev', DEVICE, 'nud', 'permanent');
   }
 
   carry(from: Host, to: Host): void {
-    ip('-n', from.namespace, 'neighbour', 'delete', to.address, 'dev', DEVICE);
+    const way = `${from.namespace} ${to.address}`;
+    const left = (this.#lost.get(way) ?? 1) - 1;
+    this.#lost.set(way, left);
+    if (left > 0) return;
+    try {
+      ip('-n', from.namespace, 'neighbour', 'delete', to.address, 'dev', DEVICE);
+    } catch (thrown) {
+      // A host that was taken off the network meanwhile has forgotten its neighbours.
+      if (!String(thrown).includes('No such file')) throw thrown;
+    }
   }
 
   /** Takes the host off the network, so that it notices. */
