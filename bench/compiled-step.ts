@@ -10,6 +10,7 @@ import type { TrainingSettings } from '../worker/learning/index.ts';
 import { initialState, trainingStep } from '../worker/learning/step.ts';
 import { compile, interpret, loadTensorFlow } from '../worker/tensorflow/index.ts';
 import type { Executable } from '../worker/tensorflow/index.ts';
+import { range } from './shared/figures.ts';
 
 export const description = 'compiled training step against the eager one, images per second';
 
@@ -33,8 +34,6 @@ function imagesPerSecond(executable: Executable, images: Uint8Array, targets: Fl
   return stepsPerRound * batch * 1000 / (performance.now() - start);
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
 export async function run(): Promise<void> {
   const engine = loadTensorFlow();
   const program = trainingStep(engine, architecture, settings);
@@ -57,6 +56,5 @@ export async function run(): Promise<void> {
     ratios.push(rates[1]! / rates[0]!);
   }
   for (const executable of executables) executable.dispose();
-  const range = (values: readonly number[], digits: number): string => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`;
   process.stdout.write(`compiled-step: compiled / eager ${range(ratios, 2)}; images/s eager ${range(eager, 0)}, compiled ${range(compiled, 0)}; median and range of ${rounds} alternating rounds, ${engine.threads} threads, batch ${batch}\n`);
 }

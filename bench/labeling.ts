@@ -24,6 +24,7 @@ import { createPredictor, type Predictor } from '../worker/learning/index.ts';
 import { runTask, type TaskContext } from '../worker/tasks/index.ts';
 import { writeModel } from '../worker/tasks/model.ts';
 import { loadTensorFlow } from '../worker/tensorflow/index.ts';
+import { range } from './shared/figures.ts';
 
 export const description = 'labeling end to end against the bare engine\'s predict rate';
 
@@ -84,9 +85,6 @@ async function measure(images: number, work: () => Promise<void>): Promise<Measu
   const { user, system } = process.cpuUsage(cpu);
   return { imagesPerSecond: images / seconds, cpuMsPerImage: (user + system) / 1000 / images };
 }
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-const range = (values: readonly number[], digits: number): string => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`;
 
 export async function run(): Promise<void> {
   const { threads } = loadTensorFlow({ threads: availableParallelism() });
@@ -164,4 +162,3 @@ async function pipeline(refs: readonly ShardRef[], label: (shard: ShardRef) => P
     for (let shard = waiting.shift(); shard !== undefined; shard = waiting.shift()) await label(shard);
   }));
 }
-

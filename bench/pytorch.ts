@@ -21,6 +21,7 @@ import { stepSeed } from '../worker/learning/draws.ts';
 import type { TrainingSettings } from '../worker/learning/index.ts';
 import { initialState, prediction, trainingStep } from '../worker/learning/step.ts';
 import { compile, loadTensorFlow, type Executable } from '../worker/tensorflow/index.ts';
+import { range } from './shared/figures.ts';
 
 export const description = 'training step and prediction against PyTorch, images per second (MODEL… --compile --threads N --rounds N)';
 
@@ -168,7 +169,3 @@ async function command(program: string, args: readonly string[]): Promise<void> 
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code ?? 'a signal'}`);
 }
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-const range = (values: readonly number[], digits: number): string => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`;
-

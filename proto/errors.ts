@@ -59,7 +59,7 @@ export const errorTable = {
   DATASET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List what is there with `alumnus dataset list`, or import it first.'),
   DATASET_EXISTS: row('terminal', 'alreadyExists', 'conflict', 'Datasets are immutable: choose another name.'),
   DATASET_TOO_SMALL: row('terminal', 'failedPrecondition', 'badData', 'Ask for fewer samples, or import more.'),
-  DATASET_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Lower labels.budget_per_class, or import fewer or smaller images.'),
+  DATASET_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Cut it into smaller pieces as the message says, and run the command again.'),
   DATASET_CLASS_EMPTY: row('terminal', 'failedPrecondition', 'badData', 'Add labeled images of that class, or take the class out of the class list.'),
   DATASET_SOURCE_UNREADABLE: row('terminal', 'invalidArgument', 'badData', 'Check the path and its layout against `alumnus dataset import --help`.'),
   SOURCE_UNAVAILABLE: row('retryable', 'unavailable', 'environment', 'Check the network and npm\'s registry setting, or import from files that you have: `alumnus dataset import --help`.'),

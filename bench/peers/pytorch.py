@@ -1,7 +1,7 @@
 """The peer of bench/pytorch.ts: the same models in PyTorch, trained and asked on the CPU when told to.
 
-Reads one JSON object a line from stdin and answers each with one on stdout: {"do": "open", ...}, {"do": "train", "steps": n},
-{"do": "predict", "batches": n}. It holds one model at a time. Images are bytes `[batch, height, width, channels]`, as ours.
+Reads one JSON object a line from stdin and answers each with one on stdout: {"do": "open", ...}, {"do": "train", "count": n},
+{"do": "predict", "count": n}. It holds one model at a time. Images are bytes `[batch, height, width, channels]`, as ours.
 What PyTorch offers for speed on CPUs is used: channels_last, the fused optimizer, one foreach call for the moving average,
 fused attention.
 """
@@ -131,7 +131,6 @@ class Held:
         torch.manual_seed(1)
         batch, height, width, channels = request["images"]
         classes = request["classes"]
-        self.batch = batch
         self.model = MODELS[request["model"]](height, width, channels, classes).to(memory_format=torch.channels_last)
         # The same bytes and targets as bench/pytorch.ts makes.
         index = torch.arange(batch * height * width * channels, dtype=torch.int64)
@@ -176,7 +175,7 @@ def main():
         request = json.loads(line)
         if request["do"] == "open":
             held = Held(request)
-            answer = {"parameters": sum(p.numel() for p in held.parameters), "version": torch.__version__}
+            answer = {"parameters": sum(p.numel() for p in held.parameters)}
         elif request["do"] == "train":
             answer = {"seconds": held.train(request["count"])}
         else:

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
 import { AlumnusError } from '../../proto/errors.ts';
 import { readyRecipe } from '../../recipe/index.ts';
-import { accuracies, runOnce, type Outcome } from './shared/seeds.ts';
+import { accuracies, mean, runOnce, type Outcome } from './shared/seeds.ts';
 
 export const description = 'ablations on Fashion-MNIST, 500 labels: each part of the method left out (--seeds 1,2,3 --steps N --threads N --arms A,B)';
 
@@ -82,7 +82,6 @@ function recipeOf(name: string, steps: number): string {
 function report(seeds: readonly number[], names: readonly string[], byArm: ReadonlyMap<string, readonly (readonly number[])[]>, steps: number): void {
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
   const cell = (value: number): string => value.toFixed(2);
-  const mean = (each: readonly number[]): number => each.reduce((sum, value) => sum + value, 0) / each.length;
   const verdict = (differences: readonly number[]): string => {
     const [least, most] = [Math.min(...differences), Math.max(...differences)];
     const signed = (value: number): string => (value > 0 ? `+${cell(value)}` : cell(value));

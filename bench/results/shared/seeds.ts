@@ -29,7 +29,7 @@ interface Described {
 
 const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
 const percent = (score: Score | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function alumnus(args: readonly string[], show: boolean): Promise<string> {
