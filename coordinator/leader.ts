@@ -17,7 +17,7 @@ import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
 import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
-import { decide, evolve, isBudgetDue, isEnded, journalled, openTasks, type Command, type RunState } from './run/index.ts';
+import { decide, evolve, isDue, isEnded, journalled, openTasks, type Command, type RunState } from './run/index.ts';
 import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
@@ -232,7 +232,12 @@ export class Leader {
   /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws; NOT_LEADER, where the facts may be journalled or not. */
   command(runId: string, command: Command): Promise<RunState> {
     const closes = command.kind === 'complete' ? { closes: command.task.taskId } : {};
-    return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, command, nowMs), ...closes });
+    return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, { fleet: this.#fleet(nowMs), ...command }, nowMs), ...closes });
+  }
+
+  /** Workers that live; undefined while they may not have had time to say that they do. */
+  #fleet(nowMs: number): number | undefined {
+    return nowMs < this.#grantsFromMs ? undefined : this.scheduler.liveWorkers(nowMs);
   }
 
   /**
@@ -437,7 +442,8 @@ export class Leader {
   #schedule(run: RunState, before: RunState | undefined): void {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
-      return [state.phase, state.iteration, state.stage, state.try, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp].join('/');
+      const rounds = [...state.rounds.values()].map(({ merges, current: round }) => [merges, round?.round, round?.replicas, round?.included?.length, ...(round?.givenUp.keys() ?? [])].join(','));
+      return [state.phase, state.iteration, state.stage, state.try, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp, ...rounds].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;
@@ -460,8 +466,8 @@ export class Leader {
   }
 
   /**
-   * To be called a few times in each lease's time: ends leases that were not renewed, pauses runs whose budget is spent, and
-   * forgets workers that are gone. A process that stood still (stopped, swapped out, its machine paused) wakes with renewals
+   * To be called a few times in each lease's time: ends leases that were not renewed, says to runs that time went on where that
+   * matters to them (a budget is spent, a round waits for workers or for stragglers no longer), and forgets workers that are gone. A process that stood still (stopped, swapped out, its machine paused) wakes with renewals
    * in its sockets that it has not read: then all leases have their whole time again instead.
    */
   async tick(): Promise<void> {
@@ -471,14 +477,15 @@ export class Leader {
     if (stoodStill) this.scheduler.extendAll(nowMs);
     this.#tellOfWorkers(nowMs);
     this.scheduler.forgetSilent(nowMs);
-    const overspent = this.runs().flatMap((run) => {
+    const fleet = this.#fleet(nowMs);
+    const due = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
-      return isBudgetDue(run, nowMs, inFlightMs) ? [this.#pauseForBudget(run.runId, inFlightMs)] : [];
+      return isDue(run, { nowMs, inFlightMs, fleet }) ? [this.#sayTime(run.runId, inFlightMs)] : [];
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
     for (const { taskId, workerId } of late) this.log(`the lease of ${taskId} expired: worker ${workerId} did not renew it`);
-    await Promise.all([...overspent, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
+    await Promise.all([...due, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
   }
 
   /** Who registers says so itself (coordinator/api); who is lost can't. */
@@ -488,12 +495,12 @@ export class Leader {
     this.#living = living;
   }
 
-  async #pauseForBudget(runId: string, inFlightMs: number): Promise<void> {
+  async #sayTime(runId: string, inFlightMs: number): Promise<void> {
     try {
       await this.command(runId, { kind: 'clock', inFlightMs });
     } catch (thrown) {
-      // Raised, paused or ended since the tick looked.
-      if (!(thrown instanceof AlumnusError && thrown.code === 'RUN_CONFLICT')) throw thrown;
+      // Raised, paused, ended or opened since the tick looked; or the store takes no manifest just now, which the log says: the next tick comes.
+      if (!(thrown instanceof AlumnusError && (thrown.code === 'RUN_CONFLICT' || this.#unwritten.has(runId)))) throw thrown;
     }
   }
 }

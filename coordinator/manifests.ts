@@ -1,6 +1,6 @@
 /**
  * Manifests: a run's facts in the object store, one behind another, so that the bucket alone can give the run back. The
- * leader writes one ahead of journalling a run's beginning, a stage's end or the run's; and with every command of an
+ * leader writes one ahead of journalling a run's beginning, a stage's end, the begin and end of a round of a shared training, or the run's end; and with every command of an
  * operator and every pause, where the store takes it: a store that is full must not keep a run from being paused for it.
  * What tasks ended since lies beside their outputs, in records that workers write.
  *
@@ -21,8 +21,8 @@ type Kind = NonNullable<Event['fact']>['$case'];
 /** What becomes of a task is told by its record and by its checkpoints, and by the manifest of its stage's end. */
 const OF_TASKS: readonly Kind[] = ['taskCompleted', 'taskFailed', 'taskQuarantined', 'checkpointReached', 'manifestWritten'];
 
-/** What the bucket must know before the journal does. */
-const STAGE_ENDS: readonly Kind[] = ['runSubmitted', 'stageEntered', 'studentPromoted', 'studentRefused', 'runSucceeded'];
+/** What the bucket must know before the journal does: of rounds, how many replicas share one and which of them are merged, since no record tells. */
+const STAGE_ENDS: readonly Kind[] = ['runSubmitted', 'stageEntered', 'roundOpened', 'roundClosed', 'studentPromoted', 'studentRefused', 'runSucceeded'];
 
 export const needsManifest = (events: readonly Event[]): boolean => events.some(({ fact }) => fact !== undefined && STAGE_ENDS.includes(fact.$case));
 

@@ -245,6 +245,8 @@ export function outputsOf({ result }: TaskResult): ObjectRef[] {
       case 'train': return [result.value.model];
       case 'evaluate': return [result.value.evaluation];
       case 'audit': return [result.value.audit];
+      case 'replica': return [result.value.state];
+      case 'merge': return [result.value.merged, result.value.trained?.model];
       case undefined: return [];
     }
   })();

@@ -18,6 +18,8 @@ const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(@[1-9]\d{0,7})?(#(
 const STEPS_MAX = 10_000_000;
 const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
+/** One worker reads every replica's state, one after another, to merge them; the paper saw little gain beyond eight. */
+export const REPLICAS_MAX = 64;
 /** Of labels: the published one. */
 const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
@@ -107,6 +109,20 @@ const studentPhase = z.strictObject({
   batch_unlabeled: positiveInteger(BATCH_MAX).default(96).describe('Pseudo-labeled images in each batch, drawn together with the labeled ones; the loss is the mean over both.'),
 });
 
+/** DiLoCo (arXiv 2311.08105). */
+const sharing = z.strictObject({
+  local_steps: positiveInteger(STEPS_MAX).default(100).describe('Steps that each replica makes in a round (H) before replicas are merged; the last round has what is left. Default 100; the paper has 500.'),
+  outer: z
+    .strictObject({
+      learning_rate: z.number().gt(0).max(10).default(0.7).describe('Default 0.7.'),
+      momentum: z.number().min(0).lt(1).default(0.9).describe('Default 0.9.'),
+    })
+    .prefault({})
+    .describe('The merge\'s step along the mean of the replicas\' differences, by SGD with Nesterov momentum. The defaults are the paper\'s. A round of one replica makes none.'),
+  quorum: z.number().gt(0).max(1).default(0.75).describe('Share of a round\'s replicas whose results are enough to merge, at least one. Above 0 to 1, default 0.75.'),
+  straggler_wait: z.number().min(0).max(100).default(0.5).describe('Once a quorum is there, what is missing is waited for as long as this share of the time that the quorum took. 0 to 100, default 0.5.'),
+});
+
 export const recipeSchema = z
   .strictObject({
     apiVersion: z.literal('alumnus/v1').default('alumnus/v1'),
@@ -144,7 +160,15 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
+        replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)]).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
+        sharing: sharing.optional().describe('How replicas share a training; without it the defaults. Not where replicas is not named.'),
       })
+      .superRefine((training, context) => {
+        if (training.sharing !== undefined && training.replicas === undefined) context.addIssue({ code: 'custom', path: ['sharing'], message: 'says how replicas share a training: name training.replicas, too' });
+      })
+      // One worker's training is written as it was before there were replicas: what a task hashes, and a run's first fact, stay as they were.
+      .transform(({ replicas, sharing: shared, ...training }): typeof training & { replicas?: number | 'auto'; sharing?: z.output<typeof sharing> } =>
+        (replicas === undefined || replicas === 1 ? training : { ...training, replicas, sharing: shared ?? sharing.parse({}) }))
       .prefault({}),
     noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
     labels: z
@@ -233,6 +257,7 @@ export type Recipe = z.infer<typeof recipeSchema>;
 export type RecipeInput = z.input<typeof recipeSchema>;
 export type ModelChoice = Recipe['models']['ladder'][number];
 export type Training = Recipe['training'];
+export type Sharing = z.output<typeof sharing>;
 export type Noise = Recipe['noise'];
 
 /**

@@ -17,12 +17,20 @@ import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
 /**
  * Newest version of the schema of events that this release reads; a reader refuses newer ones. 1: every fact holds all it
  * says. 2: a submission may name its data by digest, and a training's checkpoints are facts.
+ * 3: trainings may be shared by several workers, in rounds.
  */
-export const EVENT_SCHEMA_VERSION = 2;
+export const EVENT_SCHEMA_VERSION = 3;
 
 /** The oldest version that holds these facts: what is written in it is read by the release before, too. */
-export const schemaVersionOf = (events: readonly Event[]): number =>
-  (events.some(({ fact }) => fact?.$case === 'checkpointReached' || (fact?.$case === 'runSubmitted' && fact.value.dataRef !== undefined)) ? 2 : 1);
+export const schemaVersionOf = (events: readonly Event[]): number => Math.max(1, ...events.map(({ fact }) => {
+  switch (fact?.$case) {
+    case 'roundOpened': case 'roundClosed': return 3;
+    // An earlier release knows no such recipe, and would break on it. Canonical JSON names a key in one way only.
+    case 'runSubmitted': return fact.value.recipeJson.includes('"replicas":') ? 3 : fact.value.dataRef === undefined ? 1 : 2;
+    case 'checkpointReached': return 2;
+    default: return 1;
+  }
+}));
 
 /** One group is one message; NATS carries at most 1 MiB by default, and half of that leaves room for what surrounds it. */
 export const GROUP_BYTES_MAX = 512 * 1024;

@@ -40,8 +40,5 @@ export function spentBudget(state: RunState, nowMs: number, inFlightMs: number):
   return { what: `its budget is spent (${spent.map((each) => each.text).join(' and ')})`, raise: `alumnus run budget ${runId} ${spent.map((each) => each.flag).join(' ')}` };
 }
 
-/**
- * Whether a `clock` command would pause the run now: constant time, so that a leader can ask for each run on each tick
- * and command only where there is something to say.
- */
+/** Whether a run that waits would be paused now. Constant time. */
 export const isBudgetDue = (state: RunState, nowMs: number, inFlightMs: number): boolean => state.phase === 'running' && spentBudget(state, nowMs, inFlightMs) !== undefined;

@@ -19,11 +19,17 @@ import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
+import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
 import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
-import { auditWanted, controlWanted, openTasks } from './tasks.ts';
+import { auditWanted, controlWanted, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
-export type Command =
+export type Command = Said & {
+  /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it. */
+  readonly fleet?: number | undefined;
+};
+
+type Said =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
@@ -32,7 +38,7 @@ export type Command =
   | { readonly kind: 'resume'; readonly inFlightMs?: number }
   /** Limits from now on, in hours, 0: none; what is absent stays. */
   | { readonly kind: 'budget'; readonly deviceHours?: number | undefined; readonly wallHours?: number | undefined; readonly inFlightMs?: number }
-  /** Time went on: for a run of which `isBudgetDue`. `inFlightMs` is the device time of its attempts under way. */
+  /** Time went on, or the fleet changed: for a run of which `isDue`. `inFlightMs` is the device time of its attempts under way. */
   | { readonly kind: 'clock'; readonly inFlightMs: number }
   | { readonly kind: 'cancel'; readonly reason: string };
 
@@ -53,7 +59,7 @@ export const placeOf = (task: Task): TaskPlace => ({ taskId: task.taskId, iterat
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {
   const runId = command.kind === 'submit' ? command.runId : state?.runId;
   if (runId === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
-  const moment: Moment = { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0 };
+  const moment: Moment = { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0, fleet: command.fleet };
   const decided = follow(runId, state, respond(state, command, moment), moment);
   if (decided.state.pauseRule !== pauseRules.budget) return decided;
   if (command.kind === 'resume') throw stillSpent(decided.state, moment);
@@ -74,7 +80,7 @@ function follow(runId: string, state: RunState | undefined, facts: readonly Fact
   };
   facts.forEach(apply);
   for (;;) {
-    const fact = next === undefined ? undefined : consequence(next) ?? budgetConsequence(next, moment);
+    const fact = next === undefined ? undefined : consequence(next) ?? roundDue(next, moment) ?? budgetConsequence(next, moment);
     if (fact === undefined) break;
     apply(fact);
   }
@@ -83,11 +89,21 @@ function follow(runId: string, state: RunState | undefined, facts: readonly Fact
 }
 
 /** What a decision may know besides the state. */
-interface Moment {
+export interface Moment {
   readonly nowMs: number;
   /** Device time of attempts under way; 0 where the command does not tell. */
   readonly inFlightMs: number;
+  /** Workers that live now; undefined where the command does not tell. */
+  readonly fleet: number | undefined;
 }
+
+const roundDue = (state: RunState, moment: Moment): Fact | undefined => roundConsequence(state, () => openTrainings(state), moment);
+
+/**
+ * Whether a `clock` command would say something now: a budget is spent, a round waited for workers and some are there, or a
+ * straggler's time is over. Cheap, so that a leader can ask for each run on each tick.
+ */
+export const isDue = (state: RunState, moment: Moment): boolean => isBudgetDue(state, moment.nowMs, moment.inFlightMs) || roundDue(state, moment) !== undefined;
 
 function respond(state: RunState | undefined, command: Command, moment: Moment): Fact[] {
   if (command.kind === 'submit') {
@@ -139,7 +155,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       return budgetChanged(state, command, moment);
     case 'clock':
       // What a tick saw may be over when its turn comes: raised, paused, ended.
-      if (!isBudgetDue(state, moment.nowMs, moment.inFlightMs)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and its budget gives no reason to pause it`, { where: state.runId });
+      if (!isDue(state, moment)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and neither its budget nor a round of it is due`, { where: state.runId });
       return [];
     case 'cancel':
       only(['running', 'paused'], 'cancelled');
@@ -197,6 +213,8 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
     // A task's id covers its inputs: what lies elsewhere may be of another teacher.
     if (!output.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the result names ${output.key}, which is not below ${task.outputPrefix}`);
   }
+  if (result.$case === 'replica' && wanted.$case === 'replica' && result.value.steps !== wanted.value.steps) throw bad(`the result is of ${result.value.steps} steps, and the round has ${wanted.value.steps}`);
+  if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
@@ -207,8 +225,10 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
 /** Checkpoints are told again and again, and by any attempt: only what takes the next one further is a fact. */
 function mustBeNewer(state: RunState, task: Task, { step, ref }: Checkpoint): void {
   const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
-  if (task.spec?.$case !== 'train') throw bad('only a training has checkpoints');
-  if (!Number.isInteger(step) || step < 1 || step > task.work) throw bad(`a checkpoint is of step 1 to ${task.work}, not ${step}`);
+  if (task.spec?.$case !== 'train' && task.spec?.$case !== 'replica') throw bad('only a training has checkpoints');
+  // Steps are those of the training, in a round of it, too.
+  const first = task.spec.$case === 'replica' ? task.spec.value.firstStep : 0;
+  if (!Number.isInteger(step) || step <= first || step > first + task.work) throw bad(`a checkpoint is of step ${first + 1} to ${first + task.work}, not ${step}`);
   if (ref === undefined || ref.sha256 === '' || !ref.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the checkpoint of step ${step} names nothing below ${task.outputPrefix}`);
   const known = state.checkpoints.get(task.taskId)?.[0]?.step ?? 0;
   if (step <= known) throw new AlumnusError('RUN_CONFLICT', `a checkpoint of step ${known} is journalled, and this one is of step ${step}`, { where: task.taskId });
@@ -221,6 +241,8 @@ function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: rea
     case 'train': return { outputs: [result.value.model], name: 'model' };
     case 'evaluate': return { outputs: [result.value.evaluation], name: 'evaluation' };
     case 'audit': return { outputs: [result.value.audit], name: 'audit' };
+    case 'replica': return { outputs: [result.value.state], name: 'state' };
+    case 'merge': return { outputs: [result.value.merged, ...(result.value.trained === undefined ? [] : [result.value.trained.model])], name: result.value.trained === undefined ? 'merged weights' : 'merged weights and model' };
   }
 }
 
@@ -247,8 +269,11 @@ function workersNamed(workers: readonly string[]): string {
 /** What is done without a task that keeps failing: shards and reports are left out, a model can't be. No data is given up for what its surroundings did. */
 function givingUp(state: RunState, task: Task, workers: readonly string[], code: string, message: string): Fact[] {
   const reason = `${workers.length} attempts failed on ${workersNamed(workers)}, the last with ${code}: ${message}`;
+  const place = placeOf(task);
+  if (canDoWithout(state, place) && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place, reason } }];
   const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
-  if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: placeOf(task), reason } }];
+  // A part that its round can't do without takes its whole training along.
+  if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: sharedOf(state, place)?.training ?? place, reason } }];
   if (code === 'TRAINING_DIVERGED') return [{ $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } }];
   // Why it is paused already, and by what rule it goes on, stands.
   return state.phase === 'paused' ? [] : [{ $case: 'runPaused', value: { reason: `${task.taskId}: ${reason}`, by: 'alumnus', rule: '' } }];

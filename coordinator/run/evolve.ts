@@ -6,8 +6,10 @@ import { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
+import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
 import { CHECKPOINTS_MAX, currentIteration, guardRules, isAudit, isControl, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
@@ -49,7 +51,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
-      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(),
+      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
     };
   }
   invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
@@ -57,7 +59,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'taskCompleted': {
       const { place, result } = fact.value;
       invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
-      return completed(withDeviceMs(closed(state, place.taskId), result.deviceMs), place, result.result, result.deviceMs);
+      return completed(withDeviceMs(closed(state, place.taskId), result.deviceMs), place, result.result, result.deviceMs, atMs);
     }
     case 'taskFailed': {
       const { place, workerId, code, message, counts, heldMs } = fact.value;
@@ -73,10 +75,21 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const before = state.checkpoints.get(place.taskId) ?? [];
       return { ...state, checkpoints: state.checkpoints.set(place.taskId, [checkpoint, ...before].slice(0, CHECKPOINTS_MAX)) };
     }
+    case 'roundOpened': {
+      const { training, round, replicas } = fact.value;
+      invariant(training !== undefined, 'a round names its training');
+      return roundOpened(state, training, round, replicas, wallMsSpent(state, atMs));
+    }
+    case 'roundClosed': {
+      const { training, round, replicas } = fact.value;
+      invariant(training !== undefined, 'a round names its training');
+      return roundClosed(state, training, round, replicas);
+    }
     case 'taskQuarantined': {
       const { place, reason } = fact.value;
       invariant(place !== undefined, 'a quarantine names its task');
       const next = closed(state, place.taskId);
+      if (partOf(place) !== undefined) return replicaGivenUp(next, place, reason);
       if (isControl(place)) return { ...next, control: { ...state.control, givenUp: reason } };
       if (isAudit(place)) return withIteration(next, { auditGivenUp: reason });
       return withIteration(next, { quarantined: currentIteration(next).quarantined.set(place.subject, reason) });
@@ -102,7 +115,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       if (state.pauseRule === pauseRules.budget) return goesOn;
       // Whoever resumes asks for another go at what was given up in this stage, and at the control.
       const { givenUp: _givenUp, ...control } = state.control;
-      const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control };
+      const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control, rounds: givenAnotherGo(state.rounds) };
       if (state.pauseRule === pauseRules.coverage) return withIteration(resumed, { coverageAcknowledged: true });
       if (guardRules.includes(state.pauseRule)) return withIteration(resumed, { passed: [...(currentIteration(state).passed ?? []), state.pauseRule] });
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
@@ -129,7 +142,17 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
 
 type Result = NonNullable<NonNullable<Extract<NonNullable<Event['fact']>, { $case: 'taskCompleted' }>['value']['result']>['result']>;
 
-function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: number): RunState {
+function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: number, atMs: number): RunState {
+  if (result.$case === 'replica') return replicaDone(state, place, result.value, deviceMs, wallMsSpent(state, atMs));
+  if (result.$case === 'merge') {
+    const { merged, trained } = result.value;
+    invariant(merged !== undefined, 'a merge names what it wrote');
+    if (trained === undefined) return mergeDone(state, place, merged, deviceMs);
+    const shared = sharedOf(state, place);
+    invariant(shared !== undefined, 'the last merge is of a training under way');
+    // Done as if one worker had done it.
+    return completed({ ...state, rounds: state.rounds.delete(shared.training.taskId) }, shared.training, { $case: 'train', value: trained }, shared.deviceMs + deviceMs, atMs);
+  }
   if (isControl(place)) {
     if (result.$case === 'train') return { ...state, control: { ...state.control, trained: { result: result.value, deviceMs } } };
     if (result.$case === 'evaluate') return { ...state, control: { ...state.control, evaluation: result.value } };

@@ -5,8 +5,11 @@
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type AuditResult, type Checkpoint, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { AuditResult, Checkpoint, EvaluateResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
+
+export { isAudit, isControl, subjects } from '../../proto/subjects.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -73,6 +76,41 @@ export interface Teacher {
   readonly evaluation: EvaluateResult;
 }
 
+/** A training that several workers share (rounds.ts), from its first round until it is done. */
+export interface SharedTraining {
+  /** The training, as one worker alone would do it. */
+  readonly training: TaskPlace;
+  /** Rounds whose merge is done. */
+  readonly merges: number;
+  /** What the last merge wrote; absent before the first. */
+  readonly merged?: ObjectRef;
+  /** Of the replicas that the last merge took, by rising replica: what each left. */
+  readonly optimizers: readonly ObjectRef[];
+  /** Places in the order of the data that the merged rounds used, those of replicas that were left out, too. */
+  readonly batches: number;
+  /** Images that the replicas of the merged rounds saw, without those that were left out. */
+  readonly images: number;
+  /** Of all accepted results. */
+  readonly deviceMs: number;
+  /** The round under way; absent between a merge and the next round's begin. */
+  readonly current?: Round;
+}
+
+export interface Round {
+  /** 0 is the first: as many as were merged before it. */
+  readonly round: number;
+  readonly replicas: number;
+  /** When it was opened and when its quorum was there, in the run's wall time (`wallMsSpent`): time paused keeps no replica waiting. */
+  readonly openedWallMs: number;
+  readonly quorumWallMs?: number;
+  /** By replica. */
+  readonly results: ImmutableMap<number, ReplicaResult>;
+  /** Why each of these is not waited for. */
+  readonly givenUp: ImmutableMap<number, string>;
+  /** The replicas that are merged, rising; absent while the round is open. */
+  readonly included?: readonly number[];
+}
+
 export interface RunState {
   readonly runId: string;
   readonly name: string;
@@ -106,6 +144,8 @@ export interface RunState {
   readonly failures: ImmutableMap<string, readonly Failure[]>;
   /** Of trainings still open, by task id: newest first, at most CHECKPOINTS_MAX. */
   readonly checkpoints: ImmutableMap<string, readonly Checkpoint[]>;
+  /** Trainings under way that several workers share, by the task id of each as one worker alone would do it: at most the student's and the control's. */
+  readonly rounds: ImmutableMap<string, SharedTraining>;
   /** The last manifest in the object store, its number, and how many of the run's facts it and those before it hold. */
   readonly manifest?: { readonly ref: ObjectRef; readonly number: number; readonly facts: number };
   readonly best?: { readonly model: ObjectRef; readonly iteration: number };
@@ -114,13 +154,8 @@ export interface RunState {
 /** The newest and, should its bytes be lost, the one before. */
 export const CHECKPOINTS_MAX = 2;
 
-/** Subjects of tasks that are not shards. */
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
-
-/** Whether a fact or task is about the control, which runs beside the stages. A shard may have any name, this one too. */
-export const isControl = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && place.subject === subjects.control;
-
-export const isAudit = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage === Stage.EVALUATE && place.subject === subjects.audit;
+/** What the id of every task of this place begins with; what follows is the digest of all that goes in. */
+export const taskIdPrefix = (place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject' | 'try'>): string => `i${place.iteration}.${stageName(place.stage)}.${place.subject}.t${place.try}-`;
 
 export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase === 'failed' || phase === 'cancelled';
 

@@ -7,7 +7,8 @@ import { invariant } from '../../proto/errors.ts';
 import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
-import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
+import { roundTasks, sharingOf } from './rounds.ts';
+import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
@@ -26,7 +27,7 @@ function task(state: RunState, iteration: number, stage: Stage, subject: string,
   const seed = deriveSeed(state.recipe.seed, iteration, stageName(stage), subject, attempt);
   // The whole specification is hashed: it names every input by digest and holds its part of the recipe.
   const digest = createHash('sha256').update(canonicalJson({ run: state.runId, iteration, stage, subject, attempt, seed, spec })).digest('hex');
-  const taskId = `i${iteration}.${stageName(stage)}.${subject}.t${attempt}-${digest.slice(0, 16)}`;
+  const taskId = `${taskIdPrefix({ iteration, stage, subject, try: attempt })}${digest.slice(0, 16)}`;
   return { taskId, runId: state.runId, iteration, stage, subject, try: attempt, seed, affinity, outputPrefix: `runs/${state.runId}/${taskId}`, work, spec, checkpointSteps: 0, checkpoints: [] };
 }
 
@@ -35,10 +36,24 @@ const part = (value: PartRef | undefined, name: string): PartRef => {
   return value;
 };
 
+/** The last training of each subject by its run's recipe: of a large set its specification is dear to hash, and each of its rounds' tasks is derived from it. */
+const derived = new WeakMap<Recipe, Map<string, { readonly from: readonly unknown[]; readonly task: Task }>>();
+
+/** The training that one worker alone would do; a function of the state, whether or not it was asked for before. */
 function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
+  const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels];
+  const known = derived.get(state.recipe) ?? new Map<string, { from: readonly unknown[]; task: Task }>();
+  derived.set(state.recipe, known);
+  let last = known.get(subject);
+  if (last === undefined || !inputs.every((input, at) => input === last?.from[at])) known.set(subject, last = { from: inputs, task: deriveTraining(state, iteration, subject, attempt, from) });
+  return last.task;
+}
+
+function deriveTraining(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
   const { recipe, data } = state;
   // How often checkpoints are written is no input: the weights come out the same.
-  const { teacher, student, checkpoint_steps: checkpointSteps, schedule: { decay_epochs: decayEpochs, ...schedule }, ...shared } = recipe.training;
+  // Nor is with how many others it is shared an input of the training as a whole: that is what each part is told.
+  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, ...shared } = recipe.training;
   const choice = modelOfIteration(recipe, iteration);
   const alone = subject === subjects.control;
   const phase = from === undefined && !alone
@@ -79,6 +94,31 @@ function evaluateTask(state: RunState, iteration: number, subject: string, attem
   });
 }
 
+/** The training itself, or what its round has open where several workers share it. */
+function tasksOfTraining(state: RunState, training: Task | undefined): Task[] {
+  if (training === undefined) return [];
+  if (sharingOf(state.recipe) === undefined) return [training];
+  return roundTasks(state, training).map(({ subject, spec, own, work, checkpointSteps }) => {
+    const place = { iteration: training.iteration, stage: training.stage, subject, try: training.try };
+    // The training's own id covers the training; to hash it again for each replica of each round would be dear where it names many shards.
+    const digest = createHash('sha256').update(canonicalJson({ training: training.taskId, subject, spec: own })).digest('hex');
+    const taskId = `${taskIdPrefix(place)}${digest.slice(0, 16)}`;
+    // Who has this training's data decoded already is preferred.
+    return { ...training, ...place, taskId, affinity: [training.taskId], outputPrefix: `runs/${state.runId}/${taskId}`, work, spec, checkpointSteps };
+  });
+}
+
+function studentTraining(state: RunState): Task | undefined {
+  const current = currentIteration(state);
+  return state.stage === Stage.TRAIN && current.student === undefined ? trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current) : undefined;
+}
+
+const controlTraining = (state: RunState): Task | undefined =>
+  (controlWanted(state) && state.control.trained === undefined ? trainTask(state, state.recipe.rounds, subjects.control, 0, undefined) : undefined);
+
+/** The trainings that are open, as one worker alone would do them: the stage's, then the control's. */
+export const openTrainings = (state: RunState): Task[] => [studentTraining(state), controlTraining(state)].filter((training) => training !== undefined);
+
 /** The tasks of the present stage that have no accepted result yet. */
 function stageTasks(state: RunState): Task[] {
   const { recipe, data, iteration } = state;
@@ -103,7 +143,7 @@ function stageTasks(state: RunState): Task[] {
         },
       })];
     case Stage.TRAIN:
-      return current.student === undefined ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current)] : [];
+      return tasksOfTraining(state, studentTraining(state));
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
       const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
@@ -134,7 +174,7 @@ export const controlWanted = (state: RunState): boolean =>
 function controlTasks(state: RunState): Task[] {
   if (!controlWanted(state)) return [];
   const { rounds } = state.recipe;
-  if (state.control.trained === undefined) return [trainTask(state, rounds, subjects.control, 0, undefined)];
+  if (state.control.trained === undefined) return tasksOfTraining(state, controlTraining(state));
   const evaluate = evaluateTask(state, rounds, subjects.control, 0);
   return evaluate === undefined ? [] : [evaluate];
 }

@@ -77,13 +77,14 @@ interface RunQueue {
   leased: number;
   /** Counter of the run's last lease: of equal shares the run that waited longer goes first. */
   lastGranted: number;
-  /** Wall times of finished tasks by stage and iteration, for the stragglers' median. */
+  /** Wall times of finished tasks by kind and iteration, for the stragglers' median. */
   durations: Map<string, number[]>;
 }
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 const wantsDeviceAlone = (task: Task): boolean => task.spec?.$case !== 'label';
-const stageKey = (task: Task): string => `${task.iteration}/${task.stage}`;
+/** A merge is short against its replicas: among their times it would make stragglers of them. */
+const stageKey = (task: Task): string => `${task.iteration}/${task.stage}/${task.spec?.$case}`;
 
 export class Scheduler {
   readonly #term: number;

@@ -88,6 +88,8 @@ function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
     case 'train': return { model: result.value.model };
     case 'evaluate': return { evaluation: result.value.evaluation };
     case 'audit': return { audit: result.value.audit };
+    case 'replica': return { state: result.value.state };
+    case 'merge': return { merged: result.value.merged, ...(result.value.trained === undefined ? {} : { model: result.value.trained.model }) };
   }
 }
 
@@ -141,8 +143,9 @@ export async function problemsOf(evidence: Evidence): Promise<string[]> {
   const refs = new Map<string, ObjectRef>();
   for (const ref of refsIn(events)) refs.set(`${ref.key} ${ref.sha256}`, ref);
   for (const { result, iteration } of completions) {
-    if (result.$case === 'train' && result.value.model !== undefined) {
-      const model = JSON.parse(Buffer.from(await store.get(result.value.model)).toString('utf8')) as { weights: ObjectRef };
+    const trained = result.$case === 'train' ? result.value : result.$case === 'merge' ? result.value.trained : undefined;
+    if (trained?.model !== undefined) {
+      const model = JSON.parse(Buffer.from(await store.get(trained.model)).toString('utf8')) as { weights: ObjectRef };
       refs.set(model.weights.key, model.weights);
     }
     if (result.$case !== 'select' || result.value.selection === undefined) continue;

@@ -4,6 +4,7 @@
  * the testdata of etcd's raft. `UPDATE_SCENARIOS=1 npx vitest run tests/scenarios` writes the traces anew.
  *
  *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class,
+ *                                            replicas, local_steps, quorum, straggler_wait, steps (of every training), fleet,
  *                                            threshold, precision, class_share_least, class_share_most, calibration_most
  *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; of an evaluation
  *                                            truth=100,800,100 (validation by class), error=0.2, bins=0.3:60/100,0.9:890/900 (right of all from a confidence on)
@@ -15,6 +16,8 @@
  *   clock [in_flight=HOURS]                  the leader's tick: wall time, and device time of attempts under way
  *   budget [device_hours=N] [wall_hours=N]   in_flight=HOURS
  *
+ * Each of them but `wait` may name the fleet, fleet=N: the workers that live. Without it whoever commands does not know.
+ *
  * A task that is no longer open is found among those that once were, so that late and repeated answers can be given.
  * A completion names in brackets what it puts in: the digests' first characters tell a kept label from a new one.
  */
@@ -24,7 +27,7 @@ import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { ConfidenceBin, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
 import { stageName } from '../../proto/stages.ts';
-import { decide, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { decide, isControl, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe, sha256, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {
@@ -36,7 +39,7 @@ export interface Block {
 const SEPARATOR = '----';
 /** Not told in traces: only other ones are. */
 const PUBLISHED_THRESHOLD = 0.3;
-/** More open shards than this are told by their number. */
+/** More open shards, or replicas, than this are told by their number. */
 const LABELS_TOLD_MAX = 4;
 
 export function parseScenario(text: string): Block[] {
@@ -99,6 +102,8 @@ function printFact({ fact }: Event): string {
     case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
     case 'runSucceeded': return `run succeeded with the model of i${fact.value.bestIteration}`;
     case 'budgetChanged': return `budget changed to ${fact.value.deviceHours} device hours, ${fact.value.wallHours} wall hours`;
+    case 'roundOpened': return `opened round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas} replicas`;
+    case 'roundClosed': return `closed round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas.map((replica) => `k${replica}`).join(' ')}`;
     case 'manifestWritten': return `manifest ${fact.value.number}`;
   }
 }
@@ -111,6 +116,14 @@ function inputs(task: Task): string {
     case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}`;
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
+    case 'replica': {
+      const { firstStep, steps, firstBatch, merged, optimizer } = task.spec.value;
+      return `steps ${firstStep}+${steps}, batches from ${firstBatch}, weights ${shortDigest(merged?.sha256)}, optimizer ${shortDigest(optimizer?.sha256)}`;
+    }
+    case 'merge': {
+      const { firstStep, steps, merged, inputs: states, last, images } = task.spec.value;
+      return `steps ${firstStep}+${steps}, from ${shortDigest(merged?.sha256)} to ${states.map((each) => `k${each.replica}:${shortDigest(each.state?.sha256)}`).join(' ')}, ${images} images${last ? ', last' : ''}`;
+    }
     case undefined: return '';
   }
 }
@@ -130,11 +143,12 @@ export class Scenario {
       this.#nowMs += hoursMs(rest[0]);
       return [];
     }
+    const knowing = (said: Command): Command => (said.kind === 'fail' || named.fleet === undefined ? said : { ...said, fleet: Number(named.fleet) });
     if (verb === 'complete' && rest[0] === 'all') {
       const stage = this.#state?.stage;
-      return this.#open().filter((task) => task.stage === stage && task.subject !== 'control').flatMap((task) => this.#try({ kind: 'complete', task, workerId, result: answer(task) }));
+      return this.#open().filter((task) => task.stage === stage && !isControl(task)).flatMap((task) => this.#try(knowing({ kind: 'complete', task, workerId, result: answer(task) })));
     }
-    return this.#try(this.#commandOf(verb, rest, named, workerId));
+    return this.#try(knowing(this.#commandOf(verb, rest, named, workerId)));
   }
 
   #commandOf(verb: string, rest: string[], named: Words['named'], workerId: string): Command {
@@ -201,10 +215,14 @@ export class Scenario {
     this.#open();
     const open = openTasks(state);
     const kept = [...state.checkpoints].map(([taskId, checkpoints]) => `  kept ${taskId.replace(/-[0-9a-f]*$/, '')} at step ${checkpoints.map((each) => each.step).join(', ')}`);
-    const labels = open.filter((task) => task.spec?.$case === 'label');
+    const rounds = [...state.rounds.values()].map(({ training, merges, current }) => {
+      const told = current === undefined ? 'not open' : `${current.results.size} of ${current.replicas} done${current.givenUp.size === 0 ? '' : `, ${[...current.givenUp.keys()].map((replica) => `k${replica}`).join(' ')} given up`}${current.included === undefined ? '' : ', closed'}`;
+      return `  round ${merges} of ${short(training)}: ${told}`;
+    });
+    const labels = open.filter((task) => task.spec?.$case === 'label' || task.spec?.$case === 'replica');
     const told = labels.length <= LABELS_TOLD_MAX ? open : open.filter((task) => !labels.includes(task));
-    const many = labels.length <= LABELS_TOLD_MAX ? [] : [`  open ${labels.length} labels, ${short(labels[0] as Task)} to ${labels.at(-1)?.subject}`];
-    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`), ...kept];
+    const many = labels.length <= LABELS_TOLD_MAX ? [] : [`  open ${labels.length} ${labels[0]?.spec?.$case}s, ${short(labels[0] as Task)} to ${labels.at(-1)?.subject}`];
+    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`), ...kept, ...rounds];
   }
 }
 
@@ -229,6 +247,12 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
     tolerance: { quarantined_share: Number(named.share ?? 0.05), attempts: Number(named.attempts ?? 3), class_coverage: Number(named.coverage ?? 0.1) },
     budget: { device_hours: Number(named.device_hours ?? 0), wall_hours: Number(named.wall_hours ?? 0) },
     control: named.control === 'yes',
+    ...(named.replicas === undefined ? {} : {
+      training: {
+        replicas: named.replicas === 'auto' ? 'auto' : Number(named.replicas), teacher: { steps: Number(named.steps ?? 250) }, student: { steps: Number(named.steps ?? 250) },
+        sharing: { local_steps: Number(named.local_steps ?? 100), quorum: Number(named.quorum ?? 0.75), straggler_wait: Number(named.straggler_wait ?? 0.5) },
+      },
+    }),
   };
 }
 

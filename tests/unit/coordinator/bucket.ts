@@ -32,6 +32,11 @@ export function finished(task: Task, salt?: string): Finished {
       case 'select': return { $case: 'select', value: { ...result.value, selection: make(result.value.selection) } };
       case 'train': return { $case: 'train', value: { ...result.value, model: make(result.value.model) } };
       case 'evaluate': return { $case: 'evaluate', value: { ...result.value, evaluation: make(result.value.evaluation) } };
+      case 'replica': return { $case: 'replica', value: { ...result.value, state: make(result.value.state) } };
+      case 'merge': {
+        const { merged, trained } = result.value;
+        return { $case: 'merge', value: { merged: make(merged), trained: trained === undefined ? undefined : { ...trained, model: make(trained.model) } } };
+      }
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }
   })();

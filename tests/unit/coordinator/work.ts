@@ -99,6 +99,13 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
       const width = task.spec.value.model?.options.width ?? 1;
       return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [] } } };
     }
+    case 'replica':
+      return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000 } } };
+    case 'merge': {
+      const { train, last, firstStep, steps, images } = task.spec.value;
+      const trained = { model: output('model'), parameters: wishes.parameters ?? (train?.model?.options.width ?? 1) * 1000, steps: firstStep + steps, images, finalLoss: 0.5, curve: [] };
+      return { deviceMs, result: { $case: 'merge', value: { merged: output('merged'), trained: last ? trained : undefined } } };
+    }
     case 'evaluate': {
       const counts = (samples: number): PairedCounts => ({ samples, studentOnlyRight: wishes.studentOnlyRight ?? 10 + drawn(1, 30), teacherOnlyRight: wishes.teacherOnlyRight ?? 10 + drawn(2, 30) });
       const right = wishes.validationRight ?? 800 + drawn(3, 150);
