@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { currentIteration, decide, evolve, guardRules, isBudgetDue, isEnded, labelThreshold, openTasks, pauseRules, shareAtLeast, skewedClasses, spentBudget, thresholdOf, wallMsSpent, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { currentIteration, decide, evolve, guardRules, isBudgetDue, isDue, isEnded, labelThreshold, openTasks, pauseRules, shareAtLeast, skewedClasses, spentBudget, thresholdOf, wallMsSpent, type Command, type RunState } from '../../coordinator/run/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { answer, fold, makeData, makeRecipe, type AnswerWishes } from '../unit/coordinator/work.ts';
 
@@ -33,6 +33,8 @@ interface Step {
   readonly deviceMinutes: number;
   readonly deviceHours: number | undefined;
   readonly wallHours: number | undefined;
+  /** Workers that live; undefined where whoever says it does not know. */
+  readonly fleet: number | undefined;
 }
 
 /** How often each kind of step is drawn. Progress outweighs disturbance, or few runs would come to their decisions. */
@@ -41,14 +43,15 @@ const usual: Readonly<Record<Step['kind'], number>> = { complete: 200, late: 30,
 const stepOf = (weights: Readonly<Record<Step['kind'], number>>): fc.Arbitrary<Step> => fc.record<Step>({
   kind: fc.oneof(...Object.entries(weights).map(([kind, weight]) => ({ weight, arbitrary: fc.constant(kind as Step['kind']) }))),
   which: fc.nat(50), worker: fc.nat(4), counts: fc.boolean(), better: fc.nat(40), worse: fc.nat(40), right: fc.integer({ min: 700, max: 900 }), testRight: fc.integer({ min: 0, max: 1000 }),
-  eligible: fc.integer({ min: 1, max: 60 }), calibrationError: fc.nat(600), truth: fc.integer({ min: 0, max: 1000 }), minutes: fc.nat(40), deviceMinutes: fc.nat(60), deviceHours: fc.option(fc.nat(12), { nil: undefined }), wallHours: fc.option(fc.nat(20), { nil: undefined }),
+  eligible: fc.integer({ min: 1, max: 60 }), calibrationError: fc.nat(600), truth: fc.integer({ min: 0, max: 1000 }), minutes: fc.nat(40), deviceMinutes: fc.nat(60), deviceHours: fc.option(fc.nat(12), { nil: undefined }), wallHours: fc.option(fc.nat(20), { nil: undefined }), fleet: fc.option(fc.nat(5), { nil: undefined }),
 });
 
 const recipe: fc.Arbitrary<Recipe> = fc.record({
   rounds: fc.nat(3), control: fc.boolean(), share: fc.constantFrom(0, 0.3, 1), attempts: fc.integer({ min: 1, max: 3 }),
   wish: fc.constantFrom('keep-teacher' as const, 'retry' as const, 'stop' as const, 'wait' as const), require: fc.constantFrom('not-worse' as const, 'better' as const), tries: fc.integer({ min: 1, max: 3 }),
   coverage: fc.constantFrom(0, 0.1, 0.5), precision: fc.option(fc.constantFrom(0.8, 0.9, 0.97), { nil: undefined }), least: fc.constantFrom(0, 0.1, 0.5), most: fc.constantFrom(0.4, 0.5, 1), error: fc.constantFrom(0.1, 0.5, 1), deviceHours: fc.constantFrom(0, 0, 2, 6), wallHours: fc.constantFrom(0, 0, 3, 10),
-}).map((drawn) => makeRecipe({ rounds: drawn.rounds, control: drawn.control, labels: { ...(drawn.precision === undefined ? {} : { precision: drawn.precision }) }, guards: { class_share_least: drawn.least, class_share_most: drawn.most, calibration_error_most: drawn.error }, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts, class_coverage: drawn.coverage }, budget: { device_hours: drawn.deviceHours, wall_hours: drawn.wallHours } }));
+  replicas: fc.constantFrom(1, 1, 2, 'auto' as const),
+}).map((drawn) => makeRecipe({ training: { replicas: drawn.replicas, sharing: { local_steps: 1_000, quorum: 0.5 } }, rounds: drawn.rounds, control: drawn.control, labels: { ...(drawn.precision === undefined ? {} : { precision: drawn.precision }) }, guards: { class_share_least: drawn.least, class_share_most: drawn.most, calibration_error_most: drawn.error }, promotion: { on_refusal: drawn.wish, require: drawn.require, tries_max: drawn.tries }, tolerance: { quarantined_share: drawn.share, attempts: drawn.attempts, class_coverage: drawn.coverage }, budget: { device_hours: drawn.deviceHours, wall_hours: drawn.wallHours } }));
 
 const scenarioOf = (recipes: fc.Arbitrary<Recipe>, weights: Readonly<Record<Step['kind'], number>>, stepsMin = 1) =>
   fc.record({ recipe: recipes, shards: fc.integer({ min: 1, max: 6 }), truth: fc.boolean(), steps: fc.array(stepOf(weights), { minLength: stepsMin, maxLength: 80 }) });
@@ -63,16 +66,24 @@ const lossy = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { d
 /** Guards that find something in most of what comes, and runs long enough to meet all of them. */
 const guarded = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, labels: { ...each.labels, threshold: undefined, precision: 0.97 }, guards: { class_share_least: 0.5, class_share_most: 0.5, calibration_error_most: 0.3 } })), { ...usual, fail: 5, late: 5, pause: 5, resume: 80, cancel: 0, budget: 0 }, LONG_STEPS_MIN);
 
+/** Every training shared, in rounds of whatever length; replicas that are soon given up, and ticks at which stragglers are left out. */
+const shared = scenarioOf(fc.record({ recipe, replicas: fc.constantFrom(1, 2, 3, 4, 'auto' as const), steps: fc.integer({ min: 1, max: 60 }), localSteps: fc.integer({ min: 5, max: 40 }), quorum: fc.constantFrom(0.01, 0.5, 0.55, 0.75, 1), wait: fc.constantFrom(0, 0.5, 3) }).map((drawn) => makeRecipe({
+  rounds: 1, control: drawn.recipe.control, tolerance: { attempts: 1 }, labels: { balance: 'none' }, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1 },
+  training: { replicas: drawn.replicas, teacher: { steps: drawn.steps }, student: { steps: drawn.steps }, sharing: { local_steps: drawn.localSteps, quorum: drawn.quorum, straggler_wait: drawn.wait } },
+})), { ...usual, cancel: 0, budget: 0, clock: 60 }, LONG_STEPS_MIN);
+
 interface Played {
   readonly events: Event[];
   readonly state: RunState;
   /** Each command that was taken, with the state before and after it. */
   readonly taken: { command: Command; before: RunState; after: RunState; events: Event[]; nowMs: number }[];
+  /** Every task that was ever open. */
+  readonly known: Task[];
   readonly refusedAfterEnd: number;
 }
 
 function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards: number; truth: boolean; steps: readonly Step[] }, testRight: (step: Step) => number = (each) => each.testRight): Played {
-  let { state, events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: wanted, data: makeData({ shards, truth }) }, 0);
+  let { state, events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: wanted, data: makeData({ shards, truth }), fleet: 2 }, 0);
   const taken: Played['taken'] = [];
   const known: Task[] = [];
   let refusedAfterEnd = 0;
@@ -86,10 +97,11 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
     const deviceMs = each.deviceMinutes * MINUTE_MS;
     const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], truth: [each.truth, 500 - Math.floor(each.truth / 2), 500 - Math.ceil(each.truth / 2)], calibrationError: each.calibrationError / 1000, studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
     const workerId = `w${each.worker}`;
-    const command: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
+    const said: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
       : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: deviceMs }
         : each.kind === 'resume' ? { kind: 'resume', inFlightMs: deviceMs } : each.kind === 'clock' ? { kind: 'clock', inFlightMs: deviceMs }
           : each.kind === 'budget' ? { kind: 'budget', deviceHours: each.deviceHours, wallHours: each.wallHours, inFlightMs: deviceMs } : { kind: each.kind, reason: 'asked for' };
+    const command: Command = said.kind === 'fail' ? said : { ...said, fleet: each.fleet };
     try {
       const decided = decide(state, command, nowMs);
       taken.push({ command, before: state, after: decided.state, events: decided.events, nowMs });
@@ -100,7 +112,7 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
       if (isEnded(state.phase)) refusedAfterEnd += 1;
     }
   }
-  return { events, state, taken, refusedAfterEnd };
+  return { events, state, taken, known, refusedAfterEnd };
 }
 
 describe('a run, whatever comes', () => {
@@ -178,10 +190,17 @@ describe('a run, whatever comes', () => {
     }), { numRuns: RUNS });
   });
 
-  test('a running run waits for a task, or for nothing but its control', () => {
+  test('a running run waits for a task, or for nothing but its control, or for a fleet to share a training', () => {
     fc.assert(fc.property(scenario, (drawn) => {
       const { state } = play(drawn);
-      if (state.phase === 'running') expect(openTasks(state).length).toBeGreaterThan(0);
+      const waitsForFleet = drawn.recipe.training.replicas === 'auto' && isDue(state, { nowMs: Number.MAX_SAFE_INTEGER, inFlightMs: 0, fleet: 1 });
+      if (state.phase === 'running' && !waitsForFleet) expect(openTasks(state).length).toBeGreaterThan(0);
+    }), { numRuns: RUNS });
+  });
+
+  test('what a command leaves is all that follows by then: nothing is due', () => {
+    fc.assert(fc.property(fc.oneof(scenario, shared), (drawn) => {
+      for (const { command, after, nowMs } of play(drawn).taken) expect(isDue(after, { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0, fleet: command.fleet })).toBe(false);
     }), { numRuns: RUNS });
   });
 
@@ -301,6 +320,75 @@ describe('a run, whatever comes', () => {
       }
     }), { numRuns: RUNS });
     expect(told).toBeGreaterThan(0);
+  });
+});
+
+describe('a shared training, whatever comes', () => {
+  test('no two replicas share a place in the order of the data, in whatever rounds', () => {
+    let most = 0;
+    fc.assert(fc.property(shared, (drawn) => {
+      const used = new Map<string, string>();
+      for (const { iteration, subject, spec, taskId } of play(drawn).known) {
+        if (spec?.$case !== 'replica') continue;
+        const training = `${iteration} ${subject.split('.')[0]}`;
+        for (let at = 0; at < spec.value.steps; at += 1) {
+          const place = `${training} ${spec.value.firstBatch + at}`;
+          expect(used.get(place) ?? taskId).toBe(taskId);
+          used.set(place, taskId);
+        }
+        most = Math.max(most, spec.value.round);
+      }
+    }), { numRuns: 2 * RUNS });
+    expect(most).toBeGreaterThan(2);
+  });
+
+  test('a round is closed with at least its quorum of accepted replicas, and its merge takes those, as they were accepted', () => {
+    const met = { leftOut: 0, givenUp: 0, merges: 0 };
+    fc.assert(fc.property(shared, (drawn) => {
+      const { events, known } = play(drawn);
+      const accepted = new Map<string, string>();
+      const opened = new Map<string, number>();
+      const closed = new Map<string, readonly number[]>();
+      for (const { fact } of events) {
+        if (fact?.$case === 'taskCompleted' && fact.value.result?.result?.$case === 'replica') accepted.set(`${fact.value.place?.iteration} ${fact.value.place?.subject}`, fact.value.result.result.value.state?.sha256 ?? '');
+        if (fact?.$case === 'taskQuarantined' && fact.value.place?.subject.includes('.k') === true) met.givenUp += 1;
+        if (fact?.$case === 'roundOpened') opened.set(`${fact.value.training?.iteration} ${fact.value.training?.subject} ${fact.value.round}`, fact.value.replicas);
+        if (fact?.$case !== 'roundClosed') continue;
+        const { training, round, replicas } = fact.value;
+        const all = opened.get(`${training?.iteration} ${training?.subject} ${round}`) ?? 0;
+        expect(replicas.length / all).toBeGreaterThanOrEqual(drawn.recipe.training.sharing?.quorum ?? (drawn.recipe.training.replicas === undefined ? 2 : 0));
+        expect(replicas).toEqual([...new Set(replicas)].sort((a, b) => a - b));
+        for (const replica of replicas) expect(accepted.has(`${training?.iteration} ${training?.subject}.r${String(round).padStart(4, '0')}.k${replica}`)).toBe(true);
+        if (replicas.length < all) met.leftOut += 1;
+        closed.set(`${training?.iteration} ${training?.subject}.r${String(round).padStart(4, '0')}`, replicas);
+      }
+      for (const { iteration, subject, spec } of known) {
+        if (spec?.$case !== 'merge') continue;
+        met.merges += 1;
+        const round = `${iteration} ${subject.replace('.merge', '')}`;
+        expect(spec.value.inputs.map((input) => [input.replica, input.state?.sha256])).toEqual(closed.get(round)?.map((replica) => [replica, accepted.get(`${round}.k${replica}`)]));
+      }
+    }), { numRuns: 2 * RUNS });
+    expect(Math.min(met.leftOut, met.givenUp, met.merges)).toBeGreaterThan(0);
+  });
+
+  test('a training ends with its ceil(steps / H)th merge, each from what the one before wrote; steps add up to the schedule', () => {
+    let trained = 0;
+    fc.assert(fc.property(shared, (drawn) => {
+      const { state, events, known } = play(drawn);
+      const { replicas, sharing, teacher } = drawn.recipe.training;
+      if (replicas === undefined || sharing === undefined) return;
+      const merges = known.flatMap(({ iteration, subject, spec, taskId }) => (iteration === 0 && subject.startsWith('student') && spec?.$case === 'merge' ? [{ taskId, ...spec.value }] : []));
+      const wrote = new Map(events.flatMap(({ fact }) => (fact?.$case === 'taskCompleted' && fact.value.result?.result?.$case === 'merge' ? [[fact.value.place?.taskId, fact.value.result.result.value.merged?.sha256] as const] : [])));
+      expect(merges.map((merge) => merge.merged?.sha256)).toEqual(merges.map((_, at) => (at === 0 ? undefined : wrote.get(merges[at - 1]?.taskId))));
+      if (state.iterations[0]?.student === undefined) return;
+      trained += 1;
+      expect(merges.map(({ round }) => round)).toEqual(Array.from({ length: Math.ceil(teacher.steps / sharing.local_steps) }, (_, at) => at));
+      expect(merges.map(({ last }) => last)).toEqual(merges.map((_, at) => at === merges.length - 1));
+      expect(merges.reduce((sum, { steps }) => sum + steps, 0)).toBe(teacher.steps);
+      expect(state.rounds.some(({ training }) => training.iteration === 0)).toBe(false);
+    }), { numRuns: 2 * RUNS });
+    expect(trained).toBeGreaterThan(0);
   });
 });
 
