@@ -18,12 +18,17 @@
  *   I12 A coordinator of an older release never leads a journal that holds what a newer one wrote. (simulate.ts; S: journal/)
  *   I13 A checkpoint lies in the store before the journal names it, and takes its training further than the one before. What a training is handed
  *       are journalled checkpoints of its own, newest first; it begins at one of them or anew. (S: run/decide.ts, worker/tasks)
+ *   I14 Rounds of a shared training follow one another, each closed with at least its quorum of replicas, all of them accepted. (S: run/rounds.ts)
+ *   I15 No place in the order of the data is used twice in a shared training. A replica begins with what the merge before wrote, and with the optimizer's state of a
+ *       replica that was merged there; a merge takes the replicas that its round was closed with, and what the merge before wrote. Of one left out nothing is used.
+ *   I16 A shared training is done with exactly ceil(steps / H) merges, and not before.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { Event, RunData, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import { Event, RunData, type EventGroup, type RoundClosed, type RoundOpened, type TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { RunManifest } from '../../proto/gen/alumnus/v1/record.ts';
-import { Stage, type LabeledShard, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type LabeledShard, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Leader } from '../../coordinator/leader.ts';
+import { partOf } from '../../proto/subjects.ts';
 import { dataRefOf, evolve, hydrated, type RunState } from '../../coordinator/run/index.ts';
 import type { Plan } from './plan.ts';
 import type { MemoryStore } from './store.ts';
@@ -45,6 +50,25 @@ interface Accepted {
   readonly workerId: string;
   readonly sha256: string;
 }
+
+/** A round of a student's training, as the journal has it. */
+export interface StudentRound {
+  readonly replicas: number;
+  /** Absent while it is open. */
+  included?: readonly number[];
+}
+
+/** Of a training that is shared: what was journalled of it, and which places of the data were handed out. */
+interface SharedBook {
+  readonly rounds: StudentRound[];
+  /** Accepted states, by `round.replica`. */
+  readonly states: Map<string, string>;
+  /** What each round's merge wrote. */
+  readonly merged: string[];
+  readonly places: Map<number, { readonly taskId: string; readonly end: number }>;
+}
+
+const bookKey = (runId: string, { iteration, try: attempt }: Pick<TaskPlace, 'iteration' | 'try'>, training: string): string => `${runId} i${iteration} ${training} t${attempt}`;
 
 export class Checker {
   readonly #world: World;
@@ -69,6 +93,7 @@ export class Checker {
   /** Checkpoints that were ever journalled, by task, and how far the task came in the journal of now. */
   readonly #checkpoints = new Map<string, Set<string>>();
   readonly #reached = new Map<string, number>();
+  readonly #shared = new Map<string, SharedBook>();
   readonly #knownRuns = new Set<string>();
   readonly #groups: EventGroup[] = [];
   /** Runs that took facts after a loss while nobody reconciled: theirs is another branch, whatever the bucket says of the first. */
@@ -137,6 +162,7 @@ export class Checker {
           labels.set(shard, result.result.value.labels?.sha256 ?? '');
         }
         if (before?.phase === 'paused') this.#world.count('branch: a result is taken while paused');
+        if (place !== undefined && before !== undefined) this.#part(runId, place, result?.result, before);
         break;
       }
       case 'checkpointReached': {
@@ -151,10 +177,12 @@ export class Checker {
         this.#world.count('branch: a checkpoint is journalled');
         break;
       }
+      case 'roundOpened': this.#opened(runId, fact.value, before); break;
+      case 'roundClosed': this.#closed(runId, fact.value, before); break;
       case 'taskQuarantined':
         this.#must(!fact.value.reason.includes('the last with STORE_'), `${fact.value.place?.taskId} was given up for the store: ${fact.value.reason}`);
         this.#reached.delete(fact.value.place?.taskId ?? '');
-        this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place?.subject} is given up`}`);
+        this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place !== undefined && partOf(fact.value.place) !== undefined ? 'a replica' : fact.value.place?.subject} is given up`}`);
         break;
       case 'studentRefused':
         this.#world.count(`branch: a student is refused (${before?.recipe.promotion.on_refusal})`);
@@ -173,6 +201,82 @@ export class Checker {
         break;
       default:
     }
+  }
+
+  #book(runId: string, place: Pick<TaskPlace, 'iteration' | 'try'>, training: string): SharedBook {
+    const key = bookKey(runId, place, training);
+    const book: SharedBook = this.#shared.get(key) ?? { rounds: [], states: new Map(), merged: [], places: new Map() };
+    this.#shared.set(key, book);
+    return book;
+  }
+
+  /** How a student's round went; undefined where it was never opened. */
+  studentRound(runId: string, iteration: number, attempt: number, round: number): StudentRound | undefined {
+    return this.#shared.get(bookKey(runId, { iteration, try: attempt }, 'student'))?.rounds[round];
+  }
+
+  #opened(runId: string, { training, round, replicas }: RoundOpened, before: RunState | undefined): void {
+    const book = this.#book(runId, training as TaskPlace, training?.subject ?? '');
+    const wish = before?.recipe.training.replicas;
+    this.#must(before?.phase === 'running', `round ${round} of ${training?.taskId} was opened while its run was ${before?.phase}`);
+    this.#must(round === book.rounds.length && round === book.merged.length, `round ${round} of ${training?.taskId} was opened after ${book.rounds.length} rounds and ${book.merged.length} merges`);
+    this.#must(wish === 'auto' ? replicas >= 1 && replicas <= 64 : replicas === wish, `round ${round} of ${training?.taskId} was opened with ${replicas} replicas, and the recipe has ${wish}`);
+    const last = book.rounds.at(-1)?.replicas ?? replicas;
+    if (replicas > last) this.#world.count('branch: a shared training grows');
+    if (replicas < last) this.#world.count('branch: a shared training shrinks');
+    if (replicas === 1) this.#world.count('branch: a round of one replica');
+    book.rounds.push({ replicas });
+  }
+
+  #closed(runId: string, { training, round, replicas }: RoundClosed, before: RunState | undefined): void {
+    const book = this.#book(runId, training as TaskPlace, training?.subject ?? '');
+    const opened = book.rounds[round];
+    const told = `round ${round} of ${training?.taskId}`;
+    this.#must(before?.phase === 'running', `${told} was closed while its run was ${before?.phase}`);
+    if (opened === undefined || opened.included !== undefined || round !== book.rounds.length - 1) throw new Violation(`${told} was closed, and is not open`);
+    this.#must(replicas.length > 0 && replicas.length / opened.replicas >= (before?.recipe.training.sharing?.quorum ?? 1), `${told} was closed with ${replicas.length} of ${opened.replicas} replicas, fewer than its quorum`);
+    this.#must(replicas.every((replica, at) => book.states.has(`${round}.${replica}`) && (at === 0 || replica > (replicas[at - 1] ?? 0))), `${told} was closed with ${replicas.join(', ')}, of which not all were accepted, or not in order`);
+    const givenUp = before?.rounds.get(training?.taskId ?? '')?.current?.givenUp.size ?? 0;
+    if (replicas.length + givenUp < opened.replicas) this.#world.count('branch: a straggler is left out');
+    opened.included = [...replicas];
+  }
+
+  /** A replica or a merge was accepted. */
+  #part(runId: string, place: TaskPlace, result: TaskResult['result'], before: RunState): void {
+    const part = partOf(place);
+    if (part === undefined) return;
+    const book = this.#book(runId, place, part.training);
+    if (result?.$case === 'replica') {
+      this.#must(part.round === book.rounds.length - 1 && book.rounds[part.round]?.included === undefined, `${place.taskId} was accepted, and its round is not open`);
+      book.states.set(`${part.round}.${part.replica}`, result.value.state?.sha256 ?? '');
+    }
+    if (result?.$case !== 'merge') return;
+    this.#must(part.round === book.merged.length && book.rounds[part.round]?.included !== undefined, `${place.taskId} was accepted after ${book.merged.length} merges, or before its round was closed`);
+    book.merged.push(result.value.merged?.sha256 ?? '');
+    const { teacher, student, sharing } = before.recipe.training;
+    const rounds = Math.ceil((place.iteration === 0 && part.training === 'student' ? teacher : student).steps / (sharing?.local_steps ?? 1));
+    this.#must((result.value.trained !== undefined) === (book.merged.length === rounds), `${place.taskId} ${result.value.trained === undefined ? 'leaves' : 'ends'} its training after ${book.merged.length} of ${rounds} merges`);
+    if (result.value.trained !== undefined) this.#world.count('branch: a shared training is done');
+  }
+
+  /** I15, of what a worker is handed. */
+  #sharedInputs(task: Task): void {
+    const part = partOf(task);
+    const { spec } = task;
+    if (part === undefined || (spec?.$case !== 'replica' && spec?.$case !== 'merge')) return;
+    const book = this.#book(task.runId, task, part.training);
+    const before = book.rounds[part.round - 1];
+    this.#must((spec.value.merged?.sha256 ?? '') === (part.round === 0 ? '' : book.merged[part.round - 1] ?? 'missing'), `${task.taskId} begins with other weights than the merge before wrote`);
+    if (spec.$case === 'merge') {
+      const wanted = (book.rounds[part.round]?.included ?? []).map((replica) => `${replica} ${book.states.get(`${part.round}.${replica}`)}`);
+      this.#must(wanted.length > 0 && isDeepStrictEqual(spec.value.inputs.map(({ replica, state }) => `${replica} ${state?.sha256}`), wanted), `${task.taskId} merges other replicas than its round was closed with`);
+      return;
+    }
+    const { replica, firstBatch, steps, optimizer } = spec.value;
+    const heir = before?.included?.[replica];
+    this.#must((optimizer?.sha256 ?? '') === (heir === undefined ? '' : book.states.get(`${part.round - 1}.${heir}`) ?? 'missing'), `${task.taskId} inherits another optimizer's state than that of a replica that was merged`);
+    for (const [from, { taskId, end }] of book.places) this.#must(taskId === task.taskId || end <= firstBatch || from >= firstBatch + steps, `${task.taskId} reads places ${firstBatch} to ${firstBatch + steps} of the data, some of which ${taskId} has`);
+    book.places.set(firstBatch, { taskId: task.taskId, end: firstBatch + steps });
   }
 
   #manifest(event: Event): void {
@@ -202,7 +306,7 @@ export class Checker {
   /** The journal's end is another: the books begin again there, and what workers were told stays. */
   rewound(sequence: number, term: number): void {
     const groups = this.#groups.filter((group) => group.firstSequence + group.events.length - 1 <= sequence);
-    for (const book of [this.#accepted, this.#labels, this.#pending, this.#manifests, this.#folds, this.#reached] as Map<unknown, unknown>[]) book.clear();
+    for (const book of [this.#accepted, this.#labels, this.#pending, this.#manifests, this.#folds, this.#reached, this.#shared] as Map<unknown, unknown>[]) book.clear();
     this.#ended.clear();
     this.#adopted.clear();
     this.#folds.set(0, new Map());
@@ -234,6 +338,10 @@ export class Checker {
       // A task that was granted again before its record was read may have failed again, and been given up.
       const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : now?.control.givenUp !== undefined || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
       const { runId = '' } = task ?? {};
+      // So may a replica, or its round have been closed without it.
+      const part = task === undefined ? undefined : partOf(task);
+      const round = task === undefined || part === undefined ? undefined : this.#shared.get(bookKey(runId, task, part.training))?.rounds[part.round];
+      if (part?.replica !== undefined && round?.included?.includes(part.replica) === false) continue;
       if (!diverged.includes(runId) && !this.#wentOn.has(runId) && !givenUp) this.#must(this.#accepted.get(taskId)?.sha256 === sha256, `${taskId} was acknowledged, and is not known after reconcile`);
     }
   }
@@ -254,7 +362,9 @@ export class Checker {
     // A deposed leader may still hand out what the run has left behind; its results are not taken any more.
     if (term !== this.#term()) return;
     if (task.spec?.$case === 'select') this.#inputs(task, task.spec.value.shards);
-    if (task.spec?.$case === 'train' && task.spec.value.selection !== undefined) this.#inputs(task, task.spec.value.pseudoLabels);
+    const train = task.spec?.$case === 'train' ? task.spec.value : task.spec?.$case === 'replica' || task.spec?.$case === 'merge' ? task.spec.value.train : undefined;
+    if (train?.selection !== undefined) this.#inputs(task, train.pseudoLabels);
+    this.#sharedInputs(task);
   }
 
   /** A training goes on. @param sha256 of the bytes that it read. */
@@ -347,6 +457,8 @@ function outputDigest(result: NonNullable<NonNullable<Extract<NonNullable<Event[
     case 'train': return result.value.model?.sha256 ?? '';
     case 'evaluate': return result.value.evaluation?.sha256 ?? '';
     case 'audit': return result.value.audit?.sha256 ?? '';
+    case 'replica': return result.value.state?.sha256 ?? '';
+    case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;
     case undefined: return '';
   }
 }

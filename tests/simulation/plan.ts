@@ -17,6 +17,8 @@ export interface RunPlan {
   /** Guards that often pause the run, and a precision that many a teacher lacks. */
   readonly guarded: boolean;
   readonly cancelAtMs: number | undefined;
+  /** How its trainings are shared; undefined where one worker does each. */
+  readonly shared: { readonly replicas: number | 'auto'; readonly localSteps: number; readonly quorum: number; readonly stragglerWait: number } | undefined;
 }
 
 export interface Plan {
@@ -67,6 +69,10 @@ export function drawPlan(seed: number): Plan {
   const last = new Random(seed, 4);
   // Of all runs of a seed or of none.
   const guarded = new Random(seed, 6).chance(0.25);
+  const sharing = new Random(seed, 7);
+  const drawShared = (): RunPlan['shared'] => (sharing.chance(0.35)
+    ? { replicas: sharing.pick([2, 4, 'auto', 'auto'] as const), localSteps: sharing.pick([300, 500, 1_000, 1_000]), quorum: sharing.pick([0.25, 0.5, 0.75, 1]), stragglerWait: sharing.pick([0, 0.5, 0.5, 3]) }
+    : undefined);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
@@ -90,6 +96,7 @@ export function drawPlan(seed: number): Plan {
       poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
       guarded,
       cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
+      shared: drawShared(),
     };
   });
   return {

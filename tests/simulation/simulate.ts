@@ -8,7 +8,7 @@ import { workerService } from '../../coordinator/api/worker-service.ts';
 import type { Leader } from '../../coordinator/leader.ts';
 import { Node } from '../../coordinator/node.ts';
 import { reconcile } from '../../coordinator/reconcile.ts';
-import { currentIteration, decide, isEnded, openTasks, type IterationState, type RunState } from '../../coordinator/run/index.ts';
+import { currentIteration, decide, isDue, isEnded, openTasks, type IterationState, type RunState } from '../../coordinator/run/index.ts';
 import { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { ReconcileResponse } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
@@ -16,7 +16,7 @@ import type { Recipe } from '../../recipe/index.ts';
 import { paths, type ObjectRef, type ObjectStore, type PutOptions } from '../../store/index.ts';
 import { finished } from '../unit/coordinator/bucket.ts';
 import { makeData, makeRecipe } from '../unit/coordinator/work.ts';
-import { Checker, plain, Violation } from './checker.ts';
+import { Checker, plain, Violation, type StudentRound } from './checker.ts';
 import { clockOf, Disk, LIST_LAG_MS_MAX, SharedEntry, STORE, StoreWay, type DiskMutant, type Way } from './engines.ts';
 import { Network, type Server } from './network.ts';
 import { Links, Party } from './party.ts';
@@ -39,7 +39,7 @@ const OLDER = 1;
 const NEWER = 2;
 
 /** Ways to break what is checked, to see that the checkers notice. */
-export type Mutant = DiskMutant | 'skips-shard' | 'mixes-checkpoints' | 'never-expires' | 'stale-snapshot' | 'never-steps-down';
+export type Mutant = DiskMutant | 'skips-shard' | 'mixes-checkpoints' | 'never-expires' | 'stale-snapshot' | 'never-steps-down' | 'merges-too-few' | 'repeats-data' | 'forgets-optimizer';
 
 export interface History {
   readonly plan: Plan;
@@ -53,7 +53,10 @@ export interface History {
 
 function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe {
   return makeRecipe({
-    training: { checkpoint_steps: checkpointSteps },
+    training: {
+      checkpoint_steps: checkpointSteps,
+      ...(plan.shared === undefined ? {} : { replicas: plan.shared.replicas, sharing: { local_steps: plan.shared.localSteps, quorum: plan.shared.quorum, straggler_wait: plan.shared.stragglerWait } }),
+    },
     seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
     labels: { balance: 'classes', ...(plan.guarded ? { precision: 0.97 } : {}) },
     ...(plan.guarded ? { guards: { class_share_least: 0.9, class_share_most: 0.5, calibration_error_most: 0.05 } } : {}),
@@ -298,6 +301,11 @@ class Simulation {
       if (this.#mixed !== undefined && this.#mixed.taskId !== task.taskId) task.checkpoints = this.#mixed.checkpoints;
       else if (task.checkpoints.length > 0) this.#mixed = { ...task };
     }
+    const { spec } = task;
+    if (this.#mutant === 'merges-too-few' && spec?.$case === 'merge' && spec.value.inputs.length > 1) task.spec = { $case: 'merge', value: { ...spec.value, inputs: spec.value.inputs.slice(1) } };
+    // Every round reads the data from its begin on.
+    if (this.#mutant === 'repeats-data' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, firstBatch: spec.value.replica * spec.value.steps } };
+    if (this.#mutant === 'forgets-optimizer' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, optimizer: undefined } };
     if (this.#mutant === 'skips-shard' && task.spec?.$case === 'select') task.spec = { $case: 'select', value: { ...task.spec.value, shards: task.spec.value.shards.slice(1) } };
   }
 
@@ -504,12 +512,12 @@ class Simulation {
     for (const { party } of this.#coordinators.values()) party.pause(0);
   }
 
-  /** The same run with nothing in its way but the shards that were quarantined here. */
+  /** The same run with nothing in its way but the shards that were quarantined here; its rounds have the replicas that they had here, and merge the same ones. */
   #compare(run: RunPlan): void {
     const state = this.#checker.state(run.runId);
     const data = this.#data.get(run.runId);
     if (state === undefined || data === undefined || state.phase === 'cancelled' || this.#plan.chance.differentResult > 0) return;
-    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data, state);
+    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data, state, (iteration, attempt, round) => this.#checker.studentRound(run.runId, iteration, attempt, round));
     const [here, there] = [outcome(state), outcome(undisturbed)];
     this.world.count(state.iterations.some((each) => each.quarantined.size > 0) ? 'branch: compared, shards quarantined' : 'branch: compared, nothing quarantined');
     if (here !== there) throw new Violation(`${run.runId} ended otherwise than undisturbed:\n${here}\n${there}`);
@@ -523,23 +531,38 @@ function outcome(state: RunState): string {
   return JSON.stringify(plain({ phase, iteration, try: state.try, teacher, promoted, best, gates, iterations: state.iterations.map(tried), refusedTries: state.refusedTries.map(tried) }));
 }
 
-function playUndisturbed(run: RunPlan, recipe: Recipe, data: RunData, like: RunState): RunState {
-  let { state } = decide(undefined, { kind: 'submit', runId: run.runId, recipe, data }, 0);
+function playUndisturbed(run: RunPlan, recipe: Recipe, data: RunData, like: RunState, roundOf: (iteration: number, attempt: number, round: number) => StudentRound | undefined): RunState {
+  // Here a round closes by its last replica alone. How long stragglers are waited for is no input of any task.
+  const { training } = recipe;
+  const patient: Recipe = training.sharing === undefined ? recipe : { ...recipe, training: { ...training, sharing: { ...training.sharing, straggler_wait: 100 } } };
+  let nowMs = 0;
+  let { state } = decide(undefined, { kind: 'submit', runId: run.runId, recipe: patient, data }, nowMs);
   const give = (task: Task): void => {
-    state = decide(state, { kind: 'complete', task, workerId: 'alone', result: finished(task).result }, 0).state;
+    state = decide(state, { kind: 'complete', task, workerId: 'alone', result: finished(task).result }, nowMs).state;
   };
-  for (let step = 0; step < 10_000 && !isEnded(state.phase); step += 1) {
+  const studentsRound = (): number => state.rounds.find(({ training }) => training.subject === 'student')?.merges ?? 0;
+  for (let step = 0; step < 20_000 && !isEnded(state.phase); step += 1) {
+    nowMs += 1;
     if (state.phase === 'paused') {
-      state = decide(state, { kind: 'resume' }, 0).state;
+      state = decide(state, { kind: 'resume' }, nowMs).state;
+      continue;
+    }
+    // The control's rounds are compared with nothing: they may have any number.
+    if (isDue(state, { nowMs, inFlightMs: 0, fleet: 1 })) {
+      state = decide(state, { kind: 'clock', inFlightMs: 0, fleet: roundOf(state.iteration, state.try, studentsRound())?.replicas ?? 1 }, nowMs).state;
       continue;
     }
     const leftOut = state.stage === Stage.LABEL ? like.iterations[state.iteration]?.quarantined : undefined;
     const open = openTasks(state);
-    const doomed = open.find((task) => leftOut?.has(task.subject) === true && !currentIteration(state).quarantined.has(task.subject));
+    const isDoomed = (task: Task): boolean => {
+      if (task.spec?.$case === 'replica') return task.subject.startsWith('student') && roundOf(state.iteration, state.try, task.spec.value.round)?.included?.includes(task.spec.value.replica) === false;
+      return leftOut?.has(task.subject) === true && !currentIteration(state).quarantined.has(task.subject);
+    };
+    const doomed = open.find(isDoomed);
     const next = doomed ?? open[0];
     if (next === undefined) break;
     if (doomed === undefined) give(next);
-    else state = decide(state, { kind: 'fail', task: doomed, workerId: `w${step}`, code: 'ENGINE_CRASHED', message: 'the engine died', counts: true, fleet: 1_000, heldMs: 0 }, 0).state;
+    else state = decide(state, { kind: 'fail', task: doomed, workerId: `w${step}`, code: 'ENGINE_CRASHED', message: 'the engine died', counts: true, fleet: 1_000, heldMs: 0 }, nowMs).state;
   }
   return state;
 }

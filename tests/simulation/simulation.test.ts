@@ -33,6 +33,9 @@ describe('the control plane, simulated', () => {
     ['stale-snapshot', /holds a state|lost or changed|knows \d+ runs|does not hold the facts/],
     ['skips-shard', /were accepted|leaves out a shard/],
     ['mixes-checkpoints', /is handed a checkpoint/],
+    ['merges-too-few', /merges other replicas/],
+    ['repeats-data', /some of which .* has/],
+    ['forgets-optimizer', /inherits another optimizer/],
     ['never-steps-down', /granted a lease while/],
     ['forgets-acknowledged', /holds a state|was written after|lost or changed|knows \d+ runs|middle of a group|facts are missing|not over/],
   ])('a planted bug is found: %s', async (mutant, complaint) => {

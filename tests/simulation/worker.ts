@@ -19,6 +19,8 @@ const BACKOFF_MS_MAX = 5_000;
 /** Between two looks for who leads. */
 const LOOK_MS_MAX = 500;
 const SLOW_FACTOR = 20;
+/** A part of a training takes the part of a training's time that its steps are of so many. */
+const STEPS_OF_TRAIN_MS = 1_000;
 
 interface Held {
   readonly leaseId: LeaseId;
@@ -47,6 +49,9 @@ export interface Surroundings {
   readonly broke: (thrown: Violation) => void;
   readonly isPoison: (runId: string, shard: string) => boolean;
 }
+
+/** Of a replica: its checkpoints count the steps of the whole training. */
+const firstStepOf = ({ spec }: Task): number => (spec?.$case === 'replica' ? spec.value.firstStep : 0);
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 
@@ -221,7 +226,7 @@ export class SimulatedWorker {
     const held: Held = { leaseId, lease, dropped: false, progress: 0, checkpoint: undefined, ended: false };
     this.#held.set(keyOf(leaseId), held);
     if (task.checkpoints.length === 0) {
-      this.#do(held, task, 0);
+      this.#do(held, task, firstStepOf(task));
       return;
     }
     const process = this.#process;
@@ -234,7 +239,7 @@ export class SimulatedWorker {
     });
   }
 
-  /** The step of the newest checkpoint that is whole, or 0. @throws where the store is away */
+  /** The step of the newest checkpoint that is whole, or the task's first one. @throws where the store is away */
   async #resume(task: Task): Promise<number> {
     const { world, checker } = this.#at;
     for (const [at, { step, ref }] of task.checkpoints.entries()) {
@@ -249,22 +254,25 @@ export class SimulatedWorker {
       }
     }
     world.count('branch: a training begins anew, its checkpoints are lost');
-    return 0;
+    return firstStepOf(task);
   }
 
   /** Does a task, a training from `from` steps on. */
   #do(held: Held, task: Task, from: number): void {
     const { world, plan, faulty, isPoison } = this.#at;
     const { random } = world;
-    let ms = (task.spec?.$case === 'train' ? plan.trainMs : plan.labelMs) * (0.5 + random.next()) * (from === 0 ? 1 : 1 - from / task.work);
+    const first = firstStepOf(task);
+    const wholeMs = task.spec?.$case === 'train' ? plan.trainMs : task.spec?.$case === 'replica' ? plan.trainMs * (task.work / STEPS_OF_TRAIN_MS) : plan.labelMs;
+    let ms = wholeMs * (0.5 + random.next()) * (from === first ? 1 : 1 - (from - first) / task.work);
     if (faulty() && random.chance(plan.chance.slowTask)) {
       world.count('fault: slow task');
       ms *= SLOW_FACTOR;
     }
     const poisoned = task.spec?.$case === 'label' && isPoison(task.runId, task.subject);
     const crashes = poisoned || (faulty() && random.chance(plan.chance.engineCrash));
-    for (let step = from + task.checkpointSteps; task.checkpointSteps > 0 && step < task.work; step += task.checkpointSteps) {
-      this.#later(ms * ((step - from) / (task.work - from)), () => this.#keep(held, task, step));
+    const end = first + task.work;
+    for (let step = from + task.checkpointSteps; task.checkpointSteps > 0 && step < end; step += task.checkpointSteps) {
+      this.#later(ms * ((step - from) / (end - from)), () => this.#keep(held, task, step));
     }
     this.#later(crashes ? ms * random.next() : ms, () => {
       if (held.dropped) return;
@@ -376,6 +384,9 @@ function spoiled(result: TaskResult): TaskResult {
     case 'evaluate': return { ...result, result: { $case: 'evaluate', value: { ...result.result.value, validation: undefined, paired: [] } } };
     case 'label': return { ...result, result: { $case: 'label', value: { ...result.result.value, labels: undefined } } };
     case 'train': return { ...result, result: { $case: 'train', value: { ...result.result.value, model: undefined } } };
+    case 'replica': return { ...result, result: { $case: 'replica', value: { ...result.result.value, steps: result.result.value.steps - 1 } } };
+    // A last merge without a model, or one in the middle with one.
+    case 'merge': return { ...result, result: { $case: 'merge', value: { ...result.result.value, trained: result.result.value.trained === undefined ? { model: result.result.value.merged, parameters: 1, steps: 1, images: 1, finalLoss: 1, curve: [] } : undefined } } };
     default: return { ...result, result: undefined };
   }
 }
