@@ -13,7 +13,7 @@ export interface Training {
   /** Undefined while the images' shape and the classes are not known. */
   readonly parameters: number | undefined;
   readonly steps: number;
-  /** Of each step. */
+  /** Of each step; where several workers share a training, of all of them together. */
   readonly images: number;
 }
 
@@ -25,10 +25,11 @@ export function describeModel(choice: Readonly<Record<string, unknown>>): string
 
 /** The trainings of a run in which no student is refused, the control last. */
 export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training[] {
-  const { teacher, student } = recipe.training;
+  const { teacher, student, replicas = 1 } = recipe.training;
+  const together = replicas === 'auto' ? 1 : replicas;
   const parameters = (choice: ModelChoice): number | undefined =>
     (data?.image === undefined ? undefined : parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input: data.image, classes: data.classNames.length }));
-  const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images });
+  const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images: images * together });
   const studentImages = student.batch_labeled + student.batch_unlabeled;
   const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
     const choice = modelOfIteration(recipe, iteration);
@@ -44,6 +45,7 @@ export function costText(recipe: Recipe, data: RunData | undefined): string {
   const unlabeled = data?.unlabeled?.samples;
   const { on_refusal: onRefusal, tries_max: triesMax } = recipe.promotion;
   const retried = onRefusal === 'retry' && triesMax > 1 && recipe.rounds > 0 ? ` A round whose student is refused is trained again, up to ${triesMax} times in all.` : '';
+  const shared = recipe.training.replicas === 'auto' ? ' Each training is shared by as many workers as there are, and sees as many times these images.' : '';
   const labeled = recipe.rounds === 0 ? '' : unlabeled === undefined
     ? ` All unlabeled images are labeled ${recipe.rounds === 1 ? 'once' : `${recipe.rounds} times`}.`
     : ` Images to label: ${integer(unlabeled)} in ${plural(recipe.rounds, 'round')}, ${integer(unlabeled * recipe.rounds)} in all.`;
@@ -51,5 +53,5 @@ export function costText(recipe: Recipe, data: RunData | undefined): string {
     ['training', 'model', 'parameters', 'steps', 'images a step', 'images'],
     trainings.map((each) => [each.title, plain(each.model), each.parameters === undefined ? none : integer(each.parameters), integer(each.steps), integer(each.images), integer(each.steps * each.images)]),
     [2, 3, 4, 5],
-  )}\n${plural(trainings.length, 'training')} see ${integer(seen)} images.${labeled}${retried}`;
+  )}\n${plural(trainings.length, 'training')} see ${integer(seen)} images.${shared}${labeled}${retried}`;
 }

@@ -2,9 +2,10 @@
  * A running run as text: the block that a terminal redraws, the one line that a log gets, and the news between two
  * views. Pure: view in, lines out.
  */
-import type { IterationView, RunView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { IterationView, RunView, SharedTrainingView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
+import { isControl as isOfControl, partOf } from '../../proto/subjects.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
 import { remedyOf } from '../remedy.ts';
 import { waitingForStore } from './restarts.ts';
@@ -16,20 +17,38 @@ const progressOf = (task: TaskView): number => {
   return task.progress !== undefined && task.progress.total > 0 ? Math.min(1, task.progress.done / task.progress.total) : 0;
 };
 
-const isControl = (task: TaskView): boolean => task.task?.subject === 'control';
+const isControl = ({ task }: TaskView): boolean => task !== undefined && isOfControl(task);
 
 /** The tasks of the present stage; the control runs beside it and is not counted in. */
 const stageTasks = (view: RunView): TaskView[] => view.tasks.filter((task) => !isControl(task) && task.task?.stage === view.summary?.stage);
 
+/** The stage's training, where several workers share it. */
+const sharedTraining = (view: RunView): SharedTrainingView | undefined =>
+  (view.summary?.stage === Stage.TRAIN ? view.sharedTrainings.find((training) => training.subject === 'student' && training.iteration === view.summary?.iteration) : undefined);
+
+/** Rounds count from 0 in names, and from 1 for people. */
+export function roundText({ round, rounds, replicas, replicasDone, replicasGivenUp, merging, leftOut }: SharedTrainingView): string {
+  const state = merging ? `merges ${plural(replicasDone, 'replica')}` : replicas === 0 ? 'not begun' : `${replicasDone} of ${plural(replicas, 'replica')} done${replicasGivenUp > 0 ? `, ${replicasGivenUp} given up` : ''}`;
+  return `round ${integer(round + 1)} of ${integer(rounds)}: ${state}${leftOut > 0 ? `, ${integer(leftOut)} left out before` : ''}`;
+}
+
 /** The share of the stage that is done, 0 to 1: whole tasks, and the parts of those in work. */
 export function stageShare(view: RunView): number {
   if (view.stageTotal === 0) return 0;
+  const shared = sharedTraining(view);
+  if (shared !== undefined) {
+    const inHand = stageTasks(view).filter((task) => task.state === 'leased' && task.task !== undefined && partOf(task.task)?.replica !== undefined).reduce((sum, task) => sum + progressOf(task), 0);
+    const ofRound = shared.merging ? 1 : shared.replicas === 0 ? 0 : (shared.replicasDone + inHand) / shared.replicas;
+    return Math.min(1, (shared.stepsDone + Math.min(1, ofRound) * shared.roundSteps) / Math.max(1, shared.steps));
+  }
   const inWork = stageTasks(view).filter((task) => task.state === 'leased').reduce((sum, task) => sum + progressOf(task), 0);
   return Math.min(1, (view.stageDone + inWork) / view.stageTotal);
 }
 
 function stageCount(view: RunView): string {
   if (view.summary?.stage === Stage.LABEL) return `${integer(view.stageDone)} of ${plural(view.stageTotal, 'shard')} labeled`;
+  const shared = sharedTraining(view);
+  if (shared !== undefined) return roundText(shared);
   const only = stageTasks(view).find((task) => task.state === 'leased' && task.progress !== undefined && task.progress.total > 0);
   if (only?.progress !== undefined) return `${integer(only.progress.done)} of ${integer(only.progress.total)} ${plain(only.progress.unit)}`;
   return view.stageTotal > 1 ? `${integer(view.stageDone)} of ${integer(view.stageTotal)} tasks` : '';

@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { currentIteration, decideGate, isControl, MS_PER_HOUR, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { currentIteration, decideGate, isControl, isEnded, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -76,9 +76,22 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,
     bestModel: run.best?.model, bestIteration: run.best?.iteration ?? 0, storeUrl, nowMs: now,
-    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings,
-    budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)),
+    imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease }))), leader.scheduler.liveWorkers(now)), warnings,
+    budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)), sharedTrainings: sharedTrainingViews(run),
   };
+}
+
+function sharedTrainingViews(run: RunState): SharedTrainingView[] {
+  const sharing = sharingOf(run.recipe);
+  if (sharing === undefined || isEnded(run.phase)) return [];
+  return openTrainings(run).map(({ taskId, subject, iteration, work }) => {
+    const { merges = 0, leftOut = 0, current } = run.rounds.get(taskId) ?? {};
+    const { first, steps } = roundSteps(work, sharing.local_steps, merges);
+    return {
+      subject, iteration, round: merges, rounds: roundsOf(work, sharing.local_steps), replicas: current?.replicas ?? 0, replicasDone: current?.results.size ?? 0, replicasGivenUp: current?.givenUp.size ?? 0,
+      merging: current?.included !== undefined, leftOut, stepsDone: first, roundSteps: steps, steps: work,
+    };
+  });
 }
 
 /** As the pause sees it: attempts under way count. */
@@ -97,23 +110,32 @@ const withoutShards = ({ labeled, unlabeled, validation, test, ...data }: RunDat
 const slim = (task: Task): Task => ({ ...task, spec: undefined });
 
 /**
- * Device time that training still takes, by the rate of the trainings seen so far: steps left times milliseconds a step.
- * Labeling and evaluation are small against it. -1 while no rate is known.
+ * Time that training still takes, by the rate of the trainings seen so far: steps left times milliseconds a step.
+ * Labeling and evaluation are small against it. Replicas of a shared training make their steps beside one another, as far as
+ * there are workers. -1 while no rate is known.
  */
-function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[]): number {
+function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], fleet: number): number {
   if (run.phase !== 'running') return -1;
-  const { teacher, student } = run.recipe.training;
-  const perStep = leased.flatMap(({ lease, task }) => (task.stage === Stage.TRAIN && lease.progress !== undefined && lease.progress.rate > 0 ? [batchOf(run, task) / lease.progress.rate] : []))[0]
+  const { teacher, student, replicas } = run.recipe.training;
+  const trainings = leased.filter(({ task }) => task.stage === Stage.TRAIN && task.spec?.$case !== 'merge');
+  const perStep = trainings.flatMap(({ lease, task }) => (lease.progress !== undefined && lease.progress.rate > 0 ? [batchOf(run, task) / lease.progress.rate] : []))[0]
     ?? lastRate(run);
   if (perStep === undefined) return -1;
-  const done = (subject: 'control' | 'student'): number => leased.find(({ task }) => task.stage === Stage.TRAIN && isControl(task) === (subject === 'control'))?.lease.progress?.done ?? 0;
+  const stepsDone = new Map(sharedTrainingViews(run).map((view) => [view.subject, view.merging ? view.stepsDone + view.roundSteps : view.stepsDone]));
+  const done = (subject: 'control' | 'student'): number => {
+    const merged = stepsDone.get(subject);
+    const inHand = trainings.filter(({ task }) => isControl(task) === (subject === 'control')).map(({ lease }) => lease.progress?.done ?? 0);
+    // A round takes as long as the slowest of its replicas.
+    return merged === undefined ? inHand[0] ?? 0 : merged + (inHand.length === 0 ? 0 : Math.min(...inHand));
+  };
   let steps = 0;
   for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) {
     if (run.iterations[iteration]?.student === undefined) steps += iteration === 0 ? teacher.steps : student.steps;
   }
   if (steps > 0) steps -= done('student');
   const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;
-  return Math.max(0, (steps + control) * perStep);
+  const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
+  return Math.max(0, (steps + control) * perStep * turns);
 }
 
 const batchOf = (run: RunState, task: Task): number => {
@@ -121,7 +143,11 @@ const batchOf = (run: RunState, task: Task): number => {
   return task.iteration === 0 && !isControl(task) ? teacher.batch_labeled : student.batch_labeled + student.batch_unlabeled;
 };
 
+/** Seconds of a device for one step. Of a shared training that is what its replicas took together, by the steps that they made together. */
 function lastRate(run: RunState): number | undefined {
-  const trained = run.iterations.flatMap((each) => (each.student === undefined ? [] : [each.student])).at(-1);
-  return trained === undefined || trained.result.steps === 0 ? undefined : trained.deviceMs / 1000 / trained.result.steps;
+  const { teacher, student } = run.recipe.training;
+  const last = run.iterations.findLast((each) => each.student !== undefined);
+  if (last?.student === undefined || last.student.result.images === 0) return undefined;
+  const images = last.iteration === 0 ? teacher.batch_labeled : student.batch_labeled + student.batch_unlabeled;
+  return last.student.deviceMs / 1000 / (last.student.result.images / images);
 }

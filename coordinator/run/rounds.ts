@@ -166,7 +166,7 @@ const imagesOf = (round: Round, included: readonly number[]): number => included
 
 /** The state once a round is open. @param openedWallMs in the run's wall time */
 export function opened(state: RunState, training: TaskPlace, round: number, replicas: number, openedWallMs: number): RunState {
-  const shared = state.rounds.get(training.taskId) ?? { training, merges: 0, optimizers: [], batches: 0, images: 0, deviceMs: 0 };
+  const shared = state.rounds.get(training.taskId) ?? { training, merges: 0, optimizers: [], batches: 0, images: 0, leftOut: 0, deviceMs: 0 };
   invariant(shared.current === undefined && shared.merges === round, `round ${round} of ${training.taskId} follows the merge of the one before`);
   return withShared(state, { ...shared, current: { round, replicas, openedWallMs, results: ImmutableMap(), givenUp: ImmutableMap() } });
 }
@@ -203,7 +203,7 @@ export function mergeDone(state: RunState, place: TaskPlace, merged: ObjectRef, 
   const { steps } = roundSteps(stepsOf(state.recipe, shared.training), mustShare(state.recipe).local_steps, current.round);
   return withShared(state, {
     ...before, merges: current.round + 1, merged, optimizers: inputsOf(current, current.included).flatMap((input) => input.state ?? []),
-    batches: shared.batches + current.replicas * steps, images: shared.images + imagesOf(current, current.included), deviceMs: shared.deviceMs + deviceMs,
+    batches: shared.batches + current.replicas * steps, images: shared.images + imagesOf(current, current.included), leftOut: shared.leftOut + current.replicas - current.included.length, deviceMs: shared.deviceMs + deviceMs,
   });
 }
 

@@ -90,6 +90,8 @@ export interface SharedTraining {
   readonly batches: number;
   /** Images that the replicas of the merged rounds saw, without those that were left out. */
   readonly images: number;
+  /** Replicas of the merged rounds that were not merged. */
+  readonly leftOut: number;
   /** Of all accepted results. */
   readonly deviceMs: number;
   /** The round under way; absent between a merge and the next round's begin. */
