@@ -36,8 +36,8 @@ export function decodeCheckpoint(bytes: Uint8Array, architecture: Architecture, 
 }
 
 /** The same state and `task` give the same bytes. */
-export function encodeMerged(architecture: Architecture, { variables, ...loop }: Merged, task: string): Uint8Array {
-  return encodeState(mergedVariables(architecture), variables, loop, task);
+export function encodeMerged(architecture: Architecture, { variables, step, lossCurve, wentBackTo, rounds }: Merged, task: string): Uint8Array {
+  return encodeState(mergedVariables(architecture), variables, { step, lossCurve, wentBackTo, rounds }, task);
 }
 
 /** @throws AlumnusError DIGEST_MISMATCH where it is not what a merge of this training wrote. */
