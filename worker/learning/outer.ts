@@ -11,7 +11,7 @@ import { invariant } from '../../proto/errors.ts';
 import { parameterSpecs, type Architecture } from '../../recipe/index.ts';
 import type { TensorSpec } from '../tensorflow/index.ts';
 import { decayOver } from './ema.ts';
-import { averageName, countName, initialState, stepVariables, trainable } from './step.ts';
+import { averageName, countName, initialOptimizer, initialWeights, stepVariables, trainable } from './step.ts';
 import type { Merged, TrainingSettings } from './types.ts';
 
 type Variables = Readonly<Record<string, Float32Array>>;
@@ -39,9 +39,12 @@ export function mergedVariables(architecture: Architecture): Record<string, Tens
 }
 
 /** What the first round begins with: the weights of the seed, as the plain training's, and no outer momentum. */
-export function mergedAtStart(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>): Merged {
-  const start = initialState(architecture, settings);
-  const variables = Object.fromEntries(Object.entries(mergedVariables(architecture)).map(([name, { shape }]) => [name, start[name] ?? new Float32Array(shape.reduce((product, size) => product * size, 1))]));
+export function mergedAtStart(architecture: Architecture, seed: number): Merged {
+  const variables = initialWeights(architecture, seed);
+  for (const { name } of parameterSpecs(architecture).filter(trainable)) {
+    const weights = of(variables, name);
+    [variables[averageName(name)], variables[outerMomentumName(name)]] = [weights, new Float32Array(weights.length)];
+  }
   return { step: 0, variables, lossCurve: [], rounds: [] };
 }
 
@@ -49,8 +52,8 @@ export function mergedAtStart(architecture: Architecture, settings: Pick<Trainin
  * All variables of a training step as a replica begins a round.
  * @param optimizer what a replica of the round before left, for the optimizer's state alone; without, that is as at the training's start, moments and count alike.
  */
-export function replicaVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>, merged: Variables, optimizer?: Variables): Record<string, Float32Array> {
-  const inner = optimizer ?? initialState(architecture, settings);
+export function replicaVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>, merged: Variables, optimizer?: Variables): Record<string, Float32Array> {
+  const inner = optimizer ?? initialOptimizer(architecture, settings);
   return Object.fromEntries(Object.keys(stepVariables(architecture, settings)).map(name => {
     const values = merged[name] ?? inner[name];
     invariant(values !== undefined, `the state holds ${name}`);

@@ -50,14 +50,18 @@ export function stepVariables(architecture: Architecture, settings: Pick<Trainin
   return variables;
 }
 
-/** All variables of a step at its start. */
-export function initialState(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>, program: Pick<Program, 'variables'> = { variables: stepVariables(architecture, settings) }): Record<string, Float32Array> {
-  const weights = initialWeights(architecture, settings.seed);
+/** The optimizer's variables at its start. */
+export function initialOptimizer(architecture: Architecture, { optimizer }: Pick<TrainingSettings, 'optimizer'>): Record<string, Float32Array> {
+  const slots = Object.entries(initialSlots(optimizer));
   const learned = parameterSpecs(architecture).filter(trainable);
-  const averages = Object.fromEntries(learned.map(({ name }) => [averageName(name), weights[name]!]));
-  const slots = Object.fromEntries(learned.flatMap(({ name, shape }) => Object.entries(initialSlots(settings.optimizer)).map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)])));
-  const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
-  return { ...zeros, ...slots, ...weights, ...averages };
+  return { [countName]: new Float32Array(1), ...Object.fromEntries(learned.flatMap(({ name, shape }) => slots.map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)]))) };
+}
+
+/** All variables of a step at its start. */
+export function initialState(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>): Record<string, Float32Array> {
+  const weights = initialWeights(architecture, settings.seed);
+  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+  return { ...initialOptimizer(architecture, settings), ...weights, ...averages };
 }
 
 /** What training hands back of a step's variables, in the architecture's order: the weights' moving averages, and batch normalization's running statistics. */

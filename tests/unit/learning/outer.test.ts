@@ -114,7 +114,7 @@ it('multiplies the decays of a round\'s updates', () => {
 describe('what rounds hand on', () => {
   it('begins as the plain training does', () => {
     const plain = initialState(chosen, settings());
-    expect(replicaVariables(chosen, settings(), mergedAtStart(chosen, settings()).variables)).toEqual(plain);
+    expect(replicaVariables(chosen, settings(), mergedAtStart(chosen, settings().seed).variables)).toEqual(plain);
   });
 
   it('gives a replica the merged weights, averages and statistics, and of another replica the optimizer alone', () => {
