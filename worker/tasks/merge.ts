@@ -7,6 +7,7 @@ import type { MergeResult, MergeSpec, TrainResult } from '../../proto/gen/alumnu
 import { averagedWeights, decodeCheckpoint, encodeMerged, outerStep, type Merged, type TrainingState } from '../learning/index.ts';
 import { required, type TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
+import { letGo } from './prepared.ts';
 import { mergedBefore, mustBeOf } from './replica.ts';
 import { stateAbout, trainingOf, type Training } from './training.ts';
 
@@ -16,6 +17,7 @@ export async function merge(context: TaskContext, spec: MergeSpec): Promise<Merg
   if (inputs.length === 0) throw new AlumnusError('USAGE', 'a merge has one replica at least', { where: 'inputs' });
   const training = await trainingOf(context, required(spec.train, 'train'), spec.seed);
   const { architecture, settings, name, teacher } = training;
+  if (spec.last) letGo(name);
   const before = await mergedBefore(store, spec, training);
   let wentBackTo = before.wentBackTo;
   const states = async function* (): AsyncGenerator<TrainingState['variables']> {

@@ -5,7 +5,7 @@
  * Invariants:
  *  1. What is kept is a function of its training alone, so that who finds it does what who makes it does.
  *  2. What a task uses stays open, whatever other tasks do; an abort ends the waiting of its own task and nothing else.
- *  3. After a failure, and once the engine has other work, nothing is kept that nobody uses.
+ *  3. After a failure, once the training is done, and once the engine has other work, nothing is kept that nobody uses.
  */
 import type { ObjectStore } from '../../store/index.ts';
 import { openBatches, orAborted, type Batches, type TrainingBatch } from '../data/index.ts';
@@ -37,8 +37,7 @@ export interface Prepared {
   step(): CompiledStep;
 }
 
-/** @param again whether a later part of this training is to be expected */
-export async function withPrepared<Result>(context: TaskContext, training: Training, again: boolean, work: (prepared: Prepared) => Promise<Result>): Promise<Result> {
+export async function withPrepared<Result>(context: TaskContext, training: Training, work: (prepared: Prepared) => Promise<Result>): Promise<Result> {
   const mine = take(context, training);
   const batches = orAborted(mine.batches, context.signal);
   batches.catch(() => undefined);
@@ -53,12 +52,14 @@ export async function withPrepared<Result>(context: TaskContext, training: Train
     return result;
   } finally {
     mine.users -= 1;
-    if (!(whole && again)) letGo((each) => each === mine);
+    if (!whole) free((each) => each === mine);
   }
 }
 
-/** Frees what no task uses. */
-export function letGo(which: (each: Kept) => boolean = () => true): void {
+/** Frees what no task uses. @param training of this one alone; default: of all */
+export const letGo = (training?: string): void => free((each) => training === undefined || each.training === training);
+
+function free(which: (each: Kept) => boolean): void {
   const [gone, stay] = [kept.filter((each) => each.users === 0 && which(each)), kept.filter((each) => each.users > 0 || !which(each))];
   kept = stay;
   for (const { abort, step } of gone) {
@@ -72,7 +73,7 @@ function take(context: TaskContext, training: Training): Kept {
   kept = [...kept.filter((each) => each !== found), found];
   found.users += 1;
   const surplus = kept.filter((each) => each.users === 0).slice(0, Math.max(0, kept.length - KEPT_MAX));
-  letGo((each) => surplus.includes(each));
+  free((each) => surplus.includes(each));
   return found;
 }
 

@@ -17,7 +17,7 @@ export async function replica(context: TaskContext, spec: ReplicaSpec): Promise<
   const { architecture, settings, teacher } = training;
   const [until, endBatch] = [firstStep + steps, firstBatch + steps];
   if (steps < 1 || until > settings.steps) throw new AlumnusError('USAGE', `the round ends with step ${until}, and the training has ${settings.steps}`, { where: 'replica' });
-  const trained = await withPrepared(context, training, until < settings.steps, async (prepared) => {
+  const trained = await withPrepared(context, training, async (prepared) => {
     const resume = (await resumable(context, training)) ?? (await roundStart(context, spec, training));
     await prepared.opened;
     return context.onDevice(() =>
