@@ -37,7 +37,7 @@ function imagesPerSecond(executable: Executable, images: Uint8Array, targets: Fl
 export async function run(): Promise<void> {
   const engine = loadTensorFlow();
   const program = trainingStep(engine, architecture, settings);
-  const state = initialState(architecture, settings, program);
+  const state = initialState(architecture, settings);
   const images = Uint8Array.from({ length: batch * 28 * 28 }, (_, index) => Math.imul(index, 2654435761) >>> 24);
   const targets = Float32Array.from({ length: batch * 10 }, (_, index) => (index % 10 === Math.floor(index / 10) % 10 ? 1 : 0));
   const executables = [interpret(engine, program), compile(engine, program)] as const;

@@ -106,7 +106,7 @@ function openOurs({ architecture, batch }: Subject): Ours {
   const images = Uint8Array.from({ length: batch * height * width * channels }, (_, index) => Math.imul(index, 2654435761) >>> 24);
   const targets = Float32Array.from({ length: batch * architecture.classes }, (_, index) => (index % architecture.classes === Math.floor(index / architecture.classes) % architecture.classes ? 1 : 0));
   const step = trainingStep(engine, architecture, settings);
-  const state = initialState(architecture, settings, step);
+  const state = initialState(architecture, settings);
   const training = compile(engine, step);
   training.write(state);
   const clean = prediction(engine, architecture, batch);

@@ -50,8 +50,12 @@ const PREFETCH_BATCHES_MAX = 16;
 const SELECTED_SALT = 0x5bd1e995;
 
 export interface Batches {
-  /** The batch of a step, whatever was asked for before; soonest where steps are asked for one after another. @throws as `openBatches` */
-  at(step: number): Promise<TrainingBatch>;
+  /**
+   * The batch of a step, whatever was asked for before; soonest where steps are asked for one after another.
+   * @param end the step that nothing is made ahead from on; default: none
+   * @throws as `openBatches`
+   */
+  at(step: number, end?: number): Promise<TrainingBatch>;
   /** Stops reading and lets go of everything. */
   close(): void;
 }
@@ -72,7 +76,7 @@ export async function openBatches(source: Source, plan: BatchPlan, labeled: Part
     if (parts.every(({ draws }) => draws.held)) return { at: make, close };
     const batchBytes = (plan.batchLabeled + plan.batchUnlabeled) * bytesOfSample(source, 'soft');
     const prefetch = new Prefetch(make, Math.max(2, Math.min(PREFETCH_BATCHES_MAX, Math.floor(PREFETCH_BYTES / batchBytes))));
-    return { at: (step) => orAborted(prefetch.at(step), within.signal), close };
+    return { at: (step, end = Infinity) => orAborted(prefetch.at(step, end), within.signal), close };
   } catch (thrown) {
     close();
     throw thrown;
@@ -128,10 +132,10 @@ class Prefetch {
     this.#depth = depth;
   }
 
-  at(step: number): Promise<TrainingBatch> {
+  at(step: number, end: number): Promise<TrainingBatch> {
     for (const other of this.#ready.keys()) if (other < step || other > step + this.#depth) this.#ready.delete(other);
     // In the order of steps: a block is read on from, not turned back to.
-    for (let next = step; next <= step + this.#depth; next += 1) {
+    for (let next = step; next === step || (next <= step + this.#depth && next < end); next += 1) {
       if (this.#ready.has(next)) continue;
       const batch = this.#make(next);
       batch.catch(() => undefined);

@@ -18,3 +18,13 @@ export function movingAverage(engine: TensorFlow, average: Tensor, weight: Tenso
   const { tf } = engine;
   return tf.sub(average, tf.mul(tf.sub(average, weight), tf.sub(1, decay)));
 }
+
+/**
+ * What is left of an average after the updates `first` + 1 to `first` + `updates`, if the weights had been the same in all of them: the product of
+ * their decays. Outside a graph, for a step that stands for many.
+ */
+export function decayOver(decay: number, first: number, updates: number): number {
+  let product = 1;
+  for (let count = first + 1; count <= first + updates; count++) product *= Math.min(decay, (1 + count) / (10 + count));
+  return product;
+}

@@ -3,14 +3,16 @@
  * described in. Importing it loads no TensorFlow; `train` and `createPredictor` do, and belong in an engine process.
  * Not for: data, labels, selection, evaluation.
  */
-export { decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
+export { decodeCheckpoint, decodeMerged, encodeCheckpoint, encodeMerged } from './checkpoint.ts';
 export { imageNoise, trainingNoise } from './noise/index.ts';
 export { createNoisedPredictor, createPredictor } from './predict.ts';
 export type { NoisedPredictor, Predictor } from './predict.ts';
-export { train } from './train.ts';
-export type { Trained, TrainingHooks } from './train.ts';
+export { mergedAtStart, outerStep, replicaVariables, type OuterStep } from './outer.ts';
+export { averagedWeights } from './step.ts';
+export { compileStep, train } from './train.ts';
+export type { CompiledStep, Trained, TrainingHooks } from './train.ts';
 export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, negativeLogLikelihood, TEMPERATURE_MAX, TEMPERATURE_MIN, type Predicted } from './calibration.ts';
 export { argmax, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { loadLayersFormat, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
-export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
+export type { Batch, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

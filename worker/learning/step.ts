@@ -4,6 +4,7 @@
  * Not for: the loop around them (train.ts, predict.ts).
  * Invariants: what draws does so from its seed input only; the clean prediction has no seed.
  */
+import { invariant } from '../../proto/errors.ts';
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
@@ -15,19 +16,20 @@ import { buildModel, parameterSpecs } from '../../recipe/index.ts';
 import { mix, noiseImages } from './noise/index.ts';
 import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { ImageNoise, TrainingSettings } from './types.ts';
+import type { ImageNoise, TensorData, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
 export const averageName = (parameter: string): string => `ema/${parameter}`;
-const countName = 'optimizer/count';
+/** Of updates made: what bias corrections and the moving average count by. */
+export const countName = 'optimizer/count';
 
 const float = (shape: readonly number[]): TensorSpec => ({ shape, dataType: 'float32' });
 
 /** Pixel values to what models take. */
 const scalePixels = (engine: TensorFlow, images: Tensor): Tensor => engine.tf.mul(images, 1 / 255);
 
-const trainable = (spec: ParameterSpec): boolean => spec.role !== 'statistic';
+export const trainable = (spec: ParameterSpec): boolean => spec.role !== 'statistic';
 
 /** The weights of step 0: a pure function of architecture and seed. */
 export function initialWeights(architecture: Architecture, seed: number): Record<string, Float32Array> {
@@ -48,14 +50,27 @@ export function stepVariables(architecture: Architecture, settings: Pick<Trainin
   return variables;
 }
 
-/** All variables of a step at its start. */
-export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program): Record<string, Float32Array> {
-  const weights = initialWeights(architecture, settings.seed);
+/** The optimizer's variables at its start. */
+export function initialOptimizer(architecture: Architecture, { optimizer }: Pick<TrainingSettings, 'optimizer'>): Record<string, Float32Array> {
+  const slots = Object.entries(initialSlots(optimizer));
   const learned = parameterSpecs(architecture).filter(trainable);
-  const averages = Object.fromEntries(learned.map(({ name }) => [averageName(name), weights[name]!]));
-  const slots = Object.fromEntries(learned.flatMap(({ name, shape }) => Object.entries(initialSlots(settings.optimizer)).map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)])));
-  const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
-  return { ...zeros, ...slots, ...weights, ...averages };
+  return { [countName]: new Float32Array(1), ...Object.fromEntries(learned.flatMap(({ name, shape }) => slots.map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)]))) };
+}
+
+/** All variables of a step at its start. */
+export function initialState(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>): Record<string, Float32Array> {
+  const weights = initialWeights(architecture, settings.seed);
+  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+  return { ...initialOptimizer(architecture, settings), ...weights, ...averages };
+}
+
+/** What training hands back of a step's variables, in the architecture's order: the weights' moving averages, and batch normalization's running statistics. */
+export function averagedWeights(architecture: Architecture, variables: Readonly<Record<string, Float32Array>>): TensorData[] {
+  return parameterSpecs(architecture).map(spec => {
+    const values = variables[trainable(spec) ? averageName(spec.name) : spec.name];
+    invariant(values !== undefined, `the step holds ${spec.name}`);
+    return { name: spec.name, shape: [...spec.shape], values };
+  });
 }
 
 /**

@@ -4,18 +4,19 @@
  * Invariants:
  *   1. A training's result is a pure function of architecture, settings, batches and the steps between checkpoints (one
  *      machine type, fixed threads), wherever it was interrupted and resumed. Those steps matter only where it diverges.
- *   2. Whatever ends it, the session is freed.
+ *   2. Whatever ends it, the session is freed, unless the caller brought it.
+ *   3. A part of a training, with the places that its steps have in the order of the data, is the same loop with another beginning and
+ *      end: parts that follow one another with the whole's places are the whole.
  *
  * Where many steps in a row have no finite loss, or no finite gradient, the training goes back to its last checkpoint, once,
  * and on from there at half the rate. A checkpoint is taken after a step that was finite: what it holds could be gone on from.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { compile, loadTensorFlow } from '../tensorflow/index.ts';
+import { AlumnusError } from '../../proto/errors.ts';
+import { compile, loadTensorFlow, type Executable } from '../tensorflow/index.ts';
 import { stepSeed } from './draws.ts';
-import { parameterSpecs } from '../../recipe/index.ts';
 import { learningRateAt } from './schedules.ts';
-import { averageName, initialState, trainingStep } from './step.ts';
+import { averagedWeights, initialState, trainingStep } from './step.ts';
 import type { Architecture } from '../../recipe/index.ts';
 import type { Batch, LossPoint, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
 
@@ -31,10 +32,18 @@ const reportsDefault = 100;
 export interface TrainingHooks {
   onProgress?(progress: TrainingProgress): void;
   signal?: AbortSignal;
-  /** Steps between two reports, which are also the points of the loss curve. Default: a hundredth of the training. */
+  /** Steps between two reports. Default: a hundredth of the training. */
   everySteps?: number;
+  /** Steps between two points of the loss curve, a multiple of `everySteps`, which is the default; the end has a point in any case. */
+  pointSteps?: number;
   /** Where to begin instead of at the first step. */
   resume?: TrainingState | undefined;
+  /** Of a part: the steps that are done when it ends, at most the schedule's. Default: all of them. */
+  until?: number;
+  /** The step's place in the order of the data, which its noise is drawn from, too. Default: the step itself. */
+  placeOf?(step: number): number;
+  /** `compileStep` of this architecture and these settings, for a caller that trains again; it stays open. */
+  compiled?: CompiledStep | undefined;
   /** Steps between two checkpoints, counted from the first step; 0, the default: none but the start. */
   checkpointSteps?: number;
   /** Takes a checkpoint while the training goes on; the next one waits for it, and so does the end. Must not reject. */
@@ -52,6 +61,8 @@ export interface Trained {
   steps: number;
   /** The step that it once went back to, to go on at a lower rate. */
   wentBackTo?: number;
+  /** After the last step: what a training that goes on from there resumes. */
+  state: TrainingState;
 }
 
 function checkSettings(settings: TrainingSettings): void {
@@ -71,35 +82,47 @@ function checkSettings(settings: TrainingSettings): void {
 const stopped = (signal: AbortSignal, step: number): AlumnusError =>
   new AlumnusError('CANCELLED', `training was cancelled at step ${step}`, { cause: signal.reason });
 
-/**
- * Trains from scratch, or on from a checkpoint.
- * @param nextBatch the batch of step 0 to steps - 1, asked for in order; a training that goes back asks again.
- * @throws AlumnusError TRAINING_DIVERGED, CANCELLED, RECIPE_INVALID, ENGINE_UNAVAILABLE
- */
-export async function train(architecture: Architecture, settings: TrainingSettings, nextBatch: (step: number) => Batch | Promise<Batch>, hooks: TrainingHooks = {}): Promise<Trained> {
+/** A training step as one graph, with its variables. */
+export type CompiledStep = Executable;
+
+/** The training step as one graph. Of the settings it depends on neither seed nor steps. @throws AlumnusError RECIPE_INVALID, ENGINE_UNAVAILABLE */
+export function compileStep(architecture: Architecture, settings: TrainingSettings): CompiledStep {
   checkSettings(settings);
   const engine = loadTensorFlow();
-  const program = trainingStep(engine, architecture, settings);
+  return compile(engine, trainingStep(engine, architecture, settings));
+}
+
+/**
+ * Trains from scratch, or on from a checkpoint.
+ * @param nextBatch the batch of a place, that of step 0 to steps - 1 where nothing else is said, asked for in order; a training that goes back asks again.
+ * @throws AlumnusError TRAINING_DIVERGED, CANCELLED, RECIPE_INVALID, ENGINE_UNAVAILABLE
+ */
+export async function train(architecture: Architecture, settings: TrainingSettings, nextBatch: (place: number) => Batch | Promise<Batch>, hooks: TrainingHooks = {}): Promise<Trained> {
+  checkSettings(settings);
+  const until = hooks.until ?? settings.steps;
+  const placeOf = hooks.placeOf ?? (step => step);
   const batchSize = settings.batchLabeled + settings.batchUnlabeled;
   const everySteps = hooks.everySteps ?? Math.max(1, Math.floor(settings.steps / reportsDefault));
+  const pointSteps = hooks.pointSteps ?? everySteps;
   const checkpointSteps = hooks.checkpointSteps ?? 0;
   const dueAfter = (step: number): number => checkpointSteps === 0 ? Infinity : (Math.floor(step / checkpointSteps) + 1) * checkpointSteps;
 
-  const executable = compile(engine, program);
+  const executable = hooks.compiled ?? compileStep(architecture, settings);
   let saving: Promise<void> = Promise.resolve();
   try {
-    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings, program), lossCurve: [], lossSum: 0, lossCount: 0 };
+    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings), lossCurve: [], lossSum: 0, lossCount: 0 };
     let { step, lossSum, lossCount } = last;
     let lossCurve = [...last.lossCurve];
     let masked = 0, due = dueAfter(step), reportedStep = step, reportedAt = performance.now();
     executable.write(last.variables);
-    while (step < settings.steps) {
+    while (step < until) {
       // The engine process answers its worker between steps.
       await nextTurn();
       if (hooks.signal?.aborted) throw stopped(hooks.signal, step);
-      const { images, targets } = await nextBatch(step);
+      const place = placeOf(step);
+      const { images, targets } = await nextBatch(place);
       const learningRate = learningRateAt(step, settings) * (last.wentBackTo === undefined ? 1 : wentBackFactor);
-      const outputs = executable.run({ images, targets, rate: Float32Array.of(learningRate), seed: stepSeed(settings.seed, step) });
+      const outputs = executable.run({ images, targets, rate: Float32Array.of(learningRate), seed: stepSeed(settings.seed, place) });
       if (outputs['finite']![0] === 1) {
         masked = 0;
         lossSum += outputs['loss']![0]!;
@@ -120,18 +143,20 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         continue;
       }
       step++;
-      if (step % everySteps === 0 || step === settings.steps) {
+      if (step % everySteps === 0 || step === until) {
         const now = performance.now();
         // Between two reports every step may have been masked, without so many in a row.
         const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
-        lossCurve.push({ step, loss });
+        if (step % pointSteps === 0 || step === until) {
+          lossCurve.push({ step, loss });
+          lossSum = 0;
+          lossCount = 0;
+        }
         hooks.onProgress?.({ step, steps: settings.steps, loss, learningRate, imagesPerSecond: (step - reportedStep) * batchSize * 1000 / (now - reportedAt) });
-        lossSum = 0;
-        lossCount = 0;
         reportedStep = step;
         reportedAt = now;
       }
-      if (step >= due && masked === 0 && step < settings.steps) {
+      if (step >= due && masked === 0 && step < until) {
         last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount };
         due = dueAfter(step);
         await saving;
@@ -139,14 +164,10 @@ export async function train(architecture: Architecture, settings: TrainingSettin
       }
     }
     await saving;
-    const state = executable.read();
-    const weights = parameterSpecs(architecture).map(({ name, shape, role }) => {
-      const values = state[role === 'statistic' ? name : averageName(name)];
-      invariant(values !== undefined, `the step holds ${name}`);
-      return { name, shape: [...shape], values };
-    });
-    return { weights, finalLoss: lossCurve.at(-1)!.loss, lossCurve, steps: settings.steps, ...last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo } };
+    const wentBack = last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo };
+    const state: TrainingState = { step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount, ...wentBack };
+    return { weights: averagedWeights(architecture, state.variables), finalLoss: lossCurve.at(-1)?.loss ?? Number.NaN, lossCurve, steps: step, ...wentBack, state };
   } finally {
-    executable.dispose();
+    if (hooks.compiled === undefined) executable.dispose();
   }
 }

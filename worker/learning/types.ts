@@ -57,6 +57,27 @@ export interface TrainingProgress { step: number; steps: number; loss: number; i
 /** Mean loss over the steps since the point before. */
 export interface LossPoint { step: number; loss: number }
 
+/** A round of a training that replicas share, as its merge saw it. */
+export interface MergedRound {
+  /** Steps of the training that are done after it. */
+  readonly step: number;
+  /** By rising replica: the digest of the state that it left. Who was left out is not here. */
+  readonly replicas: readonly { readonly replica: number; readonly state: string }[];
+}
+
+/** A training that replicas share, between two rounds. */
+export interface Merged {
+  /** Steps of the training that are done. */
+  readonly step: number;
+  /** `mergedVariables` by name. */
+  readonly variables: Readonly<Record<string, Float32Array>>;
+  /** A point a round: the mean of its replicas'. */
+  readonly lossCurve: readonly LossPoint[];
+  /** The step that a replica first went back to: from the round after on all go on at the lower rate. Absent where none ever did. */
+  readonly wentBackTo?: number;
+  readonly rounds: readonly MergedRound[];
+}
+
 /** A training between two steps: with its architecture, settings and batches, all that the next steps depend on. */
 export interface TrainingState {
   /** Steps done. */

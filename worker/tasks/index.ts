@@ -4,6 +4,9 @@ import { audit } from './audit.ts';
 import { required, type TaskContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
 import { label } from './label.ts';
+import { merge } from './merge.ts';
+import { letGo } from './prepared.ts';
+import { replica } from './replica.ts';
 import { select } from './select.ts';
 import { train } from './train.ts';
 
@@ -14,6 +17,8 @@ export { withSpecification } from './specification.ts';
 /** @throws AlumnusError with the code that the attempt failed with. */
 export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {
   const spec = required(context.task.spec, 'spec');
+  // A merge stands between two rounds of one training; any other kind needs the memory.
+  if (spec.$case !== 'replica' && spec.$case !== 'merge') letGo();
   switch (spec.$case) {
     case 'label':
       return { $case: 'label', value: await label(context, spec.value) };
@@ -25,5 +30,9 @@ export async function runTask(context: TaskContext): Promise<NonNullable<TaskRes
       return { $case: 'evaluate', value: await evaluate(context, spec.value) };
     case 'audit':
       return { $case: 'audit', value: await audit(context, spec.value) };
+    case 'replica':
+      return { $case: 'replica', value: await replica(context, spec.value) };
+    case 'merge':
+      return { $case: 'merge', value: await merge(context, spec.value) };
   }
 }

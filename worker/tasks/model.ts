@@ -2,7 +2,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, type ImageNoise, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
+import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 
@@ -13,7 +13,11 @@ export interface ModelDocument {
   readonly parameters: number;
   /** Exponential moving averages, float32. */
   readonly weights: ObjectRef;
-  readonly lineage: { readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown };
+  readonly lineage: {
+    readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown;
+    /** Of a training that replicas shared. */
+    readonly rounds?: readonly MergedRound[];
+  };
 }
 
 /** @param teacher the digest of the model whose labels it learned from, empty where it had none */

@@ -234,6 +234,19 @@ describe('a streamed set', () => {
     for (let step = 1; step <= 8; step += 1) expect((await batches.at(step)).images).toHaveLength(10 * size);
   });
 
+  it('makes nothing ahead that is not asked for any more', async () => {
+    const watch = watched(store);
+    const batches = await opened({ plan: oneShardBlocks, from: watch.store });
+    await batches.at(0, 2);
+    await batches.at(1, 2);
+    // Reads are taken one after another: whatever was begun ahead of this one is done before it.
+    await batches.at(0, 1);
+    const blocks = new Set(watch.reads.filter((key) => key.includes('unlabeled'))).size;
+    // Twelve draws lie in one block or two, and the one behind is read meanwhile.
+    expect(blocks).toBeLessThanOrEqual(3);
+    expect(partRef('unlabeled').shards.length).toBeGreaterThan(3);
+  });
+
   it('rejects at once when it is stopped, and reads nothing more', async () => {
     for (const stop of ['abort', 'close'] as const) {
       const abort = new AbortController();

@@ -126,7 +126,7 @@ describe('compiled equals eager', () => {
     const architecture = architectureOf({ name, options, side: 12 }, 5);
     const chosen = settings({ noise: { name: 'none' }, optimizer: { name: 'sgd', learningRate: 0.01, weightDecay: 1e-4, momentum: 0.9, decay: 0, epsilon: 0 } });
     const program = trainingStep(engine, architecture, chosen);
-    const start = initialState(architecture, chosen, program);
+    const start = initialState(architecture, chosen);
     const [compiled, eager] = [compile(engine, program), interpret(engine, program)];
     for (const executable of [compiled, eager]) executable.write(start);
     for (let step = 0; step < 2; step++) {

@@ -39,7 +39,7 @@ describe('the compiled step', () => {
   it.each(cases)('equals the eager one to the bit after 20 steps: %s', (_, model, over) => {
     withoutLeak(() => {
       const program = trainingStep(engine, architecture(model), settings(over));
-      const start = initialState(architecture(model), settings(over), program);
+      const start = initialState(architecture(model), settings(over));
       const [compiled, eager] = [compile(engine, program), interpret(engine, program)];
       for (const executable of [compiled, eager]) executable.write(start);
       for (let step = 0; step < 20; step++) expect(compiled.run(feed(step))).toEqual(eager.run(feed(step)));
@@ -99,7 +99,7 @@ describe('noise within the step', () => {
     const still = settings({ noise: { name: 'none' } });
     const program = trainingStep(engine, chosen, still);
     const executable = compile(engine, program);
-    executable.write(initialState(chosen, still, program));
+    executable.write(initialState(chosen, still));
     const losses = [0, 1, 2].map(step => loss(executable, step, 1));
     expect(new Set(losses).size).toBe(3);
     expect([0, 1, 2].map(step => loss(executable, step, 1))).toEqual(losses);
@@ -112,7 +112,7 @@ describe('noise within the step', () => {
     const still = settings({ noise: { name: 'none' } });
     const program = trainingStep(engine, chosen, still);
     const executable = compile(engine, program);
-    executable.write(initialState(chosen, still, program));
+    executable.write(initialState(chosen, still));
     expect(loss(executable, 0, 1)).toBe(loss(executable, 5, 9));
     executable.dispose();
   });
@@ -146,7 +146,7 @@ describe('a step that is not finite', () => {
   it.each(['compiled', 'eager'] as const)('changes nothing and says so, and the next one goes on: %s', kind => {
     const program = trainingStep(engine, architecture('residual'), settings());
     const executable = (kind === 'compiled' ? compile : interpret)(engine, program);
-    executable.write(initialState(architecture('residual'), settings(), program));
+    executable.write(initialState(architecture('residual'), settings()));
     expect(executable.run(feed(0))['finite']![0]).toBe(1);
     const before = executable.read();
     expect(executable.run(feed(1, { targets: new Float32Array(60).fill(Number.NaN) }))['finite']![0]).toBe(0);
@@ -164,7 +164,7 @@ describe('a step that is not finite', () => {
     const chosen = architecture('cnn', { width: 4, dense: 16, dropout: 0, dropout_features: 0 });
     const still = settings({ noise: { name: 'none' }, labelSmoothing: 0 });
     const program = trainingStep(engine, chosen, still);
-    const start = initialState(chosen, still, program);
+    const start = initialState(chosen, still);
     const executable = compile(engine, program);
     start['hidden/kernel']!.fill(0);
     start['hidden/bias']!.fill(2e-38);
@@ -181,7 +181,7 @@ describe('a step that is not finite', () => {
     const finiteWith = (clipNorm: number): number => {
       const still = settings({ noise: { name: 'none' }, labelSmoothing: 0, clipNorm });
       const program = trainingStep(engine, chosen, still);
-      const start = initialState(chosen, still, program);
+      const start = initialState(chosen, still);
       const executable = compile(engine, program);
       start['hidden/kernel']!.fill(0);
       start['hidden/bias']!.fill(2e-38);
