@@ -18,6 +18,10 @@ const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(@[1-9]\d{0,7})?(#(
 const STEPS_MAX = 10_000_000;
 const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
+/** Beyond the largest that any model of ours was published for. */
+const SIDE_MAX = 4_096;
+/** Of one training: they travel in the journal. */
+const HELD_OUT_MEASUREMENTS_MAX = 1_000;
 /** Of labels: the published one. */
 const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
@@ -103,8 +107,24 @@ const teacherPhase = z.strictObject({
 
 const studentPhase = z.strictObject({
   steps: positiveInteger(STEPS_MAX).default(2500),
-  batch_labeled: positiveInteger(BATCH_MAX).default(32).describe('Labeled images in each batch.'),
+  batch_labeled: z.int().min(0).max(BATCH_MAX).default(32).describe('Labeled images in each batch; 0, pseudo-labeled ones alone, only where fine_tune brings the labeled ones later.'),
   batch_unlabeled: positiveInteger(BATCH_MAX).default(96).describe('Pseudo-labeled images in each batch, drawn together with the labeled ones; the loss is the mean over both.'),
+});
+
+const fineTune = z.strictObject({
+  steps: positiveInteger(STEPS_MAX).describe('Steps; the paper has 1.5 passes over the labeled images.'),
+  batch_labeled: positiveInteger(BATCH_MAX).default(64).describe('Labeled images in each batch; there are no others.'),
+  learning_rate: z.number().gt(0).max(10).optional().describe('At the first step; falls to 0 by half a cosine. Default: a tenth of optimizer.learning_rate.'),
+  image: z.strictObject({ height: positiveInteger(SIDE_MAX), width: positiveInteger(SIDE_MAX) }).optional().describe('Size of the images in pixels, and from then on of what the model takes; not below the data\'s, which is the default.'),
+  freeze: share.default(0.5).describe('Share of the model\'s parts (stem, blocks, …), from the input on, that stay as they are. 0: none; 1: all but the classifier. Default 0.5.'),
+  teaches: z.boolean().default(false).describe('Which of the two models is gated, promoted and labels. false: the one before; the fine-tuned one is evaluated and reported. true: the fine-tuned one.'),
+});
+
+const earlyStop = z.strictObject({
+  every_steps: positiveInteger(STEPS_MAX).describe('Steps between two measurements of the loss on the labeled images held out.'),
+  patience: positiveInteger(HELD_OUT_MEASUREMENTS_MAX).default(3).describe('Measurements without improvement after which training stops. Default 3.'),
+  min_delta: z.number().min(0).max(100).default(0).describe('How much lower the loss must be to count as improvement, in nats. Default 0.'),
+  holdout: z.number().gt(0).max(0.5).default(0.1).describe('Share of each class\'s labeled images, rounded down, that is held out of every training of the run to measure on. Default 0.1.'),
 });
 
 export const recipeSchema = z
@@ -143,6 +163,8 @@ export const recipeSchema = z
         ema_decay: z.number().min(0).lt(1).default(0.995).describe('Exponential moving average of the weights; what labels and is evaluated.'),
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
+        fine_tune: fineTune.optional().describe('After training: a model of its own, fine-tuned on the labeled images without noise, at the same size or a larger one. Absent: none.'),
+        early_stop: earlyStop.optional().describe('Of every training: stops where the loss on labeled images held out falls no more, and hands back the weights that had the least. Absent: every training has all its steps.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
       })
       .prefault({}),
@@ -223,6 +245,13 @@ export const recipeSchema = z
     for (const field of ['decay', 'epsilon'] as const) {
       if (recipe.training.optimizer[field] !== undefined && recipe.training.optimizer.name !== 'rmsprop') context.addIssue({ code: 'custom', path: ['training', 'optimizer', field], message: `belongs to the optimizer "rmsprop", and this one is "${recipe.training.optimizer.name}"` });
     }
+    const { student, fine_tune: tuned, early_stop: early } = recipe.training;
+    if (student.batch_labeled === 0 && tuned === undefined) context.addIssue({ code: 'custom', path: ['training', 'student', 'batch_labeled'], message: 'may be 0 only beside training.fine_tune: the student would never see a labeled image' });
+    if (student.batch_labeled === 0 && schedule.decay_epochs !== undefined) context.addIssue({ code: 'custom', path: ['training', 'schedule', 'decay_epochs'], message: 'counts passes over the labeled images, of which the students\' batches have none: give decay_steps' });
+    if (early !== undefined) {
+      const longest = Math.max(recipe.training.teacher.steps, student.steps, tuned?.steps ?? 0);
+      if (longest > early.every_steps * HELD_OUT_MEASUREMENTS_MAX) context.addIssue({ code: 'custom', path: ['training', 'early_stop', 'every_steps'], message: `must be at least ${Math.ceil(longest / HELD_OUT_MEASUREMENTS_MAX)}: a training of ${longest} steps would be measured more than ${HELD_OUT_MEASUREMENTS_MAX} times` });
+    }
     if (schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
       context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
     }
@@ -234,6 +263,7 @@ export type RecipeInput = z.input<typeof recipeSchema>;
 export type ModelChoice = Recipe['models']['ladder'][number];
 export type Training = Recipe['training'];
 export type Noise = Recipe['noise'];
+export type FineTune = NonNullable<Training['fine_tune']>;
 
 /**
  * A recipe as a journal holds it, with the defaults of the release that took it. A field that this release did not know
