@@ -2,20 +2,22 @@
  * One training step and one prediction, clean or noised, as programs. The step: noise the input, forward, loss, gradients, optimizer,
  * moving average, running statistics. Where the loss or any gradient is not finite, nothing moves, inside the graph.
  * Not for: the loop around them (train.ts, predict.ts).
- * Invariants: what draws does so from its seed input only; the clean prediction has no seed.
+ * Invariants: what draws does so from its seed input only; the clean prediction has no seed. What fine-tuning freezes is read by the step
+ * and never written: it has no gradient, no slots and no average.
  */
+import { invariant } from '../../proto/errors.ts';
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
-import { cleanLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
+import { cleanLayers, fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
-import { buildModel, parameterSpecs } from '../../recipe/index.ts';
+import { buildModel, frozenParameters, parameterSpecs } from '../../recipe/index.ts';
 import { mix, noiseImages } from './noise/index.ts';
 import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { ImageNoise, TrainingSettings } from './types.ts';
+import type { ImageNoise, TensorData, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
@@ -27,7 +29,26 @@ const float = (shape: readonly number[]): TensorSpec => ({ shape, dataType: 'flo
 /** Pixel values to what models take. */
 const scalePixels = (engine: TensorFlow, images: Tensor): Tensor => engine.tf.mul(images, 1 / 255);
 
-const trainable = (spec: ParameterSpec): boolean => spec.role !== 'statistic';
+type Tuned = Pick<TrainingSettings, 'fineTuning'>;
+
+const nothing: ReadonlySet<string> = new Set();
+const frozenBy = (architecture: Architecture, { fineTuning }: Tuned): ReadonlySet<string> => (fineTuning === undefined ? nothing : frozenParameters(architecture, fineTuning.freeze));
+
+/** What gradients move. */
+function trainedSpecs(architecture: Architecture, settings: Tuned): ParameterSpec[] {
+  const frozen = frozenBy(architecture, settings);
+  return parameterSpecs(architecture).filter(({ name, role }) => role !== 'statistic' && !frozen.has(name));
+}
+
+/** What a training hands back of the variables of its step: averages, running statistics, and what was frozen. */
+export function handedBack(architecture: Architecture, settings: Tuned, variables: Readonly<Record<string, Float32Array>>): TensorData[] {
+  const trained = new Set(trainedSpecs(architecture, settings).map(({ name }) => name));
+  return parameterSpecs(architecture).map(({ name, shape }) => {
+    const values = variables[trained.has(name) ? averageName(name) : name];
+    invariant(values !== undefined, `the step holds ${name}`);
+    return { name, shape: [...shape], values };
+  });
+}
 
 /** The weights of step 0: a pure function of architecture and seed. */
 export function initialWeights(architecture: Architecture, seed: number): Record<string, Float32Array> {
@@ -37,21 +58,20 @@ export function initialWeights(architecture: Architecture, seed: number): Record
 }
 
 /** The variables of a step. */
-export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>): Record<string, TensorSpec> {
+export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'fineTuning'>): Record<string, TensorSpec> {
   const specs = parameterSpecs(architecture);
   const variables: Record<string, TensorSpec> = { [countName]: float([]) };
   for (const { name, shape } of specs) variables[name] = float(shape);
-  for (const { name, shape } of specs.filter(trainable)) {
+  for (const { name, shape } of trainedSpecs(architecture, settings)) {
     for (const slot of Object.keys(initialSlots(settings.optimizer))) variables[slotName(slot, name)] = float(shape);
     variables[averageName(name)] = float(shape);
   }
   return variables;
 }
 
-/** All variables of a step at its start. */
-export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program): Record<string, Float32Array> {
-  const weights = initialWeights(architecture, settings.seed);
-  const learned = parameterSpecs(architecture).filter(trainable);
+/** All variables of a step at its start. @param weights to begin with */
+export function initialState(architecture: Architecture, settings: TrainingSettings, program: Program, weights: Readonly<Record<string, Float32Array>> = initialWeights(architecture, settings.seed)): Record<string, Float32Array> {
+  const learned = trainedSpecs(architecture, settings);
   const averages = Object.fromEntries(learned.map(({ name }) => [averageName(name), weights[name]!]));
   const slots = Object.fromEntries(learned.flatMap(({ name, shape }) => Object.entries(initialSlots(settings.optimizer)).map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)])));
   const zeros = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, new Float32Array(sizeOf(shape))]));
@@ -66,8 +86,8 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
   const { tf } = engine;
   const { input: { height, width, channels }, classes } = architecture;
   const batch = settings.batchLabeled + settings.batchUnlabeled;
-  const specs = parameterSpecs(architecture);
-  const learned = specs.filter(trainable);
+  const learned = trainedSpecs(architecture, settings);
+  const frozen = frozenBy(architecture, settings);
   const optimizer = makeOptimizer(engine, settings.optimizer);
   return {
     name: 'training step',
@@ -86,7 +106,8 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
-        const noisy = noisedLayers(engine, weights, draws);
+        const noisy = settings.fineTuning === undefined ? noisedLayers(engine, weights, draws)
+          : fineTuningLayers(engine, { ...Object.fromEntries([...frozen].map(name => [name, state[name]!])), ...weights }, draws, frozen);
         takeStatistics = noisy.takeStatistics;
         const logits = buildModel(architecture, noisy.layers, pixels);
         const distillation = noisy.distillationLogits();

@@ -2,7 +2,7 @@
  * The training loop: batches in, averaged weights out, with the event loop free between steps.
  * Not for: choosing batches, storing weights and checkpoints, evaluating.
  * Invariants:
- *   1. A training's result is a pure function of architecture, settings, batches and the steps between checkpoints (one
+ *   1. A training's result is a pure function of architecture, settings, what it begins with, batches and the steps between checkpoints (one
  *      machine type, fixed threads), wherever it was interrupted and resumed. Those steps matter only where it diverges.
  *   2. Whatever ends it, the session is freed.
  *
@@ -13,9 +13,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { compile, loadTensorFlow } from '../tensorflow/index.ts';
 import { stepSeed } from './draws.ts';
-import { parameterSpecs } from '../../recipe/index.ts';
 import { learningRateAt } from './schedules.ts';
-import { averageName, initialState, trainingStep } from './step.ts';
+import { handedBack, initialState, trainingStep } from './step.ts';
+import { HeldOutLoss, isOver, measured, nothingMeasured, type HeldOut } from './early-stop.ts';
 import type { Architecture } from '../../recipe/index.ts';
 import type { Batch, LossPoint, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
 
@@ -33,6 +33,10 @@ export interface TrainingHooks {
   signal?: AbortSignal;
   /** Steps between two reports, which are also the points of the loss curve. Default: a hundredth of the training. */
   everySteps?: number;
+  /** The weights of step 0, running statistics among them: of fine-tuning. Default: drawn from the seed. */
+  begin?: readonly TensorData[] | undefined;
+  /** What early stop measures on; needed where the settings have it. */
+  heldOut?: HeldOut | undefined;
   /** Where to begin instead of at the first step. */
   resume?: TrainingState | undefined;
   /** Steps between two checkpoints, counted from the first step; 0, the default: none but the start. */
@@ -49,7 +53,10 @@ export interface Trained {
   /** Mean over the last report's steps. */
   finalLoss: number;
   lossCurve: LossPoint[];
+  /** Steps done. */
   steps: number;
+  /** Of early stop: the step whose weights these are, whether it ended the training, and what was measured. */
+  earlyStop?: { bestStep: number; stopped: boolean; curve: LossPoint[] };
   /** The step that it once went back to, to go on at a lower rate. */
   wentBackTo?: number;
 }
@@ -66,18 +73,24 @@ function checkSettings(settings: TrainingSettings): void {
   require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing lies in [0, 1)');
   require(settings.clipNorm >= 0, 'clipNorm is at least 0');
   require(Number.isSafeInteger(settings.seed), 'seed is a safe integer');
+  const { fineTuning, earlyStop } = settings;
+  require(fineTuning === undefined || (fineTuning.freeze >= 0 && fineTuning.freeze <= 1), 'freeze lies in [0, 1]');
+  require(earlyStop === undefined || (Number.isInteger(earlyStop.everySteps) && earlyStop.everySteps >= 1 && Number.isInteger(earlyStop.patience) && earlyStop.patience >= 1 && earlyStop.minDelta >= 0), 'early stop has everySteps and patience of at least 1, and minDelta of at least 0');
 }
 
 const stopped = (signal: AbortSignal, step: number): AlumnusError =>
   new AlumnusError('CANCELLED', `training was cancelled at step ${step}`, { cause: signal.reason });
 
 /**
- * Trains from scratch, or on from a checkpoint.
+ * Trains from scratch or from given weights, or on from a checkpoint.
  * @param nextBatch the batch of step 0 to steps - 1, asked for in order; a training that goes back asks again.
  * @throws AlumnusError TRAINING_DIVERGED, CANCELLED, RECIPE_INVALID, ENGINE_UNAVAILABLE
  */
 export async function train(architecture: Architecture, settings: TrainingSettings, nextBatch: (step: number) => Batch | Promise<Batch>, hooks: TrainingHooks = {}): Promise<Trained> {
   checkSettings(settings);
+  const { earlyStop } = settings;
+  invariant((settings.fineTuning === undefined) === (hooks.begin === undefined), 'fine-tuning begins with weights, other trainings don\'t');
+  invariant(earlyStop === undefined || hooks.heldOut !== undefined, 'early stop has something to measure on');
   const engine = loadTensorFlow();
   const program = trainingStep(engine, architecture, settings);
   const batchSize = settings.batchLabeled + settings.batchUnlabeled;
@@ -86,14 +99,17 @@ export async function train(architecture: Architecture, settings: TrainingSettin
   const dueAfter = (step: number): number => checkpointSteps === 0 ? Infinity : (Math.floor(step / checkpointSteps) + 1) * checkpointSteps;
 
   const executable = compile(engine, program);
+  const heldOutLoss = earlyStop === undefined || hooks.heldOut === undefined ? undefined : new HeldOutLoss(architecture, hooks.heldOut, batchSize);
   let saving: Promise<void> = Promise.resolve();
   try {
-    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings, program), lossCurve: [], lossSum: 0, lossCount: 0 };
+    const begin = hooks.begin === undefined ? undefined : Object.fromEntries(hooks.begin.map(({ name, values }) => [name, values]));
+    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings, program, begin), lossCurve: [], lossSum: 0, lossCount: 0, ...earlyStop && { earlyStop: nothingMeasured } };
     let { step, lossSum, lossCount } = last;
     let lossCurve = [...last.lossCurve];
+    let early = last.earlyStop, stopsHere = false;
     let masked = 0, due = dueAfter(step), reportedStep = step, reportedAt = performance.now();
     executable.write(last.variables);
-    while (step < settings.steps) {
+    while (step < settings.steps && !stopsHere) {
       // The engine process answers its worker between steps.
       await nextTurn();
       if (hooks.signal?.aborted) throw stopped(hooks.signal, step);
@@ -112,6 +128,7 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         last = { ...last, wentBackTo: last.step };
         ({ step, lossSum, lossCount } = last);
         lossCurve = [...last.lossCurve];
+        early = last.earlyStop;
         executable.write(last.variables);
         masked = 0;
         due = dueAfter(step);
@@ -120,7 +137,12 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         continue;
       }
       step++;
-      if (step % everySteps === 0 || step === settings.steps) {
+      if (earlyStop !== undefined && early !== undefined && heldOutLoss !== undefined && (step % earlyStop.everySteps === 0 || step === settings.steps)) {
+        const weights = handedBack(architecture, settings, executable.read());
+        early = measured(early, step, await heldOutLoss.of(weights), weights, earlyStop);
+        stopsHere = step < settings.steps && isOver(early, earlyStop);
+      }
+      if (step % everySteps === 0 || step === settings.steps || stopsHere) {
         const now = performance.now();
         // Between two reports every step may have been masked, without so many in a row.
         const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
@@ -131,22 +153,23 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         reportedStep = step;
         reportedAt = now;
       }
-      if (step >= due && masked === 0 && step < settings.steps) {
-        last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount };
+      if (step >= due && masked === 0 && step < settings.steps && !stopsHere) {
+        last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount, ...early && { earlyStop: early } };
         due = dueAfter(step);
         await saving;
         saving = hooks.onCheckpoint?.(last) ?? Promise.resolve();
       }
     }
     await saving;
-    const state = executable.read();
-    const weights = parameterSpecs(architecture).map(({ name, shape, role }) => {
-      const values = state[role === 'statistic' ? name : averageName(name)];
-      invariant(values !== undefined, `the step holds ${name}`);
-      return { name, shape: [...shape], values };
-    });
-    return { weights, finalLoss: lossCurve.at(-1)!.loss, lossCurve, steps: settings.steps, ...last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo } };
+    const ended = handedBack(architecture, settings, executable.read());
+    const best = early?.best;
+    const weights = best === undefined ? ended : ended.map(({ name, shape, values }) => ({ name, shape, values: best.weights[name] ?? values }));
+    return {
+      weights, finalLoss: lossCurve.at(-1)!.loss, lossCurve, steps: step, ...last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo },
+      ...early && { earlyStop: { bestStep: best?.step ?? step, stopped: stopsHere, curve: [...early.curve] } },
+    };
   } finally {
+    heldOutLoss?.dispose();
     executable.dispose();
   }
 }

@@ -11,9 +11,12 @@ export interface ModelDocument {
   readonly architecture: Architecture;
   readonly classNames: readonly string[];
   readonly parameters: number;
+  /** Its input has another size than the dataset's images, which are brought to it. Absent: they are of it. */
+  readonly resizes?: true | undefined;
   /** Exponential moving averages, float32. */
   readonly weights: ObjectRef;
-  readonly lineage: { readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown };
+  /** `begin`: digest of the model that fine-tuning began with. */
+  readonly lineage: { readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown; readonly begin?: string | undefined };
 }
 
 /** @param teacher the digest of the model whose labels it learned from, empty where it had none */
