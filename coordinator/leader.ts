@@ -437,7 +437,7 @@ export class Leader {
   #schedule(run: RunState, before: RunState | undefined): void {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
-      return [state.phase, state.iteration, state.stage, state.try, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.fineTuned !== undefined, state.control.evaluation !== undefined, state.control.fineTunedEvaluation !== undefined, state.control.givenUp].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;

@@ -17,6 +17,7 @@ import { canonicalJson, DEVICE_HOURS_MAX, WALL_HOURS_MAX, type Recipe } from '..
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
+import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
@@ -197,6 +198,7 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
     // A task's id covers its inputs: what lies elsewhere may be of another teacher.
     if (!output.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the result names ${output.key}, which is not below ${task.outputPrefix}`);
   }
+  mustTrainAsAsked(task, result);
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
@@ -291,12 +293,12 @@ function consequence(state: RunState): Fact | undefined {
       if (state.teacher !== undefined && student.result.parameters < state.teacher.parameters) {
         return { $case: 'runFailed', value: { code: 'RECIPE_LADDER_SHRINKS', reason: `iteration ${iteration}: the student has ${student.result.parameters} parameters, its teacher ${state.teacher.parameters}` } };
       }
-      return enter(Stage.EVALUATE);
+      return fineTuneOwed(state, { trained: student, fineTuned: current.fineTuned }) ? undefined : enter(Stage.EVALUATE);
     }
     case Stage.EVALUATE: {
-      const evaluation = current.evaluation;
-      if (evaluation === undefined || auditWanted(state)) return undefined;
-      const model = current.student?.result.model;
+      const { trained, evaluation } = candidateOf(state, current);
+      if (evaluation === undefined || current.evaluation === undefined || fineTunedEvaluationOwed(state, current.fineTunedEvaluation) || auditWanted(state)) return undefined;
+      const model = trained?.result.model;
       const doubt = unsupportedConfidence(state);
       if (state.teacher === undefined) return doubt === undefined ? { $case: 'studentPromoted', value: { iteration, model, gate: undefined } } : pausedByGuard(doubt);
       const [counts] = evaluation.paired;

@@ -33,6 +33,9 @@ export interface IterationState {
   readonly selection?: SelectResult;
   readonly student?: Trained;
   readonly evaluation?: EvaluateResult;
+  /** The student after fine-tuning, where the recipe has that. */
+  readonly fineTuned?: Trained;
+  readonly fineTunedEvaluation?: EvaluateResult;
   readonly audit?: AuditResult;
   readonly auditGivenUp?: string;
   readonly decision?: 'promoted' | 'refused';
@@ -69,6 +72,7 @@ export const guardRules: readonly string[] = [...labelGuards, pauseRules.calibra
 export interface Teacher {
   readonly model: ObjectRef;
   readonly iteration: number;
+  /** Before fine-tuning, which may add positions: by these a ladder grows. */
   readonly parameters: number;
   readonly evaluation: EvaluateResult;
 }
@@ -99,7 +103,7 @@ export interface RunState {
   readonly teacher?: Teacher;
   /** Every promoted model, first to last: the best of them by validation is what the run returns. */
   readonly promoted: readonly Teacher[];
-  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly givenUp?: string };
+  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly fineTuned?: Trained; readonly fineTunedEvaluation?: EvaluateResult; readonly givenUp?: string };
   /** Gates decided so far. */
   readonly gates: number;
   /** Failures that count, of tasks still open, by task id. */
@@ -115,10 +119,13 @@ export interface RunState {
 export const CHECKPOINTS_MAX = 2;
 
 /** Subjects of tasks that are not shards. */
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', fineTuned: 'student.fine-tuned', controlFineTuned: 'control.fine-tuned' } as const;
 
 /** Whether a fact or task is about the control, which runs beside the stages. A shard may have any name, this one too. */
-export const isControl = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && place.subject === subjects.control;
+export const isControl = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && (place.subject === subjects.control || place.subject === subjects.controlFineTuned);
+
+/** Whether a fact or task is about a model after fine-tuning. */
+export const isFineTuned = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && (place.subject === subjects.fineTuned || place.subject === subjects.controlFineTuned);
 
 export const isAudit = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage === Stage.EVALUATE && place.subject === subjects.audit;
 
