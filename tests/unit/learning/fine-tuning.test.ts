@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { frozenParameters, parameterSpecs, partOf, positionGrids, resizeProblem, type Architecture } from '../../../recipe/index.ts';
 import { createPredictor, decodeCheckpoint, encodeCheckpoint, encodeWeights, negativeLogLikelihood, resizedPositions, train } from '../../../worker/learning/index.ts';
 import type { TensorData, Trained, TrainingHooks, TrainingSettings } from '../../../worker/learning/index.ts';
-import { stepVariables, trainingStep } from '../../../worker/learning/step.ts';
+import { initialState, stepVariables, trainingStep } from '../../../worker/learning/step.ts';
 import { compile, interpret, loadTensorFlow, type TensorFlow } from '../../../worker/tensorflow/index.ts';
 import { architecture, batch, settings, threads } from './setting.ts';
 
@@ -109,19 +109,25 @@ describe('a step of fine-tuning', () => {
     expect(Object.keys(stepVariables(noised, over)).filter((variable) => frozen.has(variable.replace(/^ema\/|^optimizer\/[a-z_]+\//, '')) && variable.includes('optimizer'))).toEqual([]);
   });
 
-  it.each(['residual', 'deit-tiny'])('compiled gives what it gives eagerly, to the bit: %s', (model) => {
-    const chosen: Architecture = model === 'residual' ? noised : { ...noised, model: { name: model, options: { patch: 4, width: 12, depth: 2, dropout: 0.1 } } };
-    const over = tuning();
+  it.each([['residual', noised.model.options], ['deit-tiny', { patch: 4, width: 12, depth: 2, dropout: 0.1 }]] as const)('compiled gives what it gives eagerly: %s', (name, options) => {
+    // Not to the bit: frozen normalization and its rectifier are one operation in a graph, as in prediction. The bounds are those of models.test.ts.
+    const chosen: Architecture = { ...noised, model: { name, options } };
+    const over = tuning({ optimizer: { ...settings().optimizer, name: 'sgd' } });
     const program = trainingStep(engine, chosen, over);
-    const begin = Object.fromEntries(Object.entries(program.variables).map(([name, { shape }]) => [name, Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => (/variance|scale|second|square/.test(name) ? 1 : 0.01) * (1 + (at % 7)))]));
-    const results = [interpret(engine, program), compile(engine, program)].map((executable) => {
-      executable.write({ ...begin, 'optimizer/count': Float32Array.of(0) });
-      for (let step = 0; step < 3; step++) executable.run({ images: batch(12, step).images, targets: batch(12, step).targets, rate: Float32Array.of(0.01), seed: Int32Array.of(1, step) });
-      const read = executable.read();
+    const start = initialState(chosen, over, program);
+    const executables = [interpret(engine, program), compile(engine, program)];
+    const [eager, compiled] = executables.map((executable) => {
+      executable.write(start);
+      const losses = [0, 1].map((step) => executable.run({ ...batch(12, step), rate: Float32Array.of(0.01), seed: Int32Array.of(1, step) })['loss']![0]!);
+      const state = executable.read();
       executable.dispose();
-      return read;
+      return { losses, state };
     });
-    expect(results[1]).toEqual(results[0]);
+    const moved = (a: Readonly<Record<string, Float32Array>>, b: Readonly<Record<string, Float32Array>>): number =>
+      Math.hypot(...parameterSpecs(chosen).map((spec) => Math.hypot(...a[spec.name]!.map((value, at) => value - b[spec.name]![at]!))));
+    compiled!.losses.forEach((loss, step) => expect(Math.abs(loss / eager!.losses[step]! - 1)).toBeLessThan(1e-4));
+    expect(moved(eager!.state, start)).toBeGreaterThan(0);
+    expect(moved(compiled!.state, eager!.state) / moved(eager!.state, start)).toBeLessThan(1e-5);
   });
 });
 
