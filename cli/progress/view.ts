@@ -16,7 +16,7 @@ const progressOf = (task: TaskView): number => {
   return task.progress !== undefined && task.progress.total > 0 ? Math.min(1, task.progress.done / task.progress.total) : 0;
 };
 
-const isControl = (task: TaskView): boolean => task.task?.subject === 'control';
+const isControl = (task: TaskView): boolean => task.task?.subject === 'control' || task.task?.subject === 'control.fine-tuned';
 
 /** The tasks of the present stage; the control runs beside it and is not counted in. */
 const stageTasks = (view: RunView): TaskView[] => view.tasks.filter((task) => !isControl(task) && task.task?.stage === view.summary?.stage);
