@@ -53,7 +53,7 @@ export interface History {
 
 function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe {
   return makeRecipe({
-    training: { checkpoint_steps: checkpointSteps },
+    training: { checkpoint_steps: checkpointSteps, ...(plan.fineTuning === 'none' ? {} : { fine_tune: { steps: 700, teaches: plan.fineTuning === 'teaches' } }) },
     seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
     labels: { balance: 'classes', ...(plan.guarded ? { precision: 0.97 } : {}) },
     ...(plan.guarded ? { guards: { class_share_least: 0.9, class_share_most: 0.5, calibration_error_most: 0.05 } } : {}),
