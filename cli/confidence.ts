@@ -47,8 +47,12 @@ function row(title: string, kept: string, model: ModelView | undefined): Confide
 
 /** One row an iteration that has a threshold or was evaluated, then the control. */
 export function confidenceRows(view: RunView): ConfidenceRow[] {
-  const rows = view.iterations.map((each) => row(`${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, thresholdText(each.threshold), each.model));
+  const rows = view.iterations.flatMap((each) => {
+    const title = `${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`;
+    return [row(title, thresholdText(each.threshold), each.model), ...(each.fineTuned?.validation === undefined ? [] : [row(`${title} fine-tuned`, none, each.fineTuned)])];
+  });
   if (view.control?.validation !== undefined) rows.push(row('control', none, view.control));
+  if (view.controlFineTuned?.validation !== undefined) rows.push(row('control fine-tuned', none, view.controlFineTuned));
   return rows.filter((each) => each.kept !== none || each.error !== none);
 }
 

@@ -3,6 +3,7 @@
  * labeled. Pure. Not for: time, which depends on the fleet.
  */
 import type { RunData } from '../proto/gen/alumnus/v1/events.ts';
+import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions, parameterCount, type ModelChoice, type Recipe } from '../recipe/index.ts';
 import { integer, none, plain, plural } from './format.ts';
 import { table } from './output.ts';
@@ -25,17 +26,21 @@ export function describeModel(choice: Readonly<Record<string, unknown>>): string
 
 /** The trainings of a run in which no student is refused, the control last. */
 export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training[] {
-  const { teacher, student, replicas = 1 } = recipe.training;
+  const { teacher, student, replicas = 1, fine_tune: tuned } = recipe.training;
   const together = replicas === 'auto' ? 1 : replicas;
-  const parameters = (choice: ModelChoice): number | undefined =>
-    (data?.image === undefined ? undefined : parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input: data.image, classes: data.classNames.length }));
+  const counted = (choice: ModelChoice, image: ImageSpec | undefined): number | undefined =>
+    (image === undefined ? undefined : parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input: image, classes: data?.classNames.length ?? 0 }));
+  const parameters = (choice: ModelChoice): number | undefined => counted(choice, data?.image);
+  const tunedParameters = (choice: ModelChoice): number | undefined => counted(choice, data?.image && { ...data.image, ...tuned?.image });
   const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images: images * together });
   const studentImages = student.batch_labeled + student.batch_unlabeled;
+  const fineTuning = (title: string, iteration: number): Training[] => (tuned === undefined ? [] : [{ ...training(`${title} fine-tuned`, modelOfIteration(recipe, iteration), tuned.steps, tuned.batch_labeled), parameters: tunedParameters(modelOfIteration(recipe, iteration)) }]);
   const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
     const choice = modelOfIteration(recipe, iteration);
-    return iteration === 0 ? training('iteration 0', choice, teacher.steps, teacher.batch_labeled) : training(`iteration ${iteration}`, choice, student.steps, studentImages);
-  });
-  return recipe.control ? [...rounds, training('control', modelOfIteration(recipe, recipe.rounds), student.steps, studentImages)] : rounds;
+    const own = iteration === 0 ? training('iteration 0', choice, teacher.steps, teacher.batch_labeled) : training(`iteration ${iteration}`, choice, student.steps, studentImages);
+    return [own, ...fineTuning(`iteration ${iteration}`, iteration)];
+  }).flat();
+  return recipe.control ? [...rounds, training('control', modelOfIteration(recipe, recipe.rounds), student.steps, studentImages), ...fineTuning('control', recipe.rounds)] : rounds;
 }
 
 /** @param data undefined before a coordinator has looked at the datasets */
@@ -53,5 +58,5 @@ export function costText(recipe: Recipe, data: RunData | undefined): string {
     ['training', 'model', 'parameters', 'steps', 'images a step', 'images'],
     trainings.map((each) => [each.title, plain(each.model), each.parameters === undefined ? none : integer(each.parameters), integer(each.steps), integer(each.images), integer(each.steps * each.images)]),
     [2, 3, 4, 5],
-  )}\n${plural(trainings.length, 'training')} see ${integer(seen)} images.${shared}${labeled}${retried}`;
+  )}\n${plural(trainings.length, 'training')} see ${recipe.training.early_stop === undefined ? '' : 'at most '}${integer(seen)} images.${shared}${labeled}${retried}`;
 }

@@ -5,7 +5,7 @@
  */
 import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
-import type { ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
 import { parameterSpecs, type Architecture } from '../recipe/index.ts';
 import { openStore } from '../store/index.ts';
@@ -30,22 +30,38 @@ interface Chosen {
 
 const isTrained = (ref: ObjectRef | undefined): ref is ObjectRef => ref !== undefined && ref.sha256 !== '';
 
-/** The best model of a run that has ended, or that of `iteration`: its promoted try where there are several, else its last. */
-export function chooseModel(view: RunView, iteration: number | undefined): Chosen {
+/**
+ * The best model of a run that has ended, or that of `iteration`: its promoted try where there are several, else its last.
+ * @param fineTuned that model after fine-tuning, or before it; undefined: the one of the two that was gated
+ */
+export function chooseModel(view: RunView, iteration: number | undefined, fineTuned: boolean = view.fineTunedTeaches): Chosen {
+  const chosen = gatedModel(view, iteration);
+  if (fineTuned === view.fineTunedTeaches) return chosen;
+  const other = view.iterations.find((each) => [each.model, each.fineTuned].some((model) => model?.model?.sha256 === chosen.ref.sha256));
+  const model = fineTuned ? other?.fineTuned : other?.model;
+  if (!isTrained(model?.model)) {
+    throw new AlumnusError('RUN_CONFLICT', `iteration ${chosen.iteration} has no fine-tuned model: ${other?.fineTuned === undefined ? 'its recipe has no training.fine_tune' : 'it is not trained yet'}`, { where: view.summary?.runId ?? '' });
+  }
+  return { iteration: chosen.iteration, ref: model.model, model };
+}
+
+function gatedModel(view: RunView, iteration: number | undefined): Chosen {
+  const gated = (each: IterationView): ModelView | undefined => (view.fineTunedTeaches ? each.fineTuned : each.model);
   const runId = view.summary?.runId ?? '';
   if (iteration === undefined) {
     if (!isTrained(view.bestModel)) {
-      const promoted = view.iterations.findLast((each) => each.decision === 'promoted' && isTrained(each.model?.model));
+      const promoted = view.iterations.findLast((each) => each.decision === 'promoted' && isTrained(gated(each)?.model));
       throw new AlumnusError('RUN_CONFLICT', promoted === undefined
         ? 'it has no best model: none was promoted yet'
         : `the best model is known when the run has ended; the newest promoted so far is that of iteration ${promoted.iteration}: take it with --iteration ${promoted.iteration}`, { where: runId });
     }
     const { bestModel, bestIteration } = view;
-    return { iteration: bestIteration, ref: bestModel, model: view.iterations.find((each) => each.model?.model?.sha256 === bestModel.sha256)?.model };
+    return { iteration: bestIteration, ref: bestModel, model: view.iterations.map(gated).find((model) => model?.model?.sha256 === bestModel.sha256) };
   }
-  const trained = view.iterations.filter((each) => isTrained(each.model?.model));
+  const trained = view.iterations.filter((each) => isTrained(gated(each)?.model));
   const tries = trained.filter((each) => each.iteration === iteration);
-  const model = (tries.find((each) => each.decision === 'promoted') ?? tries.at(-1))?.model;
+  const last = tries.find((each) => each.decision === 'promoted') ?? tries.at(-1);
+  const model = last === undefined ? undefined : gated(last);
   if (model?.model === undefined) {
     const there = [...new Set(trained.map((each) => each.iteration))].join(', ');
     throw new AlumnusError('RUN_CONFLICT', `iteration ${iteration} has no trained model; ${there === '' ? 'none has yet' : `there are those of ${there}`}`, { where: runId });
@@ -75,8 +91,8 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
 }
 
 /** @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE */
-export async function exportModel(view: RunView, options: { iteration?: number; to: string; storeUrl: string }): Promise<Exported> {
-  const { iteration, ref, model } = chooseModel(view, options.iteration);
+export async function exportModel(view: RunView, options: { iteration?: number; fineTuned?: boolean; to: string; storeUrl: string }): Promise<Exported> {
+  const { iteration, ref, model } = chooseModel(view, options.iteration, options.fineTuned);
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
   const store = await openStore(options.storeUrl, { create: false });
   const stored = await store.get(ref);

@@ -5,7 +5,7 @@
  */
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
-import type { Score } from '../proto/gen/alumnus/v1/task.ts';
+import type { ImageSpec, Score } from '../proto/gen/alumnus/v1/task.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -35,6 +35,9 @@ export interface SummaryRow {
   /** `promoted`, `refused`, or empty. */
   readonly decision: string;
   readonly best: boolean;
+  readonly fineTuned: boolean;
+  /** Where models are fine-tuned: the other one of the two, which is evaluated and decides nothing. */
+  readonly other: SummaryRow | undefined;
 }
 
 const scored = (score: Score | undefined): Proportion | undefined =>
@@ -43,8 +46,11 @@ const scored = (score: Score | undefined): Proportion | undefined =>
 export const share = (proportion: Proportion): number => proportion.correct / proportion.total;
 
 export interface Summary {
+  /** Of the models that were gated, one an iteration and try; and the control that they are compared with. */
   readonly rows: readonly SummaryRow[];
   readonly control: SummaryRow | undefined;
+  /** The same with their others, as a table lists them. */
+  readonly all: readonly SummaryRow[];
   /** The run's outcome: the best model by validation. */
   readonly best: IterationView | undefined;
   readonly findings: readonly string[];
@@ -54,37 +60,59 @@ function fewerGates(gates: readonly GateWith[]): FewerGate[] {
   return gates.flatMap(({ gate, promoted }) => (gate === undefined ? [] : [{ samples: gate.samples, gate, promoted }]));
 }
 
-function iterationRow(view: IterationView, bestIteration: number | undefined): SummaryRow {
-  const { selection, audit, model } = view;
+type Scored = Pick<SummaryRow, 'model' | 'parameters' | 'validation' | 'test'>;
+
+/** @param size what the data's images have: a model that takes others says so */
+const scoredModel = (model: ModelView | undefined, size: ImageSpec | undefined): Scored => {
+  const image = model?.image;
+  const other = image !== undefined && size !== undefined && (image.height !== size.height || image.width !== size.width) ? ` at ${image.height}x${image.width}` : '';
+  return { model: `${model?.label ?? ''}${other}`, parameters: model?.parameters ?? 0, validation: scored(model?.validation), test: scored(model?.test) };
+};
+
+/** The row of a model that decides nothing. */
+const otherRow = (title: string, iteration: number | undefined, fineTuned: boolean, model: ModelView | undefined, size: ImageSpec | undefined): SummaryRow | undefined => (model === undefined || model.parameters === 0 ? undefined : {
+  title: fineTuned ? `${title} fine-tuned` : title, iteration, ...scoredModel(model, size), kept: undefined, labeled: undefined, rows: undefined, precision: undefined,
+  gate: undefined, fewer: [], decision: '', best: false, fineTuned, other: undefined,
+});
+
+function iterationRow(run: RunView, view: IterationView, bestIteration: number | undefined): SummaryRow {
+  const { selection, audit } = view;
+  const teaches = run.fineTunedTeaches;
+  const size = run.data?.image;
+  const title = `${view.iteration}${view.try > 0 ? ` (try ${view.try + 1})` : ''}`;
   return {
-    title: `${view.iteration}${view.try > 0 ? ` (try ${view.try + 1})` : ''}`,
+    title: teaches ? `${title} fine-tuned` : title,
     iteration: view.iteration,
-    model: model?.label ?? '',
-    parameters: model?.parameters ?? 0,
+    ...scoredModel(teaches ? view.fineTuned : view.model, size),
     kept: selection?.kept, labeled: selection?.labeled, rows: selection?.rows,
     precision: audit !== undefined && audit.kept > 0 ? { correct: audit.keptRight, total: audit.kept } : undefined,
-    validation: scored(model?.validation), test: scored(model?.test),
     gate: view.gate, fewer: fewerGates(view.gatesWithFewer),
     decision: view.decision,
     best: view.iteration === bestIteration && view.decision === 'promoted',
+    fineTuned: teaches,
+    other: otherRow(title, view.iteration, !teaches, teaches ? view.model : view.fineTuned, size),
   };
 }
 
-function controlRow(model: ModelView): SummaryRow {
-  return {
-    title: 'control', iteration: undefined, model: model.label, parameters: model.parameters,
-    kept: undefined, labeled: undefined, rows: undefined, precision: undefined,
-    validation: scored(model.validation), test: scored(model.test), gate: undefined, fewer: [], decision: '', best: false,
-  };
+const isScored = (model: ModelView | undefined): boolean => model?.validation !== undefined || model?.test !== undefined;
+
+function controlRow(run: RunView): SummaryRow | undefined {
+  const teaches = run.fineTunedTeaches;
+  const rows = [run.control, run.controlFineTuned].map((model, at) => (isScored(model) ? otherRow('control', undefined, at === 1, model, run.data?.image) : undefined));
+  const [own, other] = teaches ? [rows[1], rows[0]] : rows;
+  return own === undefined ? undefined : { ...own, other };
 }
+
+/** A row and its other, the fine-tuned one last. */
+const both = (row: SummaryRow): SummaryRow[] => (row.other === undefined ? [row] : row.fineTuned ? [row.other, row] : [row, row.other]);
 
 export function summarize(view: RunView): Summary {
   const succeeded = view.summary?.state === 'succeeded';
   const bestIteration = succeeded || view.bestModel !== undefined ? view.bestIteration : undefined;
-  const rows = view.iterations.filter((iteration) => (iteration.model?.parameters ?? 0) > 0).map((iteration) => iterationRow(iteration, bestIteration));
-  const control = view.control?.validation === undefined && view.control?.test === undefined ? undefined : controlRow(view.control);
+  const rows = view.iterations.filter((iteration) => (iteration.model?.parameters ?? 0) > 0).map((iteration) => iterationRow(view, iteration, bestIteration));
+  const control = controlRow(view);
   const best = view.iterations.findLast((iteration) => iteration.iteration === bestIteration && iteration.decision === 'promoted');
-  return { rows, control, best, findings: findings(view, rows, control) };
+  return { rows, control, all: [...rows, ...(control === undefined ? [] : [control])].flatMap(both), best, findings: findings(view, rows, control) };
 }
 
 /** The split that two models are compared on: test where there is one, since validation chose the best. */
@@ -124,6 +152,13 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     const pair = compared(best, first);
     if (pair !== undefined) said.push(compareSentence(`The best model (iteration ${best.title})`, 'the first teacher', pair.a, pair.b, pair.name));
   }
+  if (best?.other !== undefined) {
+    const [tuned, before] = best.fineTuned ? [best, best.other] : [best.other, best];
+    const pair = compared(tuned, before);
+    if (pair !== undefined) said.push(compareSentence(`The fine-tuned model of iteration ${String(best.iteration)}`, 'the one that it began with', pair.a, pair.b, pair.name));
+  }
+  const stopped = stoppedEarly(view);
+  if (stopped !== '') said.push(stopped);
   if (best !== undefined && best.iteration === 0 && rows.length > 1) said.push('No student was better on validation than the first teacher: the run returns the first teacher.');
   if (view.summary?.state === 'succeeded' && control === undefined) said.push(view.control === undefined ? 'No control was trained: set `control: true` in the recipe to learn what the unlabeled images were worth.' : 'The control was given up; the warnings say why. Without it nobody knows what the unlabeled images were worth.');
   const [labeled, validation] = [view.data?.labeled?.samples ?? 0, view.data?.validation?.samples ?? 0];
@@ -133,6 +168,16 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     said.push(`Validation has ${integer(validation)} labels${validation > labeled ? `, more than the ${integer(labeled)} trained on` : ` beside the ${integer(labeled)} trained on`}${second}.`);
   }
   return said;
+}
+
+/** Which trainings ended before their last step, and whose weights they handed back; empty where none did. */
+function stoppedEarly(view: RunView): string {
+  const models: (readonly [string, ModelView | undefined])[] = [
+    ...view.iterations.flatMap((each) => [[`iteration ${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, each.model], [`iteration ${each.iteration} fine-tuned`, each.fineTuned]] as const),
+    ['the control', view.control], ['the control fine-tuned', view.controlFineTuned],
+  ];
+  const told = models.flatMap(([title, model]) => (model?.stoppedAtStep === undefined ? [] : [`${title} after step ${integer(model.stoppedAtStep)} (weights of step ${integer(model.bestStep ?? 0)})`]));
+  return told.length === 0 ? '' : `Stopped early by the loss on images held out: ${told.join(', ')}.`;
 }
 
 /** Why `ended` is not `succeeded`, or empty. */
@@ -168,12 +213,12 @@ export function summaryText(view: RunView, columns: number): string {
   const narrow = columns < WIDE_COLUMNS;
   const [space, comma] = narrow ? ['\n', '\n'] : [' ', ', '];
   const lines: string[] = [];
-  const all = summary.control === undefined ? summary.rows : [...summary.rows, summary.control];
+  const { all } = summary;
   if (all.length > 0) {
     lines.push(table(
       ['iteration', 'model', 'parameters', 'labels kept', 'precision', 'validation', 'test', 'gate', 'decision'],
       all.map((row) => [
-        row.title,
+        row.title.replace(' fine-tuned', `${space}fine-tuned`),
         row.model.replace(' ', space),
         row.parameters > 0 ? integer(row.parameters) : none,
         row.kept === undefined || row.labeled === undefined ? none : `${integer(row.kept)}${space}of ${integer(row.labeled)}${row.rows === undefined ? '' : `${comma}${integer(row.rows)} rows`}`,
@@ -185,6 +230,7 @@ export function summaryText(view: RunView, columns: number): string {
     const legend = [
       'Rows count copies: classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right.',
       ...(summary.rows.some((row) => row.gate !== undefined) ? ['Gate: b only the student right, c only the teacher right, on the same validation images; p of McNemar\'s exact test.'] : []),
+      ...(summary.rows.some((row) => row.other !== undefined) ? [`Fine-tuned: on from the model above it, on the labeled images without noise; ${view.fineTunedTeaches ? 'it is gated, promoted and labels' : 'it is evaluated, and the one above is gated and labels'}.`] : []),
       ...(summary.rows.some((row) => row.best) ? ['* the best by validation, which the run returns.'] : []),
     ];
     lines.push(...legend, '');

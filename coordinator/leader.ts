@@ -443,7 +443,7 @@ export class Leader {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
       const rounds = [...state.rounds.values()].map(({ merges, current: round }) => [merges, round?.round, round?.replicas, round?.included?.length, ...(round?.givenUp.keys() ?? [])].join(','));
-      return [state.phase, state.iteration, state.stage, state.try, current?.evaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.evaluation !== undefined, state.control.givenUp, ...rounds].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.fineTuned !== undefined, state.control.evaluation !== undefined, state.control.fineTunedEvaluation !== undefined, state.control.givenUp, ...rounds].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;

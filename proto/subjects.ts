@@ -5,7 +5,7 @@
  */
 import { Stage } from './gen/alumnus/v1/task.ts';
 
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', fineTuned: 'student.fine-tuned', controlFineTuned: 'control.fine-tuned' } as const;
 
 /** Of a task, or of a fact about one. */
 interface Place {
@@ -32,7 +32,10 @@ export function partOf({ stage, subject }: Place): TrainingPart | undefined {
   return { training: training === subjects.control ? 'control' : 'student', round: Number(round), ...(replica === undefined ? {} : { replica: Number(replica) }) };
 }
 
-/** Whether it is about the control, or a part of the control's training; both run beside the stages. */
-export const isControl = (place: Place): boolean => place.stage !== Stage.LABEL && (place.subject === subjects.control || partOf(place)?.training === subjects.control);
+/** Whether it is about the control, or a part of the control's training or its fine-tuning; all run beside the stages. */
+export const isControl = (place: Place): boolean => place.stage !== Stage.LABEL && (place.subject === subjects.control || place.subject === subjects.controlFineTuned || partOf(place)?.training === subjects.control);
+
+/** Whether it is about a model after fine-tuning. */
+export const isFineTuned = ({ stage, subject }: Place): boolean => stage !== Stage.LABEL && (subject === subjects.fineTuned || subject === subjects.controlFineTuned);
 
 export const isAudit = ({ stage, subject }: Place): boolean => stage === Stage.EVALUATE && subject === subjects.audit;

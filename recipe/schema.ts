@@ -20,6 +20,10 @@ const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
 /** One worker reads every replica's state, one after another, to merge them; the paper saw little gain beyond eight. */
 export const REPLICAS_MAX = 64;
+/** Beyond the largest that any model of ours was published for. */
+const SIDE_MAX = 4_096;
+/** Of one training: they travel in the journal. */
+const HELD_OUT_MEASUREMENTS_MAX = 1_000;
 /** Of labels: the published one. */
 const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
@@ -105,7 +109,7 @@ const teacherPhase = z.strictObject({
 
 const studentPhase = z.strictObject({
   steps: positiveInteger(STEPS_MAX).default(2500),
-  batch_labeled: positiveInteger(BATCH_MAX).default(32).describe('Labeled images in each batch.'),
+  batch_labeled: z.int().min(0).max(BATCH_MAX).default(32).describe('Labeled images in each batch; 0, pseudo-labeled ones alone, only where fine_tune brings the labeled ones later.'),
   batch_unlabeled: positiveInteger(BATCH_MAX).default(96).describe('Pseudo-labeled images in each batch, drawn together with the labeled ones; the loss is the mean over both.'),
 });
 
@@ -121,6 +125,22 @@ const sharing = z.strictObject({
     .describe('The merge\'s step along the mean of the replicas\' differences, by SGD with Nesterov momentum. The defaults are the paper\'s. A round of one replica makes none.'),
   quorum: z.number().gt(0).max(1).default(0.75).describe('Share of a round\'s replicas whose results are enough to merge, at least one. Above 0 to 1, default 0.75.'),
   straggler_wait: z.number().min(0).max(100).default(0.5).describe('Once a quorum is there, what is missing is waited for as long as this share of the time that the quorum took. 0 to 100, default 0.5.'),
+});
+
+const fineTune = z.strictObject({
+  steps: positiveInteger(STEPS_MAX).describe('Steps; the paper has 1.5 passes over the labeled images.'),
+  batch_labeled: positiveInteger(BATCH_MAX).default(64).describe('Labeled images in each batch; there are no others.'),
+  learning_rate: z.number().gt(0).max(10).optional().describe('At the first step; falls to 0 by half a cosine. Default: a tenth of optimizer.learning_rate.'),
+  image: z.strictObject({ height: positiveInteger(SIDE_MAX), width: positiveInteger(SIDE_MAX) }).optional().describe('Size of the images in pixels, and from then on of what the model takes; not below the data\'s, which is the default.'),
+  freeze: share.default(0.5).describe('Share of the model\'s parts (stem, blocks, …), from the input on, that stay as they are. 0: none; 1: all but the classifier. Default 0.5.'),
+  teaches: z.boolean().default(false).describe('Which of the two models is gated, promoted and labels. false: the one before; the fine-tuned one is evaluated and reported. true: the fine-tuned one.'),
+});
+
+const earlyStop = z.strictObject({
+  every_steps: positiveInteger(STEPS_MAX).describe('Steps between two measurements of the loss on the labeled images held out.'),
+  patience: positiveInteger(HELD_OUT_MEASUREMENTS_MAX).default(3).describe('Measurements without improvement after which training stops. Default 3.'),
+  min_delta: z.number().min(0).max(100).default(0).describe('How much lower the loss must be to count as improvement, in nats. Default 0.'),
+  holdout: z.number().gt(0).max(0.5).default(0.1).describe('Share of each class\'s labeled images, rounded down, that is held out of every training of the run to measure on. Default 0.1.'),
 });
 
 export const recipeSchema = z
@@ -159,12 +179,15 @@ export const recipeSchema = z
         ema_decay: z.number().min(0).lt(1).default(0.995).describe('Exponential moving average of the weights; what labels and is evaluated.'),
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
+        fine_tune: fineTune.optional().describe('After training: a model of its own, fine-tuned on the labeled images without noise, at the same size or a larger one. Absent: none.'),
+        early_stop: earlyStop.optional().describe('Of every training: stops where the loss on labeled images held out falls no more, and hands back the weights that had the least. Absent: every training has all its steps.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
         replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)]).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
         sharing: sharing.optional().describe('How replicas share a training; without it the defaults. Not where replicas is not named.'),
       })
       .superRefine((training, context) => {
         if (training.sharing !== undefined && training.replicas === undefined) context.addIssue({ code: 'custom', path: ['sharing'], message: 'says how replicas share a training: name training.replicas, too' });
+        if (training.early_stop !== undefined && training.replicas !== undefined && training.replicas !== 1) context.addIssue({ code: 'custom', path: ['early_stop'], message: 'ends a training by what one worker measures: leave it out, or training.replicas' });
       })
       // One worker's training is written as it was before there were replicas: what a task hashes, and a run's first fact, stay as they were.
       .transform(({ replicas, sharing: shared, ...training }): typeof training & { replicas?: number | 'auto'; sharing?: z.output<typeof sharing> } =>
@@ -247,6 +270,13 @@ export const recipeSchema = z
     for (const field of ['decay', 'epsilon'] as const) {
       if (recipe.training.optimizer[field] !== undefined && recipe.training.optimizer.name !== 'rmsprop') context.addIssue({ code: 'custom', path: ['training', 'optimizer', field], message: `belongs to the optimizer "rmsprop", and this one is "${recipe.training.optimizer.name}"` });
     }
+    const { student, fine_tune: tuned, early_stop: early } = recipe.training;
+    if (student.batch_labeled === 0 && tuned === undefined) context.addIssue({ code: 'custom', path: ['training', 'student', 'batch_labeled'], message: 'may be 0 only beside training.fine_tune: the student would never see a labeled image' });
+    if (student.batch_labeled === 0 && schedule.decay_epochs !== undefined) context.addIssue({ code: 'custom', path: ['training', 'schedule', 'decay_epochs'], message: 'counts passes over the labeled images, of which the students\' batches have none: give decay_steps' });
+    if (early !== undefined) {
+      const longest = Math.max(recipe.training.teacher.steps, student.steps, tuned?.steps ?? 0);
+      if (longest > early.every_steps * HELD_OUT_MEASUREMENTS_MAX) context.addIssue({ code: 'custom', path: ['training', 'early_stop', 'every_steps'], message: `must be at least ${Math.ceil(longest / HELD_OUT_MEASUREMENTS_MAX)}: a training of ${longest} steps would be measured more than ${HELD_OUT_MEASUREMENTS_MAX} times` });
+    }
     if (schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
       context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
     }
@@ -259,6 +289,7 @@ export type ModelChoice = Recipe['models']['ladder'][number];
 export type Training = Recipe['training'];
 export type Sharing = z.output<typeof sharing>;
 export type Noise = Recipe['noise'];
+export type FineTune = NonNullable<Training['fine_tune']>;
 
 /**
  * A recipe as a journal holds it, with the defaults of the release that took it. A field that this release did not know

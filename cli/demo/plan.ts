@@ -54,6 +54,7 @@ export function planDemo(flags: DemoFlags): DemoPlan {
     for (const phase of ['teacher', 'student'] as const) {
       document.setIn(['training', phase, 'steps'], Math.max(1, Math.ceil(training[phase].steps * FAST_STEPS_SHARE)));
     }
+    if (training.fine_tune !== undefined) document.setIn(['training', 'fine_tune', 'steps'], Math.max(1, Math.ceil(training.fine_tune.steps * FAST_STEPS_SHARE)));
   }
   const seed = parseRecipe(String(document), flags.recipe?.file).seed;
   const { labeledPerClass, classes } = source === undefined ? { labeledPerClass: 0, classes: 0 } : demoSources[source];

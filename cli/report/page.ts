@@ -110,9 +110,9 @@ const gateText = (gate: { studentOnlyRight: number; teacherOnlyRight: number; pV
 const fewerText = (fewer: FewerGate): string => `of ${integer(fewer.samples)}: ${gateText(fewer.gate)}`;
 
 function iterationTable(summary: Summary): Markup {
-  const all = summary.control === undefined ? summary.rows : [...summary.rows, summary.control];
+  const { all } = summary;
   if (all.length === 0) return nothing;
-  const cells = (row: SummaryRow): Markup => html`<tr class="${row === summary.control ? 'control' : ''}${row.best ? 'best' : ''}">
+  const cells = (row: SummaryRow): Markup => html`<tr class="${row.iteration === undefined ? 'control' : ''}${row.best ? 'best' : ''}">
 <th scope="row">${row.title}</th><td data-label="Model">${row.model}</td><td data-label="Parameters" class="figure">${row.parameters > 0 ? integer(row.parameters) : none}</td>
 <td data-label="Labels kept" class="figure">${row.kept === undefined || row.labeled === undefined ? none : html`${integer(row.kept)}<small>of ${integer(row.labeled)}${row.rows !== undefined && `; ${integer(row.rows)} rows`}</small>`}</td>
 <td data-label="Precision" class="figure">${row.precision === undefined ? none : percent(share(row.precision), 2)}</td>
@@ -122,11 +122,11 @@ ${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}
   return html`<div class="panel scroll"><table class="cards">
 <thead><tr><th scope="col">Iteration</th><th scope="col">Model</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Labels kept</th><th scope="col" class="figure">Precision</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col">Gate</th><th scope="col">Decision</th></tr></thead>
 <tbody>${all.map(cells)}</tbody></table></div>
-<p class="note">Labels kept: pseudo-labels above the threshold; rows count copies, since classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right, measured against true labels that no training sees. Gate: b images only the student got right, c only the teacher, p of McNemar's exact test. The control is the last model trained on the labeled images alone, with the same noise and as many steps.</p>`;
+<p class="note">Labels kept: pseudo-labels above the threshold; rows count copies, since classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right, measured against true labels that no training sees. Gate: b images only the student got right, c only the teacher, p of McNemar's exact test. The control is the last model trained on the labeled images alone, with the same noise and as many steps.${all.some((row) => row.other !== undefined) && ' A fine-tuned model went on from the one above it, on the labeled images without noise.'}</p>`;
 }
 
 function accuracyPanel(summary: Summary): Markup {
-  const decided = summary.rows.filter((row) => row.validation !== undefined);
+  const decided = summary.rows.filter((row) => row.validation !== undefined).map((row) => ({ ...row, title: row.title.replace(' fine-tuned', '') }));
   const control = summary.control?.test ?? summary.control?.validation;
   const on = summary.control?.test === undefined ? 'validation' : 'test';
   const entries: LegendEntry[] = [{ name: 'validation (decides)', className: 'validation', mark: 'circle' }];
@@ -278,8 +278,8 @@ ${lines.map((iteration) => html`<li>${arrows([
     iteration.teacherSha256 !== '' && named('teacher', iteration.teacherSha256),
     iteration.selection !== undefined && `${integer(iteration.selection.labeled)} labels`,
     digest('selection', iteration.selection?.selection), digest(iteration.iteration === 0 ? 'first teacher' : 'student', iteration.model?.model),
-    digest('evaluation', iteration.model?.evaluation), digest('audit', iteration.audit?.audit), iteration.decision !== '' && iteration.decision,
+    digest('evaluation', iteration.model?.evaluation), digest('fine-tuned', iteration.fineTuned?.model), digest('evaluation', iteration.fineTuned?.evaluation), digest('audit', iteration.audit?.audit), iteration.decision !== '' && iteration.decision,
   ])}</li>`)}
 </ol>
-${view.control?.model !== undefined && html`<p>Control: ${arrows([named('model', view.control.model.sha256), digest('evaluation', view.control.evaluation)])}</p>`}`;
+${view.control?.model !== undefined && html`<p>Control: ${arrows([named('model', view.control.model.sha256), digest('evaluation', view.control.evaluation), digest('fine-tuned', view.controlFineTuned?.model), digest('evaluation', view.controlFineTuned?.evaluation)])}</p>`}`;
 }

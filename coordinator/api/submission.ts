@@ -6,7 +6,7 @@ import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { loadManifest, referenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
-import { modelOfIteration, modelOptions, parameterCount, parseRecipe, type Recipe } from '../../recipe/index.ts';
+import { modelOfIteration, modelOptions, parameterCount, parseRecipe, resizeProblem, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
 interface LoadedManifest {
@@ -89,9 +89,14 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
     }
   }
   ladderGrows(recipe, image, classes.length);
+  fineTuningFits(recipe, image, classes.length);
   const counts = labeled.part.classCounts ?? [];
   const empty = classes.filter((_, index) => (counts[index] ?? 0) === 0);
   if (counts.length > 0 && empty.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image is of class ${empty.join(', ')}`, { where: labeled.ref.dataset });
+  const { early_stop: early } = recipe.training;
+  if (early !== undefined && counts.length > 0 && counts.every((count) => Math.floor(early.holdout * count) === 0)) {
+    throw new AlumnusError('RECIPE_INVALID', `${early.holdout} of the labeled images of each class is less than one image (the largest class has ${Math.max(...counts)}): nothing would be held out`, { where: 'training.early_stop.holdout' });
+  }
   const samples = unlabeled?.part.samples ?? 0;
   if (samples < recipe.data.unlabeled_at_least) {
     throw new AlumnusError('DATASET_TOO_SMALL', `${samples} unlabeled samples are there, data.unlabeled_at_least asks for ${recipe.data.unlabeled_at_least}`, { where: unlabeled?.ref.dataset ?? 'data.unlabeled' });
@@ -110,6 +115,17 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
 const hasRegistered = (part: DatasetPart): boolean => part.shards.some((shard) => shard.location !== undefined);
 
 const shapeOf = (image: DatasetManifest['image']): string => `${image.height}x${image.width}x${image.channels}`;
+
+/** Whether each model of the ladder can go on with images of the size that fine-tuning wants. */
+function fineTuningFits(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
+  const size = recipe.training.fine_tune?.image;
+  if (size === undefined) return;
+  for (let iteration = 0; iteration <= recipe.rounds; iteration += 1) {
+    const choice = modelOfIteration(recipe, iteration);
+    const problem = resizeProblem({ model: { name: choice.model, options: modelOptions(choice) }, input, classes }, { ...input, ...size });
+    if (problem !== undefined) throw new AlumnusError('RECIPE_INVALID', problem, { where: 'training.fine_tune.image' });
+  }
+}
 
 /** The recipe's schema compares options of one model; here the data's shape is known, and parameters are counted. */
 function ladderGrows(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {

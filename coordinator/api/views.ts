@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
-import { Stage, type EvaluateResult, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { currentIteration, decideGate, isControl, isEnded, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { candidateOf, currentIteration, decideGate, isControl, isEnded, isFineTuned, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -15,14 +15,24 @@ export function summaryOf(leader: Leader, run: RunState): RunSummary {
   };
 }
 
-function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView {
+/** @param image what it takes */
+function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined, image: ImageSpec | undefined = run.data.image): ModelView {
   const choice = modelOfIteration(run.recipe, iteration);
   const written = Object.entries(modelOptions(choice)).filter(([key]) => Object.hasOwn(choice, key)).map(([key, value]) => `${key}=${value}`);
   return {
     label: [choice.model, ...written].join(' '), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
     validation: evaluation?.validation, test: evaluation?.test, steps: trained?.result.steps ?? 0, images: trained?.result.images ?? 0,
     finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0, calibration: evaluation?.calibration,
+    bestStep: trained?.result.bestStep, stoppedAtStep: trained?.result.stoppedAtStep, image,
+    // A snapshot of an earlier release holds results without one.
+    heldOutCurve: (trained?.result as Partial<Trained['result']> | undefined)?.heldOutCurve ?? [],
   };
+}
+
+/** The same of a model after fine-tuning; undefined where the recipe has none. */
+function fineTunedView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView | undefined {
+  const { fine_tune: tuned } = run.recipe.training;
+  return tuned === undefined ? undefined : modelView(run, iteration, trained, evaluation, run.data.image && { ...run.data.image, ...tuned.image });
 }
 
 /** What the gate would have decided on each smaller sample, at the level that it had. */
@@ -38,8 +48,9 @@ function gatesWithFewer(run: RunState, evaluation: EvaluateResult | undefined, g
 function iterationView(run: RunState, each: IterationState): IterationView {
   return {
     iteration: each.iteration, try: each.try, model: modelView(run, each.iteration, each.student, each.evaluation), selection: each.selection, audit: each.audit,
-    decision: each.decision ?? '', gate: each.gate, gatesWithFewer: gatesWithFewer(run, each.evaluation, each.gate), quarantined: each.quarantined.size, teacherSha256: each.teacher?.sha256 ?? '',
+    decision: each.decision ?? '', gate: each.gate, gatesWithFewer: gatesWithFewer(run, candidateOf(run, each).evaluation, each.gate), quarantined: each.quarantined.size, teacherSha256: each.teacher?.sha256 ?? '',
     threshold: each.teacher === undefined ? undefined : thresholdOf(run, each),
+    fineTuned: fineTunedView(run, each.iteration, each.fineTuned, each.fineTunedEvaluation),
   };
 }
 
@@ -64,8 +75,9 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     }];
   });
   const label = run.stage === Stage.LABEL;
-  const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : 1;
-  const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : 0;
+  const fineTunes = run.recipe.training.fine_tune !== undefined && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
+  const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : fineTunes ? 2 : 1;
+  const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
@@ -78,6 +90,8 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     bestModel: run.best?.model, bestIteration: run.best?.iteration ?? 0, storeUrl, nowMs: now,
     imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease }))), leader.scheduler.liveWorkers(now)), warnings,
     budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)), sharedTrainings: sharedTrainingViews(run),
+    controlFineTuned: run.recipe.control && run.recipe.rounds > 0 ? fineTunedView(run, run.recipe.rounds, run.control.fineTuned, run.control.fineTunedEvaluation) : undefined,
+    fineTunedTeaches: run.recipe.training.fine_tune?.teaches === true,
   };
 }
 
@@ -93,6 +107,10 @@ function sharedTrainingViews(run: RunState): SharedTrainingView[] {
     };
   });
 }
+
+/** Of the two models of an iteration, how many are trained, or evaluated. */
+const doneOf = (stage: Stage, { student, fineTuned, evaluation, fineTunedEvaluation }: IterationState): number =>
+  (stage === Stage.TRAIN ? [student, fineTuned] : [evaluation, fineTunedEvaluation]).filter((each) => each !== undefined).length;
 
 /** As the pause sees it: attempts under way count. */
 const budgetView = (run: RunState, nowMs: number, inFlightMs: number): Budget => ({
@@ -112,12 +130,12 @@ const slim = (task: Task): Task => ({ ...task, spec: undefined });
 /**
  * Time that training still takes, by the rate of the trainings seen so far: steps left times milliseconds a step.
  * Labeling and evaluation are small against it. Replicas of a shared training make their steps beside one another, as far as
- * there are workers. -1 while no rate is known.
+ * there are workers. -1 while no rate is known. With early stop it is the most that it may take: nobody knows where a training stops.
  */
 function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], fleet: number): number {
   if (run.phase !== 'running') return -1;
   const { teacher, student, replicas } = run.recipe.training;
-  const trainings = leased.filter(({ task }) => task.stage === Stage.TRAIN && task.spec?.$case !== 'merge');
+  const trainings = leased.filter(({ task }) => task.stage === Stage.TRAIN && task.spec?.$case !== 'merge' && !isFineTuned(task));
   const perStep = trainings.flatMap(({ lease, task }) => (lease.progress !== undefined && lease.progress.rate > 0 ? [batchOf(run, task) / lease.progress.rate] : []))[0]
     ?? lastRate(run);
   if (perStep === undefined) return -1;
@@ -129,13 +147,23 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     return merged === undefined ? inHand[0] ?? 0 : merged + (inHand.length === 0 ? 0 : Math.min(...inHand));
   };
   let steps = 0;
+  let fineTunings = 0;
   for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) {
     if (run.iterations[iteration]?.student === undefined) steps += iteration === 0 ? teacher.steps : student.steps;
+    if (run.iterations[iteration]?.fineTuned === undefined) fineTunings += 1;
   }
   if (steps > 0) steps -= done('student');
   const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;
   const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
-  return Math.max(0, (steps + control) * perStep * turns);
+  if (run.recipe.control && run.control.fineTuned === undefined) fineTunings += 1;
+  return Math.max(0, ((steps + control) * turns + fineTunings * stepsOfFineTuning(run)) * perStep);
+}
+
+/** As many steps of a student as a fine-tuning is, by images and pixels: at most, since what is frozen costs less. */
+function stepsOfFineTuning({ recipe: { training: { student, fine_tune: tuned } }, data: { image } }: RunState): number {
+  if (tuned === undefined) return 0;
+  const pixels = tuned.image === undefined || image === undefined ? 1 : (tuned.image.height * tuned.image.width) / (image.height * image.width);
+  return (tuned.steps * tuned.batch_labeled * pixels) / (student.batch_labeled + student.batch_unlabeled);
 }
 
 const batchOf = (run: RunState, task: Task): number => {

@@ -17,6 +17,7 @@ import { canonicalJson, DEVICE_HOURS_MAX, WALL_HOURS_MAX, type Recipe } from '..
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
+import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
@@ -215,6 +216,7 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
   }
   if (result.$case === 'replica' && wanted.$case === 'replica' && result.value.steps !== wanted.value.steps) throw bad(`the result is of ${result.value.steps} steps, and the round has ${wanted.value.steps}`);
   if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
+  mustTrainAsAsked(task, result);
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
@@ -316,12 +318,12 @@ function consequence(state: RunState): Fact | undefined {
       if (state.teacher !== undefined && student.result.parameters < state.teacher.parameters) {
         return { $case: 'runFailed', value: { code: 'RECIPE_LADDER_SHRINKS', reason: `iteration ${iteration}: the student has ${student.result.parameters} parameters, its teacher ${state.teacher.parameters}` } };
       }
-      return enter(Stage.EVALUATE);
+      return fineTuneOwed(state, { trained: student, fineTuned: current.fineTuned }) ? undefined : enter(Stage.EVALUATE);
     }
     case Stage.EVALUATE: {
-      const evaluation = current.evaluation;
-      if (evaluation === undefined || auditWanted(state)) return undefined;
-      const model = current.student?.result.model;
+      const { trained, evaluation } = candidateOf(state, current);
+      if (evaluation === undefined || current.evaluation === undefined || fineTunedEvaluationOwed(state, current.fineTunedEvaluation) || auditWanted(state)) return undefined;
+      const model = trained?.result.model;
       const doubt = unsupportedConfidence(state);
       if (state.teacher === undefined) return doubt === undefined ? { $case: 'studentPromoted', value: { iteration, model, gate: undefined } } : pausedByGuard(doubt);
       const [counts] = evaluation.paired;

@@ -9,8 +9,9 @@ import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
+import { candidateOf } from './fine-tune.ts';
 import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
-import { CHECKPOINTS_MAX, currentIteration, guardRules, isAudit, isControl, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { CHECKPOINTS_MAX, currentIteration, guardRules, isAudit, isControl, isFineTuned, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -102,9 +103,10 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const gates = state.gates + (gate === undefined ? 0 : 1);
       const decided = withIteration({ ...state, stage: Stage.PROMOTE, gates }, { decision: fact.$case === 'studentPromoted' ? 'promoted' : 'refused', ...(gate === undefined ? {} : { gate }) });
       if (fact.$case === 'studentRefused') return decided;
-      const { student, evaluation, iteration } = currentIteration(decided);
-      invariant(student?.result.model !== undefined && evaluation !== undefined, 'who is promoted was trained and evaluated');
-      const teacher: Teacher = { model: student.result.model, iteration, parameters: student.result.parameters, evaluation };
+      const current = currentIteration(decided);
+      const { trained, evaluation } = candidateOf(decided, current);
+      invariant(current.student !== undefined && trained?.result.model !== undefined && evaluation !== undefined, 'who is promoted was trained and evaluated');
+      const teacher: Teacher = { model: trained.result.model, iteration: current.iteration, parameters: current.student.result.parameters, evaluation };
       return { ...decided, teacher, promoted: [...decided.promoted, teacher] };
     }
     case 'runPaused':
@@ -154,8 +156,8 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
     return completed({ ...state, rounds: state.rounds.delete(shared.training.taskId) }, shared.training, { $case: 'train', value: trained }, shared.deviceMs + deviceMs, atMs);
   }
   if (isControl(place)) {
-    if (result.$case === 'train') return { ...state, control: { ...state.control, trained: { result: result.value, deviceMs } } };
-    if (result.$case === 'evaluate') return { ...state, control: { ...state.control, evaluation: result.value } };
+    if (result.$case === 'train') return { ...state, control: { ...state.control, [isFineTuned(place) ? 'fineTuned' : 'trained']: { result: result.value, deviceMs } } };
+    if (result.$case === 'evaluate') return { ...state, control: { ...state.control, [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value } };
   }
   switch (result.$case) {
     case 'label':
@@ -163,9 +165,9 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
     case 'select':
       return withIteration(state, { selection: result.value });
     case 'train':
-      return withIteration(state, { student: { result: result.value, deviceMs } });
+      return withIteration(state, { [isFineTuned(place) ? 'fineTuned' : 'student']: { result: result.value, deviceMs } });
     case 'evaluate':
-      return withIteration(state, { evaluation: result.value });
+      return withIteration(state, { [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value });
     case 'audit':
       return withIteration(state, { audit: result.value });
   }

@@ -9,6 +9,7 @@
  */
 import type { ClassSelection, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
+import { candidateOf } from './fine-tune.ts';
 import { currentIteration, pauseRules, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
@@ -87,7 +88,7 @@ export function skewedLabels(state: RunState): GuardPause | undefined {
  * less sure than it could be (its best temperature is at most 1) does no harm: fewer labels pass the threshold, and those are right.
  */
 export function unsupportedConfidence(state: RunState): GuardPause | undefined {
-  const { evaluation } = currentIteration(state);
+  const { evaluation } = candidateOf(state, currentIteration(state));
   const { recipe: { rounds, guards }, iteration } = state;
   const error = evaluation?.validation?.calibrationError ?? 0;
   const fitted = evaluation?.calibration;

@@ -9,7 +9,7 @@ import type { AuditResult, Checkpoint, EvaluateResult, LabelResult, ObjectRef, R
 import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
-export { isAudit, isControl, subjects } from '../../proto/subjects.ts';
+export { isAudit, isControl, isFineTuned, subjects } from '../../proto/subjects.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -36,6 +36,9 @@ export interface IterationState {
   readonly selection?: SelectResult;
   readonly student?: Trained;
   readonly evaluation?: EvaluateResult;
+  /** The student after fine-tuning, where the recipe has that. */
+  readonly fineTuned?: Trained;
+  readonly fineTunedEvaluation?: EvaluateResult;
   readonly audit?: AuditResult;
   readonly auditGivenUp?: string;
   readonly decision?: 'promoted' | 'refused';
@@ -72,6 +75,7 @@ export const guardRules: readonly string[] = [...labelGuards, pauseRules.calibra
 export interface Teacher {
   readonly model: ObjectRef;
   readonly iteration: number;
+  /** Before fine-tuning, which may add positions: by these a ladder grows. */
   readonly parameters: number;
   readonly evaluation: EvaluateResult;
 }
@@ -139,7 +143,7 @@ export interface RunState {
   readonly teacher?: Teacher;
   /** Every promoted model, first to last: the best of them by validation is what the run returns. */
   readonly promoted: readonly Teacher[];
-  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly givenUp?: string };
+  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly fineTuned?: Trained; readonly fineTunedEvaluation?: EvaluateResult; readonly givenUp?: string };
   /** Gates decided so far. */
   readonly gates: number;
   /** Failures that count, of tasks still open, by task id. */

@@ -4,11 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
-import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
-import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
+import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState, type Trained } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
@@ -39,21 +40,24 @@ const part = (value: PartRef | undefined, name: string): PartRef => {
 /** The last training of each subject by its run's recipe: of a large set its specification is dear to hash, and each of its rounds' tasks is derived from it. */
 const derived = new WeakMap<Recipe, Map<string, { readonly from: readonly unknown[]; readonly task: Task }>>();
 
-/** The training that one worker alone would do; a function of the state, whether or not it was asked for before. */
-function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
-  const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels];
+/**
+ * The training that one worker alone would do; a function of the state, whether or not it was asked for before.
+ * @param begin the trained model, where it is to be fine-tuned
+ */
+function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined, begin?: ObjectRef): Task {
+  const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels, begin?.sha256];
   const known = derived.get(state.recipe) ?? new Map<string, { from: readonly unknown[]; task: Task }>();
   derived.set(state.recipe, known);
   let last = known.get(subject);
-  if (last === undefined || !inputs.every((input, at) => input === last?.from[at])) known.set(subject, last = { from: inputs, task: deriveTraining(state, iteration, subject, attempt, from) });
+  if (last === undefined || !inputs.every((input, at) => input === last?.from[at])) known.set(subject, last = { from: inputs, task: deriveTraining(state, iteration, subject, attempt, from, begin) });
   return last.task;
 }
 
-function deriveTraining(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined): Task {
+function deriveTraining(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined, begin: ObjectRef | undefined): Task {
   const { recipe, data } = state;
   // How often checkpoints are written is no input: the weights come out the same.
   // Nor is with how many others it is shared an input of the training as a whole: that is what each part is told.
-  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, ...shared } = recipe.training;
+  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, ...shared } = recipe.training;
   const choice = modelOfIteration(recipe, iteration);
   const alone = subject === subjects.control;
   const phase = from === undefined && !alone
@@ -61,8 +65,10 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
     // The control sees as many images a step as the student: the comparison is of labels, not of compute.
     : alone ? { steps: student.steps, batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : student;
   const labeled = part(data.labeled, 'labeled');
+  // One seed for all trainings of a run: what one of them is measured on none has seen, nor what it began with.
+  const earlyStop = early && { ...early, seed: deriveSeed(recipe.seed, 'hold-out') };
   // The control's rate falls as the student's does, though its batches hold more labeled images.
-  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples / (from === undefined && !alone ? teacher : student).batch_labeled };
+  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples * (1 - (early?.holdout ?? 0)) / (from === undefined && !alone ? teacher : student).batch_labeled };
   const spec: TrainSpec = {
     model: { name: choice.model, options: modelOptions(choice) },
     image: data.image,
@@ -72,8 +78,11 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
     selection: from?.selection?.selection,
     pseudoLabels: from === undefined ? [] : labeledShards(from),
     labelKind: recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise }),
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise, early_stop: earlyStop }),
   };
+  if (begin !== undefined && tuned !== undefined) {
+    return { ...task(state, iteration, Stage.TRAIN, alone ? subjects.controlFineTuned : subjects.fineTuned, attempt, tuned.steps, [], { $case: 'train', value: fineTuneSpec(spec, begin, tuned, shared, earlyStop) }), checkpointSteps };
+  }
   return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
 }
 
@@ -85,12 +94,16 @@ const labeledShards = (iteration: IterationState) =>
 
 function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number): Task | undefined {
   const { data } = state;
-  const model = subject === subjects.control ? state.control.trained?.result.model : currentIteration(state).student?.result.model;
+  const trained: Readonly<Record<string, Trained | undefined>> = {
+    [subjects.student]: currentIteration(state).student, [subjects.fineTuned]: currentIteration(state).fineTuned,
+    [subjects.control]: state.control.trained, [subjects.controlFineTuned]: state.control.fineTuned,
+  };
+  const model = trained[subject]?.result.model;
   if (model === undefined) return undefined;
   const validation = part(data.validation, 'validation');
   return task(state, iteration, Stage.EVALUATE, subject, attempt, validation.samples + (data.test?.samples ?? 0), [], {
     $case: 'evaluate',
-    value: { model, validation, test: data.test, baseline: subject === subjects.control ? undefined : state.teacher?.evaluation.evaluation, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
+    value: { model, validation, test: data.test, baseline: subject === candidateSubject(state) ? state.teacher?.evaluation.evaluation : undefined, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
   });
 }
 
@@ -143,11 +156,15 @@ function stageTasks(state: RunState): Task[] {
         },
       })];
     case Stage.TRAIN:
-      return tasksOfTraining(state, studentTraining(state));
+      if (current.student === undefined) return tasksOfTraining(state, studentTraining(state));
+      // One worker does it, however many shared the training: it is short.
+      return fineTuneOwed(state, { trained: current.student, fineTuned: current.fineTuned }) ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current, current.student.result.model)] : [];
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
       const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
       if (evaluate !== undefined) tasks.push(evaluate);
+      const fineTuned = fineTunedEvaluationOwed(state, current.fineTunedEvaluation) ? evaluateTask(state, iteration, subjects.fineTuned, current.try) : undefined;
+      if (fineTuned !== undefined) tasks.push(fineTuned);
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
           $case: 'audit',
@@ -169,14 +186,16 @@ export function auditWanted(state: RunState): boolean {
 
 /** The control runs beside the stages from the start; it is owed until evaluated or given up. */
 export const controlWanted = (state: RunState): boolean =>
-  state.recipe.control && state.recipe.rounds > 0 && state.control.evaluation === undefined && state.control.givenUp === undefined;
+  state.recipe.control && state.recipe.rounds > 0 && (state.control.evaluation === undefined || fineTunedEvaluationOwed(state, state.control.fineTunedEvaluation)) && state.control.givenUp === undefined;
 
 function controlTasks(state: RunState): Task[] {
   if (!controlWanted(state)) return [];
   const { rounds } = state.recipe;
-  if (state.control.trained === undefined) return tasksOfTraining(state, controlTraining(state));
-  const evaluate = evaluateTask(state, rounds, subjects.control, 0);
-  return evaluate === undefined ? [] : [evaluate];
+  const { trained, fineTuned, evaluation } = state.control;
+  if (trained === undefined) return tasksOfTraining(state, controlTraining(state));
+  if (fineTuneOwed(state, { trained, fineTuned })) return [trainTask(state, rounds, subjects.control, 0, undefined, trained.result.model)];
+  return [evaluation === undefined ? subjects.control : undefined, fineTunedEvaluationOwed(state, state.control.fineTunedEvaluation) ? subjects.controlFineTuned : undefined]
+    .flatMap((subject) => (subject === undefined ? [] : evaluateTask(state, rounds, subject, 0) ?? []));
 }
 
 /** All open tasks, in the order in which they should be granted: those of the stage, then the control's. */

@@ -16,6 +16,8 @@ export interface RunPlan {
   readonly poison: readonly string[];
   /** Guards that often pause the run, and a precision that many a teacher lacks. */
   readonly guarded: boolean;
+  /** Whether trained models are fine-tuned, and which of the two teaches. */
+  readonly fineTuning: 'none' | 'reports' | 'teaches';
   readonly cancelAtMs: number | undefined;
   /** How its trainings are shared; undefined where one worker does each. */
   readonly shared: { readonly replicas: number | 'auto'; readonly localSteps: number; readonly quorum: number; readonly stragglerWait: number } | undefined;
@@ -73,6 +75,7 @@ export function drawPlan(seed: number): Plan {
   const drawShared = (): RunPlan['shared'] => (sharing.chance(0.35)
     ? { replicas: sharing.pick([2, 4, 'auto', 'auto'] as const), localSteps: sharing.pick([300, 500, 1_000, 1_000]), quorum: sharing.pick([0.25, 0.5, 0.75, 1]), stragglerWait: sharing.pick([0, 0.5, 0.5, 3]) }
     : undefined);
+  const fineTuning = new Random(seed, 17).pick(['none', 'none', 'none', 'reports', 'teaches'] as const);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
   const sometimes = (least: number, most: number): number => (random.chance(0.45) ? random.magnitude(least, most) : 0);
@@ -94,7 +97,7 @@ export function drawPlan(seed: number): Plan {
       quarantinedShare: random.pick([0, 0.05, 0.3, 1]),
       attempts: random.whole(1, 4),
       poison: Array.from({ length: poisoned }, () => `shard-${String(random.whole(0, shards - 1)).padStart(5, '0')}`),
-      guarded,
+      guarded, fineTuning,
       cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
       shared: drawShared(),
     };

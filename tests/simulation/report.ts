@@ -28,6 +28,7 @@ const BRANCHES = [
   'reconcile says restored', 'reconcile says advanced', 'reconcile says agrees', 'reconcile says diverged',
   'a checkpoint is journalled', 'a training goes on from its checkpoint', 'a training goes on from the checkpoint before', 'a training begins anew, its checkpoints are lost',
   'a shared training is done', 'a shared training grows', 'a shared training shrinks', 'a round of one replica', 'a straggler is left out', 'a replica is given up',
+  'a model is fine-tuned (reports)', 'a model is fine-tuned (teaches)', 'a model is fine-tuned (control)',
   'a submission names its data by digest', 'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
   'the run pauses itself (quarantine)', 'the run pauses itself (the store)', 'the run pauses itself (refusal or evaluation)', 'the run pauses itself (a model is given up)', 'the run pauses itself (precision)', 'the run pauses itself (skew)', 'the run pauses itself (calibration)', 'a run ends (runSucceeded)', 'a run ends (runCancelled)', 'compared, nothing quarantined', 'compared, shards quarantined',
 ].map((branch) => `branch: ${branch}`);

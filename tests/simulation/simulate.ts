@@ -56,6 +56,7 @@ function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe 
     training: {
       checkpoint_steps: checkpointSteps,
       ...(plan.shared === undefined ? {} : { replicas: plan.shared.replicas, sharing: { local_steps: plan.shared.localSteps, quorum: plan.shared.quorum, straggler_wait: plan.shared.stragglerWait } }),
+      ...(plan.fineTuning === 'none' ? {} : { fine_tune: { steps: 700, teaches: plan.fineTuning === 'teaches' } }),
     },
     seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
     labels: { balance: 'classes', ...(plan.guarded ? { precision: 0.97 } : {}) },

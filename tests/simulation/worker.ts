@@ -386,7 +386,7 @@ function spoiled(result: TaskResult): TaskResult {
     case 'train': return { ...result, result: { $case: 'train', value: { ...result.result.value, model: undefined } } };
     case 'replica': return { ...result, result: { $case: 'replica', value: { ...result.result.value, steps: result.result.value.steps - 1 } } };
     // A last merge without a model, or one in the middle with one.
-    case 'merge': return { ...result, result: { $case: 'merge', value: { ...result.result.value, trained: result.result.value.trained === undefined ? { model: result.result.value.merged, parameters: 1, steps: 1, images: 1, finalLoss: 1, curve: [] } : undefined } } };
+    case 'merge': return { ...result, result: { $case: 'merge', value: { ...result.result.value, trained: result.result.value.trained === undefined ? { model: result.result.value.merged, parameters: 1, steps: 1, images: 1, finalLoss: 1, curve: [], heldOutCurve: [] } : undefined } } };
     default: return { ...result, result: undefined };
   }
 }

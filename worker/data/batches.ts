@@ -10,6 +10,7 @@ import type { LabeledShard, ObjectRef, PartRef } from '../../proto/gen/alumnus/v
 import { orAborted } from './ahead.ts';
 import { imageBytes } from './decoded.ts';
 import { heldLabeled, heldSelected } from './held.ts';
+import type { LeftOut } from './hold-out.ts';
 import { readSelection } from './select.ts';
 import { bytesOfSample, type Draws, type Source, type TargetKind } from './source.ts';
 import { StreamedDraws, streamedLabeled, streamedSelected } from './streamed.ts';
@@ -32,6 +33,8 @@ export interface BatchPlan {
   readonly memoryBytes?: number;
   /** What a block of shards may take, default half of `memoryBytes`. Part of the order, too. */
   readonly blockBytes?: number;
+  /** Labeled images that no batch has. */
+  readonly leftOut?: LeftOut | undefined;
 }
 
 export interface SelectedPart {
@@ -85,8 +88,8 @@ export async function openBatches(source: Source, plan: BatchPlan, labeled: Part
 
 async function openLabeled(source: Source, plan: BatchPlan, part: PartRef): Promise<Draws> {
   const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
-  if (part.samples * bytesOfSample(source, 'soft') <= memoryBytes) return heldLabeled(source, plan.seed, part);
-  return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part), plan.blockBytes ?? memoryBytes / 2);
+  if (part.samples * bytesOfSample(source, 'soft') <= memoryBytes) return heldLabeled(source, plan.seed, part, plan.leftOut);
+  return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part, plan.leftOut), plan.blockBytes ?? memoryBytes / 2);
 }
 
 async function openSelected(source: Source, plan: BatchPlan, { unlabeled, selection, pseudoLabels, kind }: SelectedPart): Promise<Draws> {

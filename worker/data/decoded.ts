@@ -22,6 +22,8 @@ export interface DecodedShard {
 export interface Reading {
   readonly store: ObjectStore;
   readonly shape: ImageShape;
+  /** The model takes another size than the dataset has: images get `shape`, whatever size they are of. Default: another size is an error, but where a shard was registered. */
+  readonly resize?: boolean | undefined;
   /** Empty: no cache. */
   readonly cacheFolder: string;
   readonly signal: AbortSignal;
@@ -35,6 +37,8 @@ export const READ_AHEAD_BYTES = 256 * 1024 ** 2;
 const PIECE_BYTES = 512 * 1024;
 
 export const imageBytes = ({ height, width, channels }: ImageShape): number => height * width * channels;
+/** Whether images of a shard are brought to the shape that is read, instead of being of it. */
+export const resizes = ({ resize }: Pick<Reading, 'resize'>, { location }: Pick<ShardRef, 'location'>): boolean => resize === true || location !== undefined;
 const rowsOfPiece = (shape: ImageShape): number => Math.max(1, Math.floor(PIECE_BYTES / imageBytes(shape)));
 /** Pieces that may be ready before they are asked for. */
 export const piecesAhead = ({ shape, readAheadBytes }: Reading): number => Math.max(2, Math.floor((readAheadBytes ?? READ_AHEAD_BYTES) / (rowsOfPiece(shape) * imageBytes(shape))));
@@ -116,7 +120,7 @@ async function* fromStore(reading: Reading, shard: ShardRef): AsyncGenerator<Dec
   let rows = 0;
   const pieces = ahead(samplesOf(reading, shard), piecesAhead(reading), signal, async (samples, within) => {
     const names = samples.map(({ key, extension }) => `${shard.name}/${key}.${extension}`);
-    return { keys: samples.map(({ key }) => key), images: await decoders.decode({ shape, names, images: samples.map(({ bytes }) => bytes), anyShape: samples.map(() => shard.location !== undefined) }, within) };
+    return { keys: samples.map(({ key }) => key), images: await decoders.decode({ shape, names, images: samples.map(({ bytes }) => bytes), anyShape: samples.map(() => resizes(reading, shard)) }, within) };
   });
   for await (const piece of pieces) {
     rows += piece.keys.length;

@@ -2,6 +2,7 @@
 import { invariant } from '../../proto/errors.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { decodedShard, imageBytes } from './decoded.ts';
+import type { LeftOut } from './hold-out.ts';
 import { readLabelTable } from './label-table.ts';
 import { labeledPieces } from './labeled.ts';
 import { sampleAt } from './order.ts';
@@ -41,16 +42,18 @@ class HeldDraws implements Draws {
 }
 
 /** @throws AlumnusError LABEL_OUT_OF_RANGE, SHARD_CORRUPT, IMAGE_CORRUPT, DIGEST_MISMATCH */
-export async function heldLabeled(source: Source, seed: number, part: PartRef): Promise<Draws> {
+export async function heldLabeled(source: Source, seed: number, part: PartRef, leftOut?: LeftOut): Promise<Draws> {
   const size = imageBytes(source.shape);
   const images = new Uint8Array(part.samples * size);
   const targets = new Float32Array(part.samples * source.classes);
+  const draws: number[] = [];
   let row = 0;
   for await (const piece of labeledPieces(source, part)) {
     images.set(piece.images, row * size);
+    piece.keys.forEach((key, at) => leftOut?.keys.has(key) !== true && draws.push(row + at));
     for (const label of piece.classes) targets[row++ * source.classes + label] = 1;
   }
-  return new HeldDraws(source, seed, images, targets, Uint32Array.from({ length: row }, (_, at) => at));
+  return new HeldDraws(source, seed, images, targets, Uint32Array.from(draws));
 }
 
 /** The images that a selection keeps, with the teacher's soft labels or the hard ones made of them. */

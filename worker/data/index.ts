@@ -3,6 +3,7 @@ export { ahead, orAborted } from './ahead.ts';
 export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type SelectedPart, type TrainingBatch } from './batches.ts';
 export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
+export { drawHeldOut, holdOut, type HeldOutPart, type LeftOut } from './hold-out.ts';
 export { labeledPieces, type LabeledPiece } from './labeled.ts';
 export { labelsOf, readLabelColumns, readLabelTable, topOf, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
 export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './order.ts';

@@ -10,8 +10,9 @@ import { shardSamples } from '../../dataset/index.ts';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { PartRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { ahead, orAborted } from './ahead.ts';
-import { imageBytes } from './decoded.ts';
+import { imageBytes, resizes } from './decoded.ts';
 import { decoders } from './decoders.ts';
+import type { LeftOut } from './hold-out.ts';
 import { readLabelTable } from './label-table.ts';
 import { labelsByKey } from './labeled.ts';
 import { BlockOrder, type ShardSize } from './order.ts';
@@ -147,14 +148,14 @@ interface Index {
 }
 
 /** @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
-async function indexOf({ store }: Source, shard: ShardRef): Promise<Index> {
+async function indexOf(source: Source, shard: ShardRef): Promise<Index> {
   invariant(shard.ref !== undefined, 'a manifest\'s shard has its object');
   const keys: string[] = [];
   const extensions: string[] = [];
   const starts = new Float64Array(shard.samples);
   const lengths = new Uint32Array(shard.samples);
   let tar: ArrayBufferLike | undefined;
-  for await (const { key, extension, bytes } of shardSamples(store, { ref: shard.ref, location: shard.location })) {
+  for await (const { key, extension, bytes } of shardSamples(source.store, { ref: shard.ref, location: shard.location })) {
     if (keys.length >= shard.samples) throw new AlumnusError('SHARD_CORRUPT', `the manifest counts ${shard.samples} samples and there are more`, { where: shard.name });
     // Samples are windows on the one buffer that the shard was read into; two numbers each are a tenth of such a window.
     if (bytes.byteLength > 0) {
@@ -170,19 +171,20 @@ async function indexOf({ store }: Source, shard: ShardRef): Promise<Index> {
   const buffer = tar ?? new ArrayBuffer(0);
   return {
     keys,
-    image: (row) => ({ name: `${shard.name}/${keys[row] ?? ''}.${extensions[row] ?? ''}`, bytes: new Uint8Array(buffer, lengths[row] === 0 ? 0 : starts[row], lengths[row]), anyShape: shard.location !== undefined }),
+    image: (row) => ({ name: `${shard.name}/${keys[row] ?? ''}.${extensions[row] ?? ''}`, bytes: new Uint8Array(buffer, lengths[row] === 0 ? 0 : starts[row], lengths[row]), anyShape: resizes(source, shard) }),
   };
 }
 
-export async function streamedLabeled(source: Source, part: PartRef): Promise<StreamedShard[]> {
+export async function streamedLabeled(source: Source, part: PartRef, leftOut?: LeftOut): Promise<StreamedShard[]> {
   const labels = await labelsByKey(source.store, part);
   return part.shards.map((shard) => ({
-    samples: shard.samples,
+    samples: shard.samples - (leftOut?.ofShard.get(shard.name) ?? 0),
     bytes: shard.ref?.bytes ?? 0,
     async hold() {
       const { keys, image } = await indexOf(source, shard);
       const classes = Uint16Array.from(keys, (key) => checkedLabel(labels.get(key), key, source.classes, `${part.dataset} ${shard.name}`));
-      return { image, writeTarget: (row, targets, offset) => writeTarget(targets, offset, [], classes[row] ?? 0, 'hard') };
+      const rows = Uint32Array.from(keys.keys()).filter((row) => leftOut?.keys.has(keys[row] ?? '') !== true);
+      return { image: (draw) => image(rows[draw] ?? 0), writeTarget: (draw, targets, offset) => writeTarget(targets, offset, [], classes[rows[draw] ?? 0] ?? 0, 'hard') };
     },
   }));
 }

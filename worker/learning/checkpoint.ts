@@ -3,11 +3,11 @@
  * format (weights.ts), the numbers of its loop in the header. What is read gives the same steps as if it had never been written.
  * Not for: when states are written (train.ts), where they lie (../tasks).
  */
-import type { Architecture } from '../../recipe/index.ts';
+import { parameterSpecs, type Architecture } from '../../recipe/index.ts';
 import type { TensorSpec } from '../tensorflow/index.ts';
 import { mergedVariables } from './outer.ts';
 import { stepVariables } from './step.ts';
-import type { LossPoint, Merged, TrainingSettings, TrainingState } from './types.ts';
+import type { EarlyStopState, LossPoint, Merged, TrainingSettings, TrainingState } from './types.ts';
 import { damaged, decodeWeights, encodeWeights, readMetadata } from './weights.ts';
 
 /** Of the header's entry; a release that means something else by it counts on. */
@@ -17,22 +17,45 @@ const ENTRY = 'alumnus';
 
 type Variables = Readonly<Record<string, Float32Array>>;
 type Specs = Readonly<Record<string, TensorSpec>>;
+/** What says which variables a step has, and what its loop counts. */
+type Stepped = Pick<TrainingSettings, 'optimizer' | 'fineTuning' | 'earlyStop'>;
+
+/** The weights of the best measurement lie beside the variables, under names of their own. */
+const bestName = (parameter: string): string => `best/${parameter}`;
+const bestVariables = (architecture: Architecture): Specs => Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => [bestName(name), { shape, dataType: 'float32' }]));
+
+type EarlyStopNumbers = Omit<EarlyStopState, 'best'> & { readonly best?: Omit<NonNullable<EarlyStopState['best']>, 'weights'> };
+type Loop = Omit<TrainingState, 'variables' | 'earlyStop'> & { readonly earlyStop?: EarlyStopNumbers };
 
 /** The same state and `task` give the same bytes. */
-export function encodeCheckpoint(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>, state: TrainingState, task: string): Uint8Array {
-  const { variables, ...loop } = state;
-  return encodeState(stepVariables(architecture, settings), variables, loop, task);
+export function encodeCheckpoint(architecture: Architecture, settings: Stepped, state: TrainingState, task: string): Uint8Array {
+  const { variables, earlyStop, ...others } = state;
+  const loop: Loop = { ...others, ...earlyStop && { earlyStop: numbersOf(earlyStop) } };
+  const specs = stepVariables(architecture, settings);
+  const best = earlyStop?.best?.weights;
+  if (best === undefined) return encodeState(specs, variables, loop, task);
+  const kept = Object.fromEntries(Object.entries(best).map(([name, values]) => [bestName(name), values]));
+  return encodeState({ ...specs, ...bestVariables(architecture) }, { ...variables, ...kept }, loop, task);
 }
+
+const numbersOf = ({ curve, since, best }: EarlyStopState): EarlyStopNumbers => ({ curve, since, ...best && { best: { step: best.step, loss: best.loss } } });
 
 /**
  * @param task whose training goes on: a task's id covers everything that a step depends on.
  * @throws AlumnusError DIGEST_MISMATCH where it is not a checkpoint of this training.
  */
-export function decodeCheckpoint(bytes: Uint8Array, architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>, task: string): TrainingState {
-  const { step, lossCurve, lossSum, lossCount, wentBackTo } = decodeLoop<Omit<TrainingState, 'variables'>>(bytes, task);
+export function decodeCheckpoint(bytes: Uint8Array, architecture: Architecture, settings: Stepped, task: string): TrainingState {
+  const { step, lossCurve, lossSum, lossCount, wentBackTo, earlyStop } = decodeLoop<Loop>(bytes, task);
   if (step === undefined || lossCurve === undefined || lossSum === undefined || lossCount === undefined) throw damaged('it lacks numbers of its loop');
+  if ((earlyStop === undefined) !== (settings.earlyStop === undefined)) throw damaged('it lacks what early stop measured, or has it without being asked');
+  const loop = { step, lossCurve: pointsOf(lossCurve), lossSum, lossCount, ...wentBackTo === undefined ? {} : { wentBackTo } };
   const variables = decodeVariables(bytes, stepVariables(architecture, settings));
-  return { step, variables, lossCurve: pointsOf(lossCurve), lossSum, lossCount, ...wentBackTo === undefined ? {} : { wentBackTo } };
+  if (earlyStop === undefined) return { ...loop, variables };
+  const { curve, since, best } = earlyStop;
+  if (best === undefined) return { ...loop, variables, earlyStop: { curve: pointsOf(curve), since } };
+  const kept = decodeVariables(bytes, bestVariables(architecture));
+  const weights = Object.fromEntries(parameterSpecs(architecture).map(({ name }) => [name, kept[bestName(name)]!]));
+  return { ...loop, variables, earlyStop: { curve: pointsOf(curve), since, best: { ...best, weights } } };
 }
 
 /** The same state and `task` give the same bytes. */

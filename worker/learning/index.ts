@@ -5,6 +5,8 @@
  */
 export { decodeCheckpoint, decodeMerged, encodeCheckpoint, encodeMerged } from './checkpoint.ts';
 export { imageNoise, trainingNoise } from './noise/index.ts';
+export type { HeldOut } from './early-stop.ts';
+export { resizedPositions } from './positions.ts';
 export { createNoisedPredictor, createPredictor } from './predict.ts';
 export type { NoisedPredictor, Predictor } from './predict.ts';
 export { mergedAtStart, outerStep, replicaVariables, type OuterStep } from './outer.ts';
@@ -15,4 +17,4 @@ export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, nega
 export { argmax, discordant, scoreByClass, type ClassCount } from './metrics.ts';
 export { loadLayersFormat, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
-export type { Batch, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
+export type { Batch, EarlyStopSettings, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

@@ -127,3 +127,21 @@ export function noisedLayers(engine: TensorFlow, weights: Tensors, draws: Draws)
     },
   };
 }
+
+/**
+ * Layers for fine-tuning: as for training, without dropout and stochastic depth. A batch normalization whose scale is in `frozen`
+ * normalizes by what training learned; the others by the batch. So do the published codes: google-research/noisystudent
+ * (efficientnet_model.py, `training and self.trainable`) and facebookresearch/FixRes (imnet_finetune/train.py, `eval()` but for the last).
+ * @param weights the running statistics of frozen layers among them
+ */
+export function fineTuningLayers(engine: TensorFlow, weights: Tensors, draws: Draws, frozen: ReadonlySet<string>): ReturnType<typeof noisedLayers> {
+  const training = noisedLayers(engine, weights, draws);
+  const clean = cleanLayers(engine, weights);
+  return {
+    ...training,
+    layers: {
+      ...training.layers, dropout: clean.dropout, residual: clean.residual,
+      batchNormalization: (x, name) => (frozen.has(parameterName.scale(name)) ? clean : training.layers).batchNormalization(x, name),
+    },
+  };
+}

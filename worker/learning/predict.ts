@@ -19,6 +19,8 @@ export interface Predictor {
    * size here and the last one is padded. The event loop is free between batches.
    */
   logProbabilities(images: Uint8Array, count: number): Promise<Float32Array>;
+  /** Goes on with other weights of the same architecture. @throws AlumnusError DIGEST_MISMATCH */
+  load(weights: readonly TensorData[]): void;
   dispose(): void;
 }
 
@@ -30,8 +32,8 @@ export interface NoisedPredictor {
 
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
-  const { run, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
-  return { logProbabilities: (images, count) => run(images, count, () => ({})), dispose };
+  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
+  return { logProbabilities: (images, count) => run(images, count, () => ({})), load, dispose };
 }
 
 /** For the ablation of a noised teacher, and nothing else. Throws as `createPredictor`. */
@@ -40,17 +42,21 @@ export async function createNoisedPredictor(architecture: Architecture, weights:
   return { logProbabilities: (images, count, seed, first = 0) => run(images, count, batch => ({ seed: stepSeed(seed, first + batch) })), dispose };
 }
 
-/** A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images. */
-function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; dispose(): void } {
-  invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
+function valuesOf(architecture: Architecture, weights: readonly TensorData[]): Record<string, Float32Array> {
   const given = new Map(weights.map(tensor => [tensor.name, tensor]));
-  const values = Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => {
+  return Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => {
     const tensor = given.get(name);
     if (tensor?.shape.join() !== shape.join()) {
       throw new AlumnusError('DIGEST_MISMATCH', `the weights hold ${tensor === undefined ? 'no' : `[${tensor.shape.join()}] for`} ${name}, and the model ${architecture.model.name} needs [${shape.join()}]`, { where: 'weights' });
     }
     return [name, tensor.values];
   }));
+}
+
+/** A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images. */
+function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; load(weights: readonly TensorData[]): void; dispose(): void } {
+  invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
+  const values = valuesOf(architecture, weights);
   const executable = compile(loadTensorFlow(), program);
   executable.write(values);
   const { input: { height, width, channels }, classes } = architecture;
@@ -68,6 +74,7 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
       }
       return result;
     },
+    load: (weights) => executable.write(valuesOf(architecture, weights)),
     dispose: () => executable.dispose(),
   };
 }

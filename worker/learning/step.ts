@@ -2,17 +2,18 @@
  * One training step and one prediction, clean or noised, as programs. The step: noise the input, forward, loss, gradients, optimizer,
  * moving average, running statistics. Where the loss or any gradient is not finite, nothing moves, inside the graph.
  * Not for: the loop around them (train.ts, predict.ts).
- * Invariants: what draws does so from its seed input only; the clean prediction has no seed.
+ * Invariants: what draws does so from its seed input only; the clean prediction has no seed. What fine-tuning freezes is read by the step
+ * and never written: it has no gradient, no slots and no average.
  */
 import { invariant } from '../../proto/errors.ts';
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
-import { cleanLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
+import { cleanLayers, fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
-import { buildModel, parameterSpecs } from '../../recipe/index.ts';
+import { buildModel, frozenParameters, parameterSpecs } from '../../recipe/index.ts';
 import { mix, noiseImages } from './noise/index.ts';
 import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
@@ -31,6 +32,27 @@ const scalePixels = (engine: TensorFlow, images: Tensor): Tensor => engine.tf.mu
 
 export const trainable = (spec: ParameterSpec): boolean => spec.role !== 'statistic';
 
+type Tuned = Pick<TrainingSettings, 'fineTuning'>;
+
+const nothing: ReadonlySet<string> = new Set();
+const frozenBy = (architecture: Architecture, { fineTuning }: Tuned): ReadonlySet<string> => (fineTuning === undefined ? nothing : frozenParameters(architecture, fineTuning.freeze));
+
+/** What gradients move. */
+function trainedSpecs(architecture: Architecture, settings: Tuned): ParameterSpec[] {
+  const frozen = frozenBy(architecture, settings);
+  return parameterSpecs(architecture).filter(spec => trainable(spec) && !frozen.has(spec.name));
+}
+
+/** What a training hands back of its step's variables, in the architecture's order: the weights' moving averages, batch normalization's running statistics, and what was frozen. */
+export function averagedWeights(architecture: Architecture, settings: Tuned, variables: Readonly<Record<string, Float32Array>>): TensorData[] {
+  const trained = new Set(trainedSpecs(architecture, settings).map(({ name }) => name));
+  return parameterSpecs(architecture).map(({ name, shape }) => {
+    const values = variables[trained.has(name) ? averageName(name) : name];
+    invariant(values !== undefined, `the step holds ${name}`);
+    return { name, shape: [...shape], values };
+  });
+}
+
 /** The weights of step 0: a pure function of architecture and seed. */
 export function initialWeights(architecture: Architecture, seed: number): Record<string, Float32Array> {
   return Object.fromEntries(parameterSpecs(architecture).map(({ name, shape, initial }) => [name, initial.kind === 'constant'
@@ -39,11 +61,11 @@ export function initialWeights(architecture: Architecture, seed: number): Record
 }
 
 /** The variables of a step. */
-export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer'>): Record<string, TensorSpec> {
+export function stepVariables(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'fineTuning'>): Record<string, TensorSpec> {
   const specs = parameterSpecs(architecture);
   const variables: Record<string, TensorSpec> = { [countName]: float([]) };
   for (const { name, shape } of specs) variables[name] = float(shape);
-  for (const { name, shape } of specs.filter(trainable)) {
+  for (const { name, shape } of trainedSpecs(architecture, settings)) {
     for (const slot of Object.keys(initialSlots(settings.optimizer))) variables[slotName(slot, name)] = float(shape);
     variables[averageName(name)] = float(shape);
   }
@@ -51,26 +73,15 @@ export function stepVariables(architecture: Architecture, settings: Pick<Trainin
 }
 
 /** The optimizer's variables at its start. */
-export function initialOptimizer(architecture: Architecture, { optimizer }: Pick<TrainingSettings, 'optimizer'>): Record<string, Float32Array> {
-  const slots = Object.entries(initialSlots(optimizer));
-  const learned = parameterSpecs(architecture).filter(trainable);
-  return { [countName]: new Float32Array(1), ...Object.fromEntries(learned.flatMap(({ name, shape }) => slots.map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)]))) };
+export function initialOptimizer(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'fineTuning'>): Record<string, Float32Array> {
+  const slots = Object.entries(initialSlots(settings.optimizer));
+  return { [countName]: new Float32Array(1), ...Object.fromEntries(trainedSpecs(architecture, settings).flatMap(({ name, shape }) => slots.map(([slot, value]) => [slotName(slot, name), new Float32Array(sizeOf(shape)).fill(value)]))) };
 }
 
-/** All variables of a step at its start. */
-export function initialState(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed'>): Record<string, Float32Array> {
-  const weights = initialWeights(architecture, settings.seed);
-  const averages = Object.fromEntries(parameterSpecs(architecture).filter(trainable).map(({ name }) => [averageName(name), weights[name]!]));
+/** All variables of a step at its start. @param weights to begin with, in place of those of the seed */
+export function initialState(architecture: Architecture, settings: Pick<TrainingSettings, 'optimizer' | 'seed' | 'fineTuning'>, weights: Readonly<Record<string, Float32Array>> = initialWeights(architecture, settings.seed)): Record<string, Float32Array> {
+  const averages = Object.fromEntries(trainedSpecs(architecture, settings).map(({ name }) => [averageName(name), weights[name]!]));
   return { ...initialOptimizer(architecture, settings), ...weights, ...averages };
-}
-
-/** What training hands back of a step's variables, in the architecture's order: the weights' moving averages, and batch normalization's running statistics. */
-export function averagedWeights(architecture: Architecture, variables: Readonly<Record<string, Float32Array>>): TensorData[] {
-  return parameterSpecs(architecture).map(spec => {
-    const values = variables[trainable(spec) ? averageName(spec.name) : spec.name];
-    invariant(values !== undefined, `the step holds ${spec.name}`);
-    return { name: spec.name, shape: [...spec.shape], values };
-  });
 }
 
 /**
@@ -81,8 +92,8 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
   const { tf } = engine;
   const { input: { height, width, channels }, classes } = architecture;
   const batch = settings.batchLabeled + settings.batchUnlabeled;
-  const specs = parameterSpecs(architecture);
-  const learned = specs.filter(trainable);
+  const learned = trainedSpecs(architecture, settings);
+  const frozen = frozenBy(architecture, settings);
   const optimizer = makeOptimizer(engine, settings.optimizer);
   return {
     name: 'training step',
@@ -101,7 +112,8 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
-        const noisy = noisedLayers(engine, weights, draws);
+        const noisy = settings.fineTuning === undefined ? noisedLayers(engine, weights, draws)
+          : fineTuningLayers(engine, { ...Object.fromEntries([...frozen].map(name => [name, state[name]!])), ...weights }, draws, frozen);
         takeStatistics = noisy.takeStatistics;
         const logits = buildModel(architecture, noisy.layers, pixels);
         const distillation = noisy.distillationLogits();

@@ -2,7 +2,7 @@
  * The training loop: batches in, averaged weights out, with the event loop free between steps.
  * Not for: choosing batches, storing weights and checkpoints, evaluating.
  * Invariants:
- *   1. A training's result is a pure function of architecture, settings, batches and the steps between checkpoints (one
+ *   1. A training's result is a pure function of architecture, settings, what it begins with, batches and the steps between checkpoints (one
  *      machine type, fixed threads), wherever it was interrupted and resumed. Those steps matter only where it diverges.
  *   2. Whatever ends it, the session is freed, unless the caller brought it.
  *   3. A part of a training, with the places that its steps have in the order of the data, is the same loop with another beginning and
@@ -12,11 +12,12 @@
  * and on from there at half the rate. A checkpoint is taken after a step that was finite: what it holds could be gone on from.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { AlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { compile, loadTensorFlow, type Executable } from '../tensorflow/index.ts';
 import { stepSeed } from './draws.ts';
 import { learningRateAt } from './schedules.ts';
 import { averagedWeights, initialState, trainingStep } from './step.ts';
+import { HeldOutLoss, isOver, measured, nothingMeasured, type HeldOut } from './early-stop.ts';
 import type { Architecture } from '../../recipe/index.ts';
 import type { Batch, LossPoint, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
 
@@ -36,6 +37,10 @@ export interface TrainingHooks {
   everySteps?: number;
   /** Steps between two points of the loss curve, a multiple of `everySteps`, which is the default; the end has a point in any case. */
   pointSteps?: number;
+  /** The weights of step 0, running statistics among them: of fine-tuning. Default: drawn from the seed. */
+  begin?: readonly TensorData[] | undefined;
+  /** What early stop measures on; needed where the settings have it. */
+  heldOut?: HeldOut | undefined;
   /** Where to begin instead of at the first step. */
   resume?: TrainingState | undefined;
   /** Of a part: the steps that are done when it ends, at most the schedule's. Default: all of them. */
@@ -58,7 +63,10 @@ export interface Trained {
   /** Mean over the last report's steps. */
   finalLoss: number;
   lossCurve: LossPoint[];
+  /** Steps done. */
   steps: number;
+  /** Of early stop: the step whose weights these are, whether it ended the training, and what was measured. */
+  earlyStop?: { bestStep: number; stopped: boolean; curve: LossPoint[] };
   /** The step that it once went back to, to go on at a lower rate. */
   wentBackTo?: number;
   /** After the last step: what a training that goes on from there resumes. */
@@ -77,6 +85,9 @@ function checkSettings(settings: TrainingSettings): void {
   require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing lies in [0, 1)');
   require(settings.clipNorm >= 0, 'clipNorm is at least 0');
   require(Number.isSafeInteger(settings.seed), 'seed is a safe integer');
+  const { fineTuning, earlyStop } = settings;
+  require(fineTuning === undefined || (fineTuning.freeze >= 0 && fineTuning.freeze <= 1), 'freeze lies in [0, 1]');
+  require(earlyStop === undefined || (Number.isInteger(earlyStop.everySteps) && earlyStop.everySteps >= 1 && Number.isInteger(earlyStop.patience) && earlyStop.patience >= 1 && earlyStop.minDelta >= 0), 'early stop has everySteps and patience of at least 1, and minDelta of at least 0');
 }
 
 const stopped = (signal: AbortSignal, step: number): AlumnusError =>
@@ -93,7 +104,7 @@ export function compileStep(architecture: Architecture, settings: TrainingSettin
 }
 
 /**
- * Trains from scratch, or on from a checkpoint.
+ * Trains from scratch or from given weights, or on from a checkpoint.
  * @param nextBatch the batch of a place, that of step 0 to steps - 1 where nothing else is said, asked for in order; a training that goes back asks again.
  * @throws AlumnusError TRAINING_DIVERGED, CANCELLED, RECIPE_INVALID, ENGINE_UNAVAILABLE
  */
@@ -107,15 +118,21 @@ export async function train(architecture: Architecture, settings: TrainingSettin
   const checkpointSteps = hooks.checkpointSteps ?? 0;
   const dueAfter = (step: number): number => checkpointSteps === 0 ? Infinity : (Math.floor(step / checkpointSteps) + 1) * checkpointSteps;
 
+  const { earlyStop } = settings;
+  invariant((settings.fineTuning === undefined) === (hooks.begin === undefined), 'fine-tuning begins with weights, other trainings don\'t');
+  invariant(earlyStop === undefined || hooks.heldOut !== undefined, 'early stop has something to measure on');
   const executable = hooks.compiled ?? compileStep(architecture, settings);
+  const heldOutLoss = earlyStop === undefined || hooks.heldOut === undefined ? undefined : new HeldOutLoss(architecture, hooks.heldOut, batchSize);
   let saving: Promise<void> = Promise.resolve();
   try {
-    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings), lossCurve: [], lossSum: 0, lossCount: 0 };
+    const begin = hooks.begin === undefined ? undefined : Object.fromEntries(hooks.begin.map(({ name, values }) => [name, values]));
+    let last: TrainingState = hooks.resume ?? { step: 0, variables: initialState(architecture, settings, begin), lossCurve: [], lossSum: 0, lossCount: 0, ...earlyStop && { earlyStop: nothingMeasured } };
     let { step, lossSum, lossCount } = last;
     let lossCurve = [...last.lossCurve];
+    let early = last.earlyStop, stopsHere = false;
     let masked = 0, due = dueAfter(step), reportedStep = step, reportedAt = performance.now();
     executable.write(last.variables);
-    while (step < until) {
+    while (step < until && !stopsHere) {
       // The engine process answers its worker between steps.
       await nextTurn();
       if (hooks.signal?.aborted) throw stopped(hooks.signal, step);
@@ -135,6 +152,7 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         last = { ...last, wentBackTo: last.step };
         ({ step, lossSum, lossCount } = last);
         lossCurve = [...last.lossCurve];
+        early = last.earlyStop;
         executable.write(last.variables);
         masked = 0;
         due = dueAfter(step);
@@ -143,7 +161,12 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         continue;
       }
       step++;
-      if (step % everySteps === 0 || step === until) {
+      if (earlyStop !== undefined && early !== undefined && heldOutLoss !== undefined && (step % earlyStop.everySteps === 0 || step === settings.steps)) {
+        const weights = averagedWeights(architecture, settings, executable.read());
+        early = measured(early, step, await heldOutLoss.of(weights), weights, earlyStop);
+        stopsHere = step < settings.steps && isOver(early, earlyStop);
+      }
+      if (step % everySteps === 0 || step === until || stopsHere) {
         const now = performance.now();
         // Between two reports every step may have been masked, without so many in a row.
         const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
@@ -156,8 +179,8 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         reportedStep = step;
         reportedAt = now;
       }
-      if (step >= due && masked === 0 && step < until) {
-        last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount };
+      if (step >= due && masked === 0 && step < until && !stopsHere) {
+        last = { ...last, step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount, ...early && { earlyStop: early } };
         due = dueAfter(step);
         await saving;
         saving = hooks.onCheckpoint?.(last) ?? Promise.resolve();
@@ -165,9 +188,16 @@ export async function train(architecture: Architecture, settings: TrainingSettin
     }
     await saving;
     const wentBack = last.wentBackTo === undefined ? {} : { wentBackTo: last.wentBackTo };
-    const state: TrainingState = { step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount, ...wentBack };
-    return { weights: averagedWeights(architecture, state.variables), finalLoss: lossCurve.at(-1)?.loss ?? Number.NaN, lossCurve, steps: step, ...wentBack, state };
+    const state: TrainingState = { step, variables: executable.read(), lossCurve: [...lossCurve], lossSum, lossCount, ...wentBack, ...early && { earlyStop: early } };
+    const ended = averagedWeights(architecture, settings, state.variables);
+    const best = early?.best;
+    const weights = best === undefined ? ended : ended.map(({ name, shape, values }) => ({ name, shape, values: best.weights[name] ?? values }));
+    return {
+      weights, finalLoss: lossCurve.at(-1)?.loss ?? Number.NaN, lossCurve, steps: step, ...wentBack, state,
+      ...early && { earlyStop: { bestStep: best?.step ?? step, stopped: stopsHere, curve: [...early.curve] } },
+    };
   } finally {
+    heldOutLoss?.dispose();
     if (hooks.compiled === undefined) executable.dispose();
   }
 }

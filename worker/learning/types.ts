@@ -26,6 +26,24 @@ export interface OptimizerSettings { name: 'adamw' | 'sgd' | 'rmsprop'; learning
 /** `decaySteps`, of exponential: the rate is multiplied by `decayFactor` every so many steps; 0: 146 times over the training, evenly. */
 export interface ScheduleSettings { name: 'cosine' | 'constant' | 'exponential'; warmupSteps: number; decayFactor: number; decaySteps: number }
 
+/**
+ * Dropout and stochastic depth are off. `freeze`: share of the model's parts, from the input on, that stay as they are, their running
+ * statistics, too, by which they normalize (recipe/models/fine-tuning.ts).
+ */
+export interface FineTuningSettings { freeze: number }
+
+/** Measured every `everySteps` steps and at the end; over after `patience` measurements that were not lower than the least by more than `minDelta`, in nats. */
+export interface EarlyStopSettings { everySteps: number; patience: number; minDelta: number }
+
+/** What was measured of a training so far. */
+export interface EarlyStopState {
+  readonly curve: readonly LossPoint[];
+  /** Measurements since the best. */
+  readonly since: number;
+  /** `weights` by name, as training hands them back. Absent while no loss was finite. */
+  readonly best?: { readonly step: number; readonly loss: number; readonly weights: Readonly<Record<string, Float32Array>> };
+}
+
 export interface TrainingSettings extends ImageNoise {
   steps: number;
   /** Samples a step from each source; a batch holds the labeled first. */
@@ -41,6 +59,9 @@ export interface TrainingSettings extends ImageNoise {
   clipNorm: number;
   /** Of images and their targets with one another. */
   mixing?: Mixing | undefined;
+  /** Present: no training from scratch, but fine-tuning of weights that are given. Absent: from scratch. */
+  fineTuning?: FineTuningSettings | undefined;
+  earlyStop?: EarlyStopSettings | undefined;
   seed: number;
 }
 
@@ -90,4 +111,6 @@ export interface TrainingState {
   readonly lossCount: number;
   /** The step that this training went back to, to go on at a lower rate; absent where it never did. */
   readonly wentBackTo?: number;
+  /** Of a training with early stop. */
+  readonly earlyStop?: EarlyStopState;
 }

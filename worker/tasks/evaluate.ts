@@ -80,7 +80,7 @@ async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDoc
   // Batches cross the ends of shards: a split's predictions don't depend on how it was cut.
   const pieces = async function* (): AsyncGenerator<LabeledPiece, void, undefined> {
     let seen = 0;
-    for await (const piece of labeledPieces({ store, shape: shapeOf(input), classes, cacheFolder, signal }, part)) {
+    for await (const piece of labeledPieces({ store, shape: shapeOf(input), resize: model.resizes, classes, cacheFolder, signal }, part)) {
       truth.set(piece.classes, seen);
       seen += piece.keys.length;
       yield piece;

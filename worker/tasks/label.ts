@@ -20,7 +20,7 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
   const clean = spec.teacherNoiseJson === undefined;
   const earlier = clean ? await earlierLabels(context, model, shard) : undefined;
   if (earlier !== undefined) return write(context, shard, earlier, architecture.classes);
-  const batches = inBatches(decodedPieces({ store, shape: shapeOf(architecture.input), cacheFolder, signal }, shard), spec.batchSize);
+  const batches = inBatches(decodedPieces({ store, shape: shapeOf(architecture.input), resize: model.resizes, cacheFolder, signal }, shard), spec.batchSize);
   const keys: string[] = [];
   const logProbabilities = new Float32Array(shard.samples * architecture.classes);
   let startMs = 0;

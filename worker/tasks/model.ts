@@ -11,10 +11,14 @@ export interface ModelDocument {
   readonly architecture: Architecture;
   readonly classNames: readonly string[];
   readonly parameters: number;
+  /** Its input has another size than the dataset's images, which are brought to it. Absent: they are of it. */
+  readonly resizes?: true | undefined;
   /** Exponential moving averages, float32. */
   readonly weights: ObjectRef;
   readonly lineage: {
     readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown;
+    /** Digest of the model that fine-tuning began with. */
+    readonly begin?: string | undefined;
     /** Of a training that replicas shared. */
     readonly rounds?: readonly MergedRound[];
   };

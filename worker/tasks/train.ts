@@ -1,10 +1,11 @@
 /**
  * train: one model from scratch, noised. The student draws labeled and pseudo-labeled images together in each batch; the teacher of
- * iteration 0 and the control have labeled ones only. What comes out are the averaged weights.
+ * iteration 0 and the control have labeled ones only. Or fine-tuning: on from a trained model, on labeled images without noise. What comes out are the averaged weights.
  */
 import type { TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
-import { openBatches } from '../data/index.ts';
+import { holdOut, openBatches } from '../data/index.ts';
 import { train as fit } from '../learning/index.ts';
+import { beginning } from './beginning.ts';
 import type { TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
 import { keep, noteWentBack, PROGRESS_EVERY_STEPS, resumable, sourceOf, trainingOf } from './training.ts';
@@ -13,20 +14,31 @@ import { keep, noteWentBack, PROGRESS_EVERY_STEPS, resumable, sourceOf, training
 const CURVE_POINTS_MAX = 1_000;
 
 export async function train(context: TaskContext, spec: TrainSpec): Promise<TrainResult> {
-  const { task, signal } = context;
+  const { store, task, signal } = context;
   const training = await trainingOf(context, spec, task.seed);
-  const { architecture, settings, parameters, teacher, document } = training;
+  const { architecture, settings, parameters, teacher, document, held } = training;
+  const begin = spec.begin === undefined ? undefined : await beginning(store, spec.begin, architecture);
+  const source = { ...sourceOf(context, training), resize: begin?.resizes };
   const resume = await resumable(context, training);
-  const batches = await openBatches(sourceOf(context, training), settings, training.labeled, training.selected);
+  const heldOut = held === undefined ? undefined : await holdOut(source, training.labeled, held);
+  const batches = await openBatches(source, { ...settings, leftOut: heldOut }, training.labeled, training.selected);
   const trained = await context.onDevice(() =>
     fit(architecture, settings, (step) => batches.at(step, settings.steps), {
-      signal, resume, checkpointSteps: task.checkpointSteps,
+      signal, begin: begin?.weights, heldOut, resume, checkpointSteps: task.checkpointSteps,
       onCheckpoint: (state) => keep(context, training, state),
       onWentBack: noteWentBack(context),
       everySteps: Math.max(PROGRESS_EVERY_STEPS, Math.ceil(settings.steps / CURVE_POINTS_MAX)),
       onProgress: ({ step, steps, imagesPerSecond, loss }) => context.progress({ done: step, total: steps, unit: 'steps', rate: imagesPerSecond, loss }),
     }),
   ).finally(batches.close);
-  const ref = await writeModel(context, { ...document, lineage: { run: task.runId, iteration: task.iteration, task: task.taskId, ...document.lineage } }, trained.weights, teacher);
-  return { model: ref, parameters, steps: trained.steps, images: trained.steps * (settings.batchLabeled + settings.batchUnlabeled), finalLoss: trained.finalLoss, curve: trained.lossCurve, wentBackToStep: trained.wentBackTo };
+  const ref = await writeModel(
+    context, { ...document, resizes: begin?.resizes, lineage: { run: task.runId, iteration: task.iteration, task: task.taskId, ...document.lineage, begin: spec.begin?.sha256 } },
+    trained.weights, teacher,
+  );
+  const { steps, finalLoss, lossCurve, wentBackTo, earlyStop } = trained;
+  if (earlyStop?.stopped === true) context.note(`stops early after step ${steps}: the loss on the images held out was least at step ${earlyStop.bestStep}, whose weights it hands back`);
+  return {
+    model: ref, parameters, steps, images: steps * (settings.batchLabeled + settings.batchUnlabeled), finalLoss, curve: lossCurve, wentBackToStep: wentBackTo,
+    begunSha256: spec.begin?.sha256, bestStep: earlyStop?.bestStep, stoppedAtStep: earlyStop?.stopped === true ? steps : undefined, heldOutCurve: earlyStop?.curve ?? [],
+  };
 }

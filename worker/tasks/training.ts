@@ -13,7 +13,13 @@ import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from '.
 import type { ModelDocument } from './model.ts';
 
 /** The recipe's part that a training was given, as it travels. */
-type TrainingJson = Pick<Recipe['training'], 'optimizer' | 'schedule' | 'ema_decay' | 'label_smoothing' | 'clip_norm'> & { steps: number; batch_labeled: number; batch_unlabeled: number; noise: Recipe['noise'] };
+type TrainingJson = Pick<Recipe['training'], 'optimizer' | 'schedule' | 'ema_decay' | 'label_smoothing' | 'clip_norm'> & {
+  steps: number; batch_labeled: number; batch_unlabeled: number; noise: Recipe['noise'];
+  /** Of fine-tuning. */
+  freeze?: number;
+  /** `seed`: of the images held out, the same for all trainings of a run. */
+  early_stop?: NonNullable<Recipe['training']['early_stop']> & { seed: number };
+};
 
 /** Steps between two reports of a training at least. */
 export const PROGRESS_EVERY_STEPS = 20;
@@ -26,6 +32,8 @@ export interface Training {
   readonly parameters: number;
   readonly labeled: PartRef;
   readonly selected: SelectedPart | undefined;
+  /** Which of the labeled images it is measured on, and does not learn from. */
+  readonly held: { readonly share: number; readonly seed: number } | undefined;
   /** The digest of the model whose labels it learns from, empty where it has none. */
   readonly teacher: string;
   /** But for the task and the lineage of the run, what the model document will say. */
@@ -45,6 +53,7 @@ export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: 
   return {
     name: sha256(canonicalJson({ train: spec, seed })), architecture, parameters, labeled, selected,
     settings: settingsOf(training, seed),
+    held: training.early_stop === undefined ? undefined : { share: training.early_stop.holdout, seed: training.early_stop.seed },
     teacher: selected === undefined ? '' : (await readSelection(store, selected.selection)).teacher,
     document: { architecture, classNames: spec.classNames, parameters, lineage: { labeled: labeled.manifestSha256, selection: spec.selection?.sha256 ?? '', training } },
   };
@@ -100,5 +109,7 @@ function settingsOf(training: TrainingJson, seed: number): TrainingSettings {
     },
     schedule: { name: schedule.name, warmupSteps: schedule.warmup_steps, decayFactor: schedule.decay_factor ?? DEFAULTS.decayFactor, decaySteps: schedule.decay_steps ?? 0 },
     emaDecay: training.ema_decay, labelSmoothing: training.label_smoothing, clipNorm: training.clip_norm ?? 0, ...trainingNoise(training.noise), seed,
+    fineTuning: training.freeze === undefined ? undefined : { freeze: training.freeze },
+    earlyStop: training.early_stop === undefined ? undefined : { everySteps: training.early_stop.every_steps, patience: training.early_stop.patience, minDelta: training.early_stop.min_delta },
   };
 }

@@ -7,6 +7,7 @@ import { coordinatorAddress } from '../../home.ts';
 interface Flags extends AddressFlag, OutputFlag {
   to: string;
   iteration?: number;
+  fineTuned?: boolean;
   store?: string;
 }
 
@@ -14,9 +15,11 @@ export function addRunExport(group: Command, context: Context): void {
   const command = declare(group, 'export <run>', {
     summary: 'Write the best model of a run, or an iteration\'s, to a folder',
     description: 'Three files: model.json describes the model for other tools, document.json is what the run keeps of it, weights.safetensors holds its weights; the last two byte for byte as stored and checked by their digests. The run\'s object store must be readable from this machine. The files\' paths are printed.',
-    examples: ['alumnus run export mnist-4f2a --to ./model', 'alumnus run export mnist-4f2a --iteration 0 --to ./first-teacher'],
+    examples: ['alumnus run export mnist-4f2a --to ./model', 'alumnus run export mnist-4f2a --iteration 0 --to ./first-teacher', 'alumnus run export photos-91c0 --fine-tuned --to ./model'],
   }).requiredOption('--to <folder>', 'where the files go; made when it is not there')
     .option('--iteration <n>', 'the model of this iteration (the best by validation)', wholeNumber(0))
+    .option('--fine-tuned', 'that model after fine-tuning (the one that was gated: which of the two that is the recipe says)')
+    .option('--no-fine-tuned', 'that model before fine-tuning')
     .option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string, flags: Flags) => {
     const [{ withOperator }, { exportModel }, { outputForm, printSingle }, { storeUrl }] = await Promise.all([
@@ -27,7 +30,10 @@ export function addRunExport(group: Command, context: Context): void {
     const exported = await exportModel(view, {
       to: flags.to, storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
       ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }),
+      ...(flags.fineTuned === undefined ? {} : { fineTuned: flags.fineTuned }),
     });
+    const tuned = view.iterations.some((each) => (each.fineTuned?.model?.sha256 ?? '') !== '');
+    if (flags.fineTuned === undefined && tuned && !view.fineTunedTeaches) context.note('This is the model before fine-tuning, which the gate decided on; --fine-tuned exports the other one.');
     await printSingle(context, form, { kind: 'ModelExport', name: exported.folder, value: exported, text: () => exported.files.join('\n') });
   });
 }

@@ -65,3 +65,16 @@ test('a model that is not there is refused, naming those that are', () => {
   expect(() => chooseModel(runningRun(), undefined)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'the best model is known when the run has ended; the newest promoted so far is that of iteration 1: take it with --iteration 1' }) as Error);
   expect(() => chooseModel({ ...runningRun(), iterations: [] }, undefined)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'it has no best model: none was promoted yet' }) as Error);
 });
+
+test('of a fine-tuned model and the one before it, the one that was gated is exported unless the other is asked for', () => {
+  const tuned = { key: 'tuned', sha256: 'f'.repeat(64), bytes: 10 };
+  const both = (fineTunedTeaches: boolean): RunView => ({
+    ...view, fineTunedTeaches, bestModel: fineTunedTeaches ? tuned : model,
+    iterations: view.iterations.map((each) => ({ ...each, fineTuned: { ...each.model!, model: each.iteration === 3 ? tuned : { ...tuned, sha256: String(each.iteration).repeat(64) } } })),
+  });
+  expect([undefined, false, true].map((fineTuned) => chooseModel(both(false), undefined, fineTuned).ref)).toEqual([model, model, tuned]);
+  expect([undefined, false, true].map((fineTuned) => chooseModel(both(true), undefined, fineTuned).ref)).toEqual([tuned, model, tuned]);
+  expect([undefined, false, true].map((fineTuned) => chooseModel(both(true), 3, fineTuned).ref)).toEqual([tuned, model, tuned]);
+  expect(chooseModel(both(false), 1, true).ref.sha256).toBe('1'.repeat(64));
+  expect(() => chooseModel(view, undefined, true)).toThrow(expect.objectContaining({ code: 'RUN_CONFLICT', message: 'iteration 3 has no fine-tuned model: its recipe has no training.fine_tune' }) as Error);
+});

@@ -59,3 +59,42 @@ test('an iteration without a model yet has no row', () => {
   const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0 } }] }).rows;
   expect(rows.map((row) => row.title)).toEqual(['0', '1']);
 });
+
+describe('a run whose models were fine-tuned', () => {
+  const finer = (view: ReturnType<typeof finishedRun>, at: number, correct: number) => ({
+    ...view.iterations[at]!.model!, model: { key: 'runs/x/f', sha256: `f${at}`.padEnd(64, '0'), bytes: 10 }, image: { height: 40, width: 40, channels: 1 }, test: { ...view.iterations[at]!.model!.test!, correct },
+  });
+  const tuned = (teaches: boolean): ReturnType<typeof finishedRun> => {
+    const view = finishedRun();
+    return {
+      ...view, fineTunedTeaches: teaches, iterations: view.iterations.map((each, at) => ({ ...each, fineTuned: finer(view, at, 9900) })),
+      controlFineTuned: { ...view.control!, image: { height: 40, width: 40, channels: 1 }, test: { ...view.control!.test!, correct: 9600 } },
+    };
+  };
+
+  test('has a line for each of both, the fine-tuned one with the size that it takes', () => {
+    const lines = summaryText(tuned(false), 200).split('\n');
+    const at = lines.findIndex((line) => /^3 +cnn width=32 +425,802 .*promoted \*$/.test(line));
+    expect(at).toBeGreaterThan(0);
+    expect(lines.slice(at + 1).find((line) => line.startsWith('3 fine-tuned'))).toMatch(/^3 fine-tuned +cnn width=32 at 40x40 +425,802 +– +– +96\.44 % +99\.00 % +– +–$/);
+    expect(lines.find((line) => line.startsWith('control fine-tuned'))).toMatch(/93\.32 % +96\.00 %/);
+    expect(summarize(tuned(false)).all.map((row) => row.title)).toEqual(['0', '0 fine-tuned', '1', '1 fine-tuned', '2', '2 fine-tuned', '3', '3 fine-tuned', 'control', 'control fine-tuned']);
+  });
+
+  test('compares the model that was gated with the control of its kind, and the fine-tuned one with what it began with', () => {
+    expect(summarize(tuned(false)).findings.slice(0, 1).concat(summarize(tuned(false)).findings.filter((each) => each.startsWith('The fine-tuned')))).toEqual([
+      'The best model (iteration 3) beats the control: 96.5 % against 93.8 % on 10,000 test images, +2.7 points (95 % interval +2.1 to +3.3), 44 % fewer errors.',
+      expect.stringContaining('The fine-tuned model of iteration 3 beats the one that it began with: 99.0 % against 96.5 %') as string,
+    ]);
+    expect(summarize(tuned(true)).findings[0]).toContain('The best model (iteration 3 fine-tuned) beats the control: 99.0 % against 96.0 %');
+    expect(summarize(tuned(true)).all.find((row) => row.best)?.title).toBe('3 fine-tuned');
+    expect(summarize(tuned(true)).all.find((row) => row.title === '3')?.gate).toBeUndefined();
+  });
+
+  test('tells which trainings stopped early, and whose weights they gave', () => {
+    const view = finishedRun();
+    const stopped = { ...view, iterations: view.iterations.map((each) => (each.iteration === 2 ? { ...each, model: { ...each.model!, stoppedAtStep: 1500, bestStep: 1200 } } : each)) };
+    expect(summarize(stopped).findings).toContain('Stopped early by the loss on images held out: iteration 2 after step 1,500 (weights of step 1,200).');
+    expect(summarize(view).findings.join()).not.toContain('Stopped early');
+  });
+});

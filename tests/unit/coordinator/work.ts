@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Event, RunData } from '../../../proto/gen/alumnus/v1/events.ts';
-import type { ConfidenceBin, ObjectRef, PairedCounts, PartRef, Score, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
+import type { ConfidenceBin, ObjectRef, PairedCounts, PartRef, Score, Task, TaskResult, TrainResult, TrainSpec } from '../../../proto/gen/alumnus/v1/task.ts';
 import { evolve, type RunState } from '../../../coordinator/run/index.ts';
 import { canonicalJson, recipeSchema, type Recipe, type RecipeInput } from '../../../recipe/index.ts';
 
@@ -75,6 +75,10 @@ function byConfidence(right: number): ConfidenceBin[] {
   return [{ confidence: 0.25, correct: 250 - unsure, total: 250 }, { confidence: 0.75, correct: 250 - rather, total: 250 }, { confidence: 0.9375, correct: 500 - (wrong - unsure - rather), total: 500 }];
 }
 
+/** What a worker says of a training that begins with a model, or is measured on images held out. */
+const trainedAsAsked = ({ begin, trainingJson }: TrainSpec, steps: number): Pick<TrainResult, 'begunSha256' | 'bestStep'> =>
+  ({ begunSha256: begin?.sha256, bestStep: trainingJson.includes('"early_stop"') ? steps : undefined });
+
 /** The result of a task. Equal specifications give equal results, whichever worker does it and however often. */
 export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
   const digest = sha256(canonicalJson({ spec: task.spec, seed: task.seed, salt: wishes.salt }));
@@ -97,13 +101,13 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
     }
     case 'train': {
       const width = task.spec.value.model?.options.width ?? 1;
-      return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [] } } };
+      return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [], heldOutCurve: [], ...trainedAsAsked(task.spec.value, task.work) } } };
     }
     case 'replica':
       return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000 } } };
     case 'merge': {
       const { train, last, firstStep, steps, images } = task.spec.value;
-      const trained = { model: output('model'), parameters: wishes.parameters ?? (train?.model?.options.width ?? 1) * 1000, steps: firstStep + steps, images, finalLoss: 0.5, curve: [] };
+      const trained = { model: output('model'), parameters: wishes.parameters ?? (train?.model?.options.width ?? 1) * 1000, steps: firstStep + steps, images, finalLoss: 0.5, curve: [], heldOutCurve: [] };
       return { deviceMs, result: { $case: 'merge', value: { merged: output('merged'), trained: last ? trained : undefined } } };
     }
     case 'evaluate': {

@@ -44,6 +44,21 @@ describe('a recipe', () => {
     });
   });
 
+  test('has no fine-tuning and no early stop that it does not name; those that it names have their defaults', () => {
+    const { training } = parseRecipe(least);
+    expect(Object.keys(training)).toEqual(['teacher', 'student', 'optimizer', 'schedule', 'ema_decay', 'label_smoothing', 'checkpoint_steps']);
+    const named = parseRecipe(`${least}training:\n  fine_tune: { steps: 100 }\n  early_stop: { every_steps: 50 }\n`).training;
+    expect(named.fine_tune).toEqual({ steps: 100, batch_labeled: 64, freeze: 0.5, teaches: false });
+    expect(named.early_stop).toEqual({ every_steps: 50, patience: 3, min_delta: 0, holdout: 0.1 });
+  });
+
+  test('students may learn from pseudo-labels alone, where fine-tuning brings the labeled images later', () => {
+    const alone = `${least}training:\n  student: { batch_labeled: 0 }\n`;
+    expect(parseRecipe(`${alone}  fine_tune: { steps: 100, freeze: 0, teaches: true }\n`).training.student.batch_labeled).toBe(0);
+    expect(problemsOf(alone)).toEqual(['training.student.batch_labeled (line 8): may be 0 only beside training.fine_tune: the student would never see a labeled image']);
+    expect(problemsOf(`${alone}  fine_tune: { steps: 100 }\n  schedule: { name: exponential, decay_epochs: 2 }\n`)).toEqual(['training.schedule.decay_epochs (line 10): counts passes over the labeled images, of which the students\' batches have none: give decay_steps']);
+  });
+
   test('JSON is a recipe too, and defaults filled in are the same recipe', () => {
     const recipe = parseRecipe(least);
     expect(parseRecipe(canonicalJson(recipe))).toEqual(recipe);
@@ -55,6 +70,9 @@ describe('a recipe', () => {
     ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received "three"']],
     ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received 1.5']],
     ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1, received 1.5']],
+    ['a share beyond all', `${least}training:\n  fine_tune: { steps: 10, freeze: 1.5 }\n`, ['training.fine_tune.freeze (line 8): too big: expected number to be <=1, received 1.5']],
+    ['fine-tuning without steps', `${least}training:\n  fine_tune: {}\n`, ['training.fine_tune.steps (line 8): invalid input: expected number, received undefined']],
+    ['more measurements than a journal should hold', `${least}training:\n  early_stop: { every_steps: 2 }\n`, ['training.early_stop.every_steps (line 8): must be at least 3: a training of 2500 steps would be measured more than 1000 times']],
     ['a word that is not one of the choice', `${least}promotion:\n  on_refusal: give-up\n`, ['promotion.on_refusal (line 8): invalid option: expected one of "keep-teacher"|"retry"|"stop"|"wait", received "give-up"']],
     ['a name that is no name', least.replace('digits', 'My Digits!'), ['name (line 1): use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit, received "My Digits!"']],
     ['a ladder that shrinks', least.replace('    - { model: cnn }\n', '    - { model: cnn, width: 32 }\n    - { model: cnn, width: 16 }\n'), ['models.ladder[1].width (line 7): shrinks from 32 to 16: a student is equal to its teacher or larger']],

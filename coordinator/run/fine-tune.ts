@@ -1,0 +1,59 @@
+/**
+ * Fine-tuning as a run has it: after each training a second one that begins with its model, and so a second model in each iteration and
+ * of the control. Which of the two is gated, promoted and labels is the recipe's choice (`teaches`); the other is evaluated and reported.
+ * Pure. Not for: how it is done (worker/learning).
+ * Invariants:
+ *  1. Where the recipe has none, every function here answers as if there were no such thing, and no task's id changes.
+ *  2. One model of an iteration is compared with the teacher: the candidate.
+ */
+import { AlumnusError } from '../../proto/errors.ts';
+import type { EvaluateResult, ObjectRef, Task, TaskResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { canonicalJson, type FineTune, type Recipe } from '../../recipe/index.ts';
+import { subjects, type IterationState, type RunState, type Trained } from './state.ts';
+
+/** Of the rate that training began with, where the recipe names no other. */
+const RATE_SHARE = 0.1;
+
+export interface Candidate {
+  readonly trained: Trained | undefined;
+  readonly evaluation: EvaluateResult | undefined;
+}
+
+const teaches = ({ recipe }: RunState): boolean => recipe.training.fine_tune?.teaches === true;
+
+/** The model of an iteration that is gated and may be promoted. */
+export const candidateOf = (state: RunState, { student, evaluation, fineTuned, fineTunedEvaluation }: IterationState): Candidate =>
+  (teaches(state) ? { trained: fineTuned, evaluation: fineTunedEvaluation } : { trained: student, evaluation });
+
+/** Who is paired with the present teacher when evaluated. */
+export const candidateSubject = (state: RunState): string => (teaches(state) ? subjects.fineTuned : subjects.student);
+
+/** Whether a trained model still waits to be fine-tuned. */
+export const fineTuneOwed = ({ recipe }: RunState, { trained, fineTuned }: { readonly trained: unknown; readonly fineTuned?: unknown }): boolean =>
+  recipe.training.fine_tune !== undefined && trained !== undefined && fineTuned === undefined;
+
+/** Whether a model that was fine-tuned, or is going to be, still waits to be evaluated so. */
+export const fineTunedEvaluationOwed = ({ recipe }: RunState, evaluation: EvaluateResult | undefined): boolean => recipe.training.fine_tune !== undefined && evaluation === undefined;
+
+type Shared = Omit<Recipe['training'], 'teacher' | 'student' | 'checkpoint_steps' | 'schedule' | 'fine_tune' | 'early_stop'>;
+
+/** @param training the specification of the training whose model this begins with */
+export function fineTuneSpec(training: TrainSpec, begin: ObjectRef, { steps, batch_labeled, learning_rate, image, freeze }: FineTune, shared: Shared, earlyStop: object | undefined): TrainSpec {
+  const { optimizer } = shared;
+  return {
+    ...training, begin, image: training.image && { ...training.image, ...image }, unlabeled: undefined, selection: undefined, pseudoLabels: [],
+    trainingJson: canonicalJson({
+      ...shared, optimizer: { ...optimizer, learning_rate: learning_rate ?? RATE_SHARE * optimizer.learning_rate }, schedule: { name: 'cosine', warmup_steps: 0 },
+      steps, batch_labeled, batch_unlabeled: 0, noise: { input: { name: 'none' } }, freeze, early_stop: earlyStop,
+    }),
+  };
+}
+
+/** What a worker of an earlier release leaves out of a result, because it did something else. @throws AlumnusError USAGE */
+export function mustTrainAsAsked(task: Task, result: NonNullable<TaskResult['result']>): void {
+  if (task.spec?.$case !== 'train' || result.$case !== 'train') return;
+  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', `${what}: the worker is of an earlier release`, { where: task.taskId });
+  const { begin, trainingJson } = task.spec.value;
+  if (result.value.begunSha256 !== begin?.sha256) throw bad(`the training began with ${result.value.begunSha256 ?? 'no model'}, not with ${begin?.sha256 ?? 'none'}`);
+  if ('early_stop' in (JSON.parse(trainingJson) as object) && result.value.bestStep === undefined) throw bad('the training measured nothing on images held out, as training.early_stop asks');
+}
