@@ -160,7 +160,7 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
-        replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)]).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
+        replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)], { error: `write a number of workers, 1 to ${REPLICAS_MAX}, or auto` }).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
         sharing: sharing.optional().describe('How replicas share a training; without it the defaults. Not where replicas is not named.'),
       })
       .superRefine((training, context) => {
