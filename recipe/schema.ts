@@ -182,7 +182,7 @@ export const recipeSchema = z
         fine_tune: fineTune.optional().describe('After training: a model of its own, fine-tuned on the labeled images without noise, at the same size or a larger one. Absent: none.'),
         early_stop: earlyStop.optional().describe('Of every training: stops where the loss on labeled images held out falls no more, and hands back the weights that had the least. Absent: every training has all its steps.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
-        replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)]).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
+        replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)], { error: `write a number of workers, 1 to ${REPLICAS_MAX}, or auto` }).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
         sharing: sharing.optional().describe('How replicas share a training; without it the defaults. Not where replicas is not named.'),
       })
       .superRefine((training, context) => {

@@ -70,6 +70,8 @@ export class SimulatedWorker {
   #pausedUntilMs = 0;
   #term = 0;
   #renewEveryMs = 1_000;
+  /** Renewals that fail while nobody leads ask for one registration, not for one each. */
+  #reregisters = false;
   #failures = 0;
 
   constructor(workerId: string, at: Surroundings) {
@@ -91,6 +93,7 @@ export class SimulatedWorker {
     this.#running = true;
     this.#draining = false;
     this.#failures = 0;
+    this.#reregisters = false;
     this.#register(() => this.#acquire());
     this.#later(this.#renewEveryMs, () => this.#renew());
   }
@@ -202,11 +205,19 @@ export class SimulatedWorker {
     if (this.#held.size === 0) return;
     this.#call<RenewResponse>('renew', { held: this.#announce() }, (given) => {
       if ('error' in given) {
-        if (given.error !== 'TIMED_OUT') this.#register(() => undefined);
+        if (given.error !== 'TIMED_OUT') this.#reregister();
         return;
       }
       this.#drop(given.response.lost);
-      if (given.response.term !== this.#term) this.#register(() => undefined);
+      if (given.response.term !== this.#term) this.#reregister();
+    });
+  }
+
+  #reregister(): void {
+    if (this.#reregisters) return;
+    this.#reregisters = true;
+    this.#register(() => {
+      this.#reregisters = false;
     });
   }
 

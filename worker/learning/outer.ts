@@ -78,11 +78,11 @@ export async function outerStep(architecture: Architecture, before: Variables, r
     count += 1;
     alone = count === 1 ? replica : undefined;
     for (const spec of specs) {
-      const [old, own] = [of(before, spec.name), of(replica, spec.name)];
-      const sum = sums.get(spec.name) ?? new Float64Array(old.length);
+      const own = of(replica, spec.name);
+      const sum = sums.get(spec.name) ?? new Float64Array(own.length);
       sums.set(spec.name, sum);
-      if (trainable(spec)) for (let at = 0; at < sum.length; at++) sum[at]! += old[at]! - own[at]!;
-      else for (let at = 0; at < sum.length; at++) sum[at]! += own[at]!;
+      if (trainable(spec)) addDifference(sum, of(before, spec.name), own);
+      else add(sum, own);
       // The engine answers its worker in between.
       await nextTurn();
     }
@@ -94,33 +94,59 @@ export async function outerStep(architecture: Architecture, before: Variables, r
   const after: Record<string, Float32Array> = {};
   for (const spec of specs) {
     const { name } = spec;
-    const [old, sum] = [of(before, name), of(sums, name)];
+    const sum = sums.get(name);
+    invariant(sum !== undefined, `the replicas hold ${name}`);
     if (!trainable(spec)) {
-      after[name] = alone === undefined ? Float32Array.from(sum, value => value / count) : of(alone, name);
+      after[name] = alone === undefined ? meanOf(sum, count) : of(alone, name);
       continue;
     }
     const velocity = of(before, outerMomentumName(name));
-    if (alone === undefined) {
-      const [weights, next] = [new Float32Array(old.length), new Float32Array(old.length)];
-      for (let at = 0; at < old.length; at++) {
-        const difference = sum[at]! / count;
-        const moved = momentum * velocity[at]! + difference;
-        next[at] = moved;
-        weights[at] = old[at]! - learningRate * (difference + momentum * moved);
-      }
-      [after[name], after[outerMomentumName(name)]] = [weights, next];
-    } else {
-      [after[name], after[outerMomentumName(name)]] = [of(alone, name), velocity];
-    }
-    const [average, weights] = [of(before, averageName(name)), after[name]];
-    after[averageName(name)] = averaged === undefined ? average.map((value, at) => value - (1 - averageDecay) * (value - weights[at]!)) : of(averaged, averageName(name));
+    const { weights, momentum: next } = alone === undefined ? nesterov(of(before, name), velocity, sum, { count, learningRate, momentum }) : { weights: of(alone, name), momentum: velocity };
+    after[name] = weights;
+    after[outerMomentumName(name)] = next;
+    after[averageName(name)] = averaged === undefined ? moved(of(before, averageName(name)), weights, averageDecay) : of(averaged, averageName(name));
     await nextTurn();
   }
   return after;
 }
 
-function of<Values>(state: Readonly<Record<string, Values>> | ReadonlyMap<string, Values>, name: string): Values {
-  const values = state instanceof Map ? (state as ReadonlyMap<string, Values>).get(name) : (state as Readonly<Record<string, Values>>)[name];
+// By themselves, because a loop over millions of numbers is optimized in a plain function and not in one that waits.
+
+function add(sum: Float64Array, values: Float32Array): void {
+  for (let at = 0; at < sum.length; at++) sum[at]! += values[at]!;
+}
+
+function addDifference(sum: Float64Array, from: Float32Array, to: Float32Array): void {
+  for (let at = 0; at < sum.length; at++) sum[at]! += from[at]! - to[at]!;
+}
+
+function meanOf(sum: Float64Array, count: number): Float32Array {
+  const mean = new Float32Array(sum.length);
+  for (let at = 0; at < mean.length; at++) mean[at] = sum[at]! / count;
+  return mean;
+}
+
+/** @param sum of the replicas' differences. */
+function nesterov(before: Float32Array, velocity: Float32Array, sum: Float64Array, { count, learningRate, momentum }: { count: number; learningRate: number; momentum: number }): { weights: Float32Array; momentum: Float32Array } {
+  const [weights, next] = [new Float32Array(before.length), new Float32Array(before.length)];
+  for (let at = 0; at < before.length; at++) {
+    const difference = sum[at]! / count;
+    const velocityAfter = momentum * velocity[at]! + difference;
+    next[at] = velocityAfter;
+    weights[at] = before[at]! - learningRate * (difference + momentum * velocityAfter);
+  }
+  return { weights, momentum: next };
+}
+
+/** As `movingAverage`, in double. */
+function moved(average: Float32Array, weights: Float32Array, decay: number): Float32Array {
+  const after = new Float32Array(average.length);
+  for (let at = 0; at < after.length; at++) after[at] = average[at]! - (1 - decay) * (average[at]! - weights[at]!);
+  return after;
+}
+
+function of(state: Variables, name: string): Float32Array {
+  const values = state[name];
   invariant(values !== undefined, `the state holds ${name}`);
   return values;
 }

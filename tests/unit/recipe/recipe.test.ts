@@ -59,6 +59,15 @@ describe('a recipe', () => {
     expect(problemsOf(`${alone}  fine_tune: { steps: 100 }\n  schedule: { name: exponential, decay_epochs: 2 }\n`)).toEqual(['training.schedule.decay_epochs (line 10): counts passes over the labeled images, of which the students\' batches have none: give decay_steps']);
   });
 
+  test('shares a training as DiLoCo does, and says nothing of it where one worker trains', () => {
+    // arXiv 2311.08105: SGD with Nesterov momentum 0.9 at a rate of 0.7.
+    expect(parseRecipe(`${least}training: { replicas: auto }\n`).training).toMatchObject({ replicas: 'auto', sharing: { local_steps: 100, outer: { learning_rate: 0.7, momentum: 0.9 }, quorum: 0.75, straggler_wait: 0.5 } });
+    const shared = parseRecipe(`${least}training: { replicas: 3, sharing: { local_steps: 20 } }\n`);
+    expect(parseRecipe(canonicalJson(shared))).toEqual(shared);
+    for (const one of [`${least}training: { replicas: 1 }\n`, `${least}training: { replicas: 1, sharing: { quorum: 1 } }\n`]) expect(canonicalJson(parseRecipe(one))).toBe(canonicalJson(parseRecipe(least)));
+    expect(canonicalJson(parseRecipe(least))).not.toContain('replicas');
+  });
+
   test('JSON is a recipe too, and defaults filled in are the same recipe', () => {
     const recipe = parseRecipe(least);
     expect(parseRecipe(canonicalJson(recipe))).toEqual(recipe);
@@ -73,6 +82,10 @@ describe('a recipe', () => {
     ['a share beyond all', `${least}training:\n  fine_tune: { steps: 10, freeze: 1.5 }\n`, ['training.fine_tune.freeze (line 8): too big: expected number to be <=1, received 1.5']],
     ['fine-tuning without steps', `${least}training:\n  fine_tune: {}\n`, ['training.fine_tune.steps (line 8): invalid input: expected number, received undefined']],
     ['more measurements than a journal should hold', `${least}training:\n  early_stop: { every_steps: 2 }\n`, ['training.early_stop.every_steps (line 8): must be at least 3: a training of 2500 steps would be measured more than 1000 times']],
+    ['how a training is shared that is not', `${least}training: { sharing: { quorum: 1 } }\n`, ['training.sharing (line 7): says how replicas share a training: name training.replicas, too']],
+    ['no replicas', `${least}training: { replicas: 0 }\n`, ['training.replicas (line 7): too small: expected number to be >=1, received 0']],
+    ['a word for replicas', `${least}training: { replicas: many }\n`, ['training.replicas (line 7): write a number of workers, 1 to 64, or auto']],
+    ['early stop of what several workers share', `${least}training: { replicas: 2, early_stop: { every_steps: 100 } }\n`, ['training.early_stop (line 7): ends a training by what one worker measures: leave it out, or training.replicas']],
     ['a word that is not one of the choice', `${least}promotion:\n  on_refusal: give-up\n`, ['promotion.on_refusal (line 8): invalid option: expected one of "keep-teacher"|"retry"|"stop"|"wait", received "give-up"']],
     ['a name that is no name', least.replace('digits', 'My Digits!'), ['name (line 1): use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit, received "My Digits!"']],
     ['a ladder that shrinks', least.replace('    - { model: cnn }\n', '    - { model: cnn, width: 32 }\n    - { model: cnn, width: 16 }\n'), ['models.ladder[1].width (line 7): shrinks from 32 to 16: a student is equal to its teacher or larger']],
