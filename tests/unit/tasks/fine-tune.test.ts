@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { decide, openTasks, type RunState } from '../../../coordinator/run/index.ts';
-import { AlumnusError } from '../../../proto/errors.ts';
+import type { AlumnusError } from '../../../proto/errors.ts';
 import type { Checkpoint, Task, TrainResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { frozenParameters } from '../../../recipe/index.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
