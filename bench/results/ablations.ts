@@ -16,7 +16,7 @@ export const description = 'ablations on Fashion-MNIST, 500 labels: each part of
 
 interface Draft {
   models: { ladder: Record<string, string | number>[] };
-  training: { teacher: { steps: number }; student: { steps: number } };
+  training: { teacher: { steps: number }; student: { steps: number; batch_labeled: number; batch_unlabeled: number }; fine_tune?: Record<string, unknown> };
   noise: { input: Record<string, unknown> };
   labels: Record<string, unknown>;
   control: boolean;
@@ -24,6 +24,8 @@ interface Draft {
 }
 
 const WIDTH = 24;
+/** Of a student's steps: as its last share, the labeled images alone. */
+const FINE_TUNE_STEPS = 10;
 
 /** Each changes the shipped recipe in one way. */
 const arms: Readonly<Record<string, { readonly what: string; change(recipe: Draft): void }>> = {
@@ -39,6 +41,15 @@ const arms: Readonly<Record<string, { readonly what: string; change(recipe: Draf
   'noised-teacher': { what: 'the teacher labels with its training noise', change: (recipe) => void (recipe.labels['noised_teacher'] = true) },
   'equal-students': { what: `every model as small as the first teacher (width ${WIDTH})`, change: (recipe) => void (recipe.models.ladder = recipe.models.ladder.map((step) => ({ ...step, width: WIDTH }))) },
   'soft-labels': { what: 'soft pseudo-labels instead of hard ones', change: (recipe) => void (recipe.labels['kind'] = 'soft') },
+  'pretrain-finetune': {
+    what: `students learn from pseudo-labels alone, then go on from there with the labeled images without noise (1/${FINE_TUNE_STEPS} of the steps, nothing frozen), and that one teaches`,
+    change: ({ training }) => {
+      // As many images a step as in joint training: the comparison is of the order, not of compute.
+      training.student.batch_unlabeled += training.student.batch_labeled;
+      training.student.batch_labeled = 0;
+      training.fine_tune = { steps: Math.ceil(training.student.steps / FINE_TUNE_STEPS), batch_labeled: 64, freeze: 0, teaches: true };
+    },
+  },
   'no-balance': { what: 'pseudo-labels not balanced by class', change: (recipe) => void (recipe.labels['balance'] = 'none') },
 };
 

@@ -71,6 +71,8 @@ const shared = scenarioOf(fc.record({ recipe, replicas: fc.constantFrom(1, 2, 3,
   rounds: 1, control: drawn.recipe.control, tolerance: { attempts: 1 }, labels: { balance: 'none' }, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1 },
   training: { replicas: drawn.replicas, teacher: { steps: drawn.steps }, student: { steps: drawn.steps }, sharing: { local_steps: drawn.localSteps, quorum: drawn.quorum, straggler_wait: drawn.wait } },
 })), { ...usual, cancel: 0, budget: 0, clock: 60 }, LONG_STEPS_MIN);
+/** Models that are fine-tuned, in runs that come to their decisions. */
+const tuned = fc.boolean().chain((teaches) => scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, training: { ...each.training, fine_tune: { steps: 50, batch_labeled: 8, freeze: 0.5, teaches } } })), { ...usual, fail: 10, pause: 5, cancel: 0, budget: 0 }, LONG_STEPS_MIN));
 
 interface Played {
   readonly events: Event[];
@@ -82,7 +84,10 @@ interface Played {
   readonly refusedAfterEnd: number;
 }
 
-function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards: number; truth: boolean; steps: readonly Step[] }, testRight: (step: Step) => number = (each) => each.testRight): Played {
+type Scenario = { recipe: Recipe; shards: number; truth: boolean; steps: readonly Step[] };
+
+/** @param changed what a worker measures instead, of a task and as its step has it */
+function play({ recipe: wanted, shards, truth, steps }: Scenario, testRight: (step: Step) => number = (each) => each.testRight, changed: (task: Task) => AnswerWishes = () => ({})): Played {
   let { state, events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: wanted, data: makeData({ shards, truth }), fleet: 2 }, 0);
   const taken: Played['taken'] = [];
   const known: Task[] = [];
@@ -95,7 +100,7 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
     const task = among[each.which % among.length] as Task;
     nowMs += each.minutes * MINUTE_MS;
     const deviceMs = each.deviceMinutes * MINUTE_MS;
-    const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], truth: [each.truth, 500 - Math.floor(each.truth / 2), 500 - Math.ceil(each.truth / 2)], calibrationError: each.calibrationError / 1000, studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index) };
+    const wishes: AnswerWishes = { deviceMs, eligible: [each.eligible, 400, 400], truth: [each.truth, 500 - Math.floor(each.truth / 2), 500 - Math.ceil(each.truth / 2)], calibrationError: each.calibrationError / 1000, studentOnlyRight: each.better, teacherOnlyRight: each.worse, validationRight: each.right, testRight: testRight(each), salt: String(index), ...changed(task) };
     const workerId = `w${each.worker}`;
     const said: Command = each.kind === 'complete' || each.kind === 'late' ? { kind: 'complete', task, workerId, result: answer(task, wishes) }
       : each.kind === 'fail' ? { kind: 'fail', task, workerId, code: 'ENGINE_CRASHED', message: 'died', counts: each.counts, fleet: 5, heldMs: deviceMs }
@@ -114,6 +119,47 @@ function play({ recipe: wanted, shards, truth, steps }: { recipe: Recipe; shards
   }
   return { events, state, taken, known, refusedAfterEnd };
 }
+
+describe('a run whose models are fine-tuned, whatever comes', () => {
+  const otherOf = ({ training }: Recipe): string => (training.fine_tune?.teaches === true ? 'student' : 'student.fine-tuned');
+
+  test('its facts folded from scratch give its state; a stage is left when both models are trained, and evaluated', () => {
+    let promotions = 0;
+    fc.assert(fc.property(tuned, (drawn) => {
+      const { events, state, taken } = play(drawn);
+      expect(fold(events)).toEqual(state);
+      for (const { events: facts, before, after } of taken) {
+        for (const { fact } of facts) {
+          if (fact?.$case === 'stageEntered' && fact.value.stage === Stage.EVALUATE) {
+            const { student, fineTuned } = after.iterations[fact.value.iteration]!;
+            expect([student, fineTuned]).not.toContain(undefined);
+          }
+          if (fact?.$case !== 'studentPromoted') continue;
+          promotions += 1;
+          const { student, fineTuned, evaluation, fineTunedEvaluation } = after.iterations[fact.value.iteration]!;
+          expect([evaluation, fineTunedEvaluation]).not.toContain(undefined);
+          expect(fact.value.model?.sha256).toBe((drawn.recipe.training.fine_tune?.teaches === true ? fineTuned : student)?.result.model?.sha256);
+        }
+        const begun = openTasks({ ...before, phase: 'running' }).filter((task) => task.subject === 'student.fine-tuned' && task.spec?.$case === 'train');
+        for (const task of begun) expect(task.spec?.$case === 'train' ? task.spec.value.begin?.sha256 : '').toBe(currentIteration(before).student?.result.model?.sha256);
+      }
+    }), { numRuns: RUNS });
+    expect(promotions).toBeGreaterThan(0);
+  });
+
+  test('the model that does not teach decides nothing: whatever is measured of it, the same decisions', () => {
+    let gates = 0;
+    const decisions = (played: Played): unknown[] => played.events.map(({ fact }) => (fact?.$case === 'taskCompleted' ? [fact.value.place, fact.value.result?.result?.$case === 'evaluate' ? undefined : fact.value.result] : fact));
+    fc.assert(fc.property(tuned, (drawn) => {
+      const other = otherOf(drawn.recipe);
+      const one = play(drawn);
+      const another = play(drawn, undefined, (task) => (task.subject === other && task.stage === Stage.EVALUATE ? { validationRight: 1000, testRight: 1, calibrationError: 0.9, studentOnlyRight: 40, teacherOnlyRight: 0 } : {}));
+      gates += one.state.gates;
+      expect(decisions(another)).toEqual(decisions(one));
+    }), { numRuns: RUNS });
+    expect(gates).toBeGreaterThan(0);
+  });
+});
 
 describe('a run, whatever comes', () => {
   test('its facts folded from scratch, or from any point on, give its state', () => {

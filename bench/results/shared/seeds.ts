@@ -24,7 +24,8 @@ interface Model {
 }
 
 interface Described {
-  readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
+  readonly fineTunedTeaches?: boolean;
+  readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly fineTuned?: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
   readonly control?: Model;
   readonly bestIteration: number;
   readonly summary: { readonly submittedAtMs: number; readonly endedAtMs: number };
@@ -82,7 +83,11 @@ export async function runOnce(data: 'mnist' | 'fashion-mnist', { seed, home, thr
   return { seed, seconds, shown, run: await describe(home, known) };
 }
 
-const testOf = (run: Described, at: number): number => percent(run.iterations.filter((each) => each.iteration === at).at(-1)?.model.test);
+/** Of the model that was gated, where there are two. */
+function testOf(run: Described, at: number): number {
+  const last = run.iterations.filter((each) => each.iteration === at).at(-1);
+  return percent((run.fineTunedTeaches === true ? last?.fineTuned : last?.model)?.test);
+}
 
 /** Test accuracy in percent of each iteration's last try, promoted or not. */
 export const accuracies = (run: Described): number[] => Array.from({ length: (run.iterations.at(-1)?.iteration ?? 0) + 1 }, (_, at) => testOf(run, at));

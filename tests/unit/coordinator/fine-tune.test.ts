@@ -3,6 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { decide, openTasks, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
 import type { EvaluateSpec, Task, TrainSpec } from '../../../proto/gen/alumnus/v1/task.ts';
 import type { RecipeInput } from '../../../recipe/index.ts';
+import { runView } from '../../../coordinator/api/views.ts';
+import { Fold } from '../../../coordinator/fold.ts';
+import { Leader } from '../../../coordinator/leader.ts';
+import { MemoryStore } from '../../simulation/store.ts';
+import { MemoryDisk } from './memory-journal.ts';
 import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
 const tuned = { steps: 60, batch_labeled: 8, freeze: 0.5 };
@@ -104,6 +109,30 @@ describe('fine-tuning', () => {
     expect(trainOf(trainings[3]!).begin?.sha256).toBe(state.iterations[1]?.student?.result.model?.sha256);
     expect(trainOf(trainings[3]!).begin?.sha256).not.toBe(trainOf(trainings[1]!).begin?.sha256);
   });
+});
+
+test('what is shown tells both models with what they take, how far the stage is, and what is left of the trainings', async () => {
+  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
+  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
+  await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ training: { fine_tune: { ...tuned, image: { height: 56, width: 56 } } } }), data: makeData() });
+  const complete = async (subject: string): Promise<void> => {
+    // As the scheduler has it: a task that nobody may be granted is none.
+    const { task } = leader.scheduler.tasksOf('run').find((each) => each.task.subject === subject)!;
+    await leader.command('run', { kind: 'complete', task, workerId: 'w1', result: answer(task, { deviceMs: 1000 }) });
+  };
+  const shown = (): unknown[] => { const view = runView(leader, leader.run('run'), 'file:///store'); return [view.stageDone, view.stageTotal, Math.round(view.secondsLeft * 1e6) / 1e6, view.fineTunedTeaches]; };
+  expect(shown()).toEqual([0, 2, -1, false]);
+  await complete('student');
+  // 1,000 steps took a second. Left: 2,500 of the student, and two fine-tunings of 60 steps, each 8 x 4 / 128 of a student's by images and pixels: 15.
+  expect(shown()).toEqual([1, 2, 2.53, false]);
+  await complete('student.fine-tuned');
+  expect(shown()).toEqual([0, 2, 2.515, false]);
+  await complete('student.fine-tuned');
+  expect(shown().slice(0, 2)).toEqual([1, 2]);
+  await complete('student');
+  const [first] = runView(leader, leader.run('run'), 'file:///store').iterations;
+  expect([first?.model?.image, first?.fineTuned?.image]).toEqual([{ height: 28, width: 28, channels: 1 }, { height: 56, width: 56, channels: 1 }]);
+  expect([first?.model?.steps, first?.fineTuned?.steps, first?.fineTuned?.validation?.total, first?.decision]).toEqual([1000, 60, 1000, 'promoted']);
 });
 
 describe('early stop', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importDataset, readLabels, type DatasetPart } from '../../../dataset/index.ts';
-import { AlumnusError } from '../../../proto/errors.ts';
+import type { AlumnusError } from '../../../proto/errors.ts';
 import type { ObjectRef, PartRef } from '../../../proto/gen/alumnus/v1/task.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import { decodedShard, drawHeldOut, holdOut, openBatches, type Source } from '../../../worker/data/index.ts';
@@ -49,7 +49,7 @@ it('are of each class those of the least hashes', () => {
 it('come with their classes, whatever shards they lie in', async () => {
   const held = await holdOut(source(), part, { share, seed });
   // Nine of each of three classes: floor(2.25) each.
-  expect([...held.truth].sort()).toEqual([0, 0, 1, 1, 2, 2]);
+  expect([...held.truth].sort((a, b) => a - b)).toEqual([0, 0, 1, 1, 2, 2]);
   held.truth.forEach((label, row) => {
     const key = keyOf.get(pixels(held.images, row)) ?? '';
     expect(held.keys.has(key)).toBe(true);

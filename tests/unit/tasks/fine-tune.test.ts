@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
 import { decide, openTasks, type RunState } from '../../../coordinator/run/index.ts';
-import { AlumnusError } from '../../../proto/errors.ts';
+import type { AlumnusError } from '../../../proto/errors.ts';
 import type { Checkpoint, Task, TrainResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import { frozenParameters } from '../../../recipe/index.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
@@ -113,6 +113,20 @@ test('a task that is done again from its checkpoint, or from its start, gives th
   const tuning = tasks.get('i1.train.student.fine-tuned')!;
   const again = await run(tuning);
   expect(again.$case === 'train' ? again.value : undefined).toEqual(state.iterations[1]?.fineTuned?.result);
+});
+
+test('a student may train on pseudo-labels alone, and is then fine-tuned on the labeled images', async () => {
+  const [training, tuning] = [tasks.get('i1.train.student')!, tasks.get('i1.train.student.fine-tuned')!];
+  if (training.spec?.$case !== 'train' || tuning.spec?.$case !== 'train') throw new Error('they are trainings');
+  const json = JSON.parse(training.spec.value.trainingJson) as object;
+  const alone = await run({ ...training, spec: { $case: 'train', value: { ...training.spec.value, trainingJson: JSON.stringify({ ...json, batch_labeled: 0, batch_unlabeled: 32 }) } } });
+  if (alone.$case !== 'train') throw new Error('a training makes a model');
+  // The images held out are labeled ones all the same.
+  expect(alone.value.heldOutCurve.length).toBeGreaterThan(0);
+  expect(alone.value.images).toBe(32 * alone.value.steps);
+  expect(alone.value.model?.sha256).not.toBe(state.iterations[1]?.student?.result.model?.sha256);
+  const tuned = await run({ ...tuning, spec: { $case: 'train', value: { ...tuning.spec.value, begin: alone.value.model } } });
+  expect(tuned.$case === 'train' ? [tuned.value.begunSha256, tuned.value.images] : []).toEqual([alone.value.model?.sha256, tuned.$case === 'train' ? 8 * tuned.value.steps : 0]);
 });
 
 test.each([
