@@ -3,7 +3,7 @@
  * labeled. Pure. Not for: time, which depends on the fleet.
  */
 import type { RunData } from '../proto/gen/alumnus/v1/events.ts';
-import { modelOfIteration, modelOptions, parameterCount, type ModelChoice, type Recipe } from '../recipe/index.ts';
+import { isImported, modelOfIteration, modelOptions, parameterCount, type ModelChoice, type Recipe } from '../recipe/index.ts';
 import { integer, none, plain, plural } from './format.ts';
 import { table } from './output.ts';
 
@@ -30,7 +30,7 @@ export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training
     (data?.image === undefined ? undefined : parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input: data.image, classes: data.classNames.length }));
   const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images });
   const studentImages = student.batch_labeled + student.batch_unlabeled;
-  const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
+  const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => iteration).filter((iteration) => !isImported(recipe, iteration)).map((iteration) => {
     const choice = modelOfIteration(recipe, iteration);
     return iteration === 0 ? training('iteration 0', choice, teacher.steps, teacher.batch_labeled) : training(`iteration ${iteration}`, choice, student.steps, studentImages);
   });

@@ -106,4 +106,4 @@ export class Fold {
 }
 
 /** As `schemaVersionOf` of the run's facts. */
-const versionOf = ({ dataRef }: RunState): number => (dataRef === undefined ? 1 : 2);
+const versionOf = ({ dataRef, iterations }: RunState): number => (dataRef === undefined && iterations[0]?.imported === undefined ? 1 : 2);

@@ -2,7 +2,7 @@
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { foreignTeacherName, isImported, modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
 import { currentIteration, decideGate, isControl, MS_PER_HOUR, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
@@ -15,11 +15,17 @@ export function summaryOf(leader: Leader, run: RunState): RunSummary {
   };
 }
 
-function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView {
-  const choice = modelOfIteration(run.recipe, iteration);
+function labelOf({ recipe }: RunState, iteration: number): string {
+  const { teacher } = recipe.models;
+  if (teacher !== undefined && isImported(recipe, iteration)) return foreignTeacherName(teacher);
+  const choice = modelOfIteration(recipe, iteration);
   const written = Object.entries(modelOptions(choice)).filter(([key]) => Object.hasOwn(choice, key)).map(([key, value]) => `${key}=${value}`);
+  return [choice.model, ...written].join(' ');
+}
+
+function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView {
   return {
-    label: [choice.model, ...written].join(' '), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
+    label: labelOf(run, iteration), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
     validation: evaluation?.validation, test: evaluation?.test, steps: trained?.result.steps ?? 0, images: trained?.result.images ?? 0,
     finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0, calibration: evaluation?.calibration,
   };
@@ -66,7 +72,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const label = run.stage === Stage.LABEL;
   const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : 1;
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : 0;
-  const warnings = [...run.data.warnings, ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
+  const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);
@@ -79,6 +85,19 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease })))), warnings,
     budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)),
   };
+}
+
+/** What the import of a first teacher noted, and students that are smaller than it: compression is allowed, and not what the ladder promises. */
+function warningsOfImport({ recipe, iterations }: RunState): string[] {
+  const imported = iterations[0]?.imported;
+  if (imported === undefined) return [];
+  const { parameters = 0, model } = imported;
+  const smaller = iterations.filter((each) => each.teacher?.sha256 === model?.sha256 && each.student !== undefined && each.student.result.parameters < parameters);
+  return [
+    ...imported.notes.map((note) => `models.teacher: ${note}`),
+    ...smaller.map((each) => `iteration ${each.iteration}: the student has ${each.student?.result.parameters ?? 0} parameters, its teacher from elsewhere ${parameters}: it is compressed, and noise helps smaller students less`),
+    ...(recipe.models.teacher !== undefined && parameters === 0 ? ['models.teacher: nothing in its files tells how many parameters it has, so nobody compared its student with it'] : []),
+  ];
 }
 
 /** As the pause sees it: attempts under way count. */
@@ -109,7 +128,7 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[]):
   const done = (subject: 'control' | 'student'): number => leased.find(({ task }) => task.stage === Stage.TRAIN && isControl(task) === (subject === 'control'))?.lease.progress?.done ?? 0;
   let steps = 0;
   for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) {
-    if (run.iterations[iteration]?.student === undefined) steps += iteration === 0 ? teacher.steps : student.steps;
+    if (run.iterations[iteration]?.student === undefined && !isImported(run.recipe, iteration)) steps += iteration === 0 ? teacher.steps : student.steps;
   }
   if (steps > 0) steps -= done('student');
   const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;

@@ -16,13 +16,13 @@ import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
 
 /**
  * Newest version of the schema of events that this release reads; a reader refuses newer ones. 1: every fact holds all it
- * says. 2: a submission may name its data by digest, and a training's checkpoints are facts.
+ * says. 2: a submission may name its data by digest, a training's checkpoints are facts, and a first teacher may be imported.
  */
 export const EVENT_SCHEMA_VERSION = 2;
 
 /** The oldest version that holds these facts: what is written in it is read by the release before, too. */
 export const schemaVersionOf = (events: readonly Event[]): number =>
-  (events.some(({ fact }) => fact?.$case === 'checkpointReached' || (fact?.$case === 'runSubmitted' && fact.value.dataRef !== undefined)) ? 2 : 1);
+  (events.some(({ fact }) => fact?.$case === 'checkpointReached' || (fact?.$case === 'runSubmitted' && fact.value.dataRef !== undefined) || (fact?.$case === 'taskCompleted' && fact.value.result?.result?.$case === 'import')) ? 2 : 1);
 
 /** One group is one message; NATS carries at most 1 MiB by default, and half of that leaves room for what surrounds it. */
 export const GROUP_BYTES_MAX = 512 * 1024;

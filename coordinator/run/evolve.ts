@@ -141,6 +141,10 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
       return withIteration(state, { selection: result.value });
     case 'train':
       return withIteration(state, { student: { result: result.value, deviceMs } });
+    case 'import': {
+      const { model, parameters = 0 } = result.value;
+      return withIteration(state, { imported: result.value, student: { result: { model, parameters, steps: 0, images: 0, finalLoss: 0, curve: [] }, deviceMs } });
+    }
     case 'evaluate':
       return withIteration(state, { evaluation: result.value });
     case 'audit':

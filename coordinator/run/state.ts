@@ -5,7 +5,7 @@
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type AuditResult, type Checkpoint, type EvaluateResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type AuditResult, type Checkpoint, type EvaluateResult, type ImportResult, type LabelResult, type ObjectRef, type SelectResult, type TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
@@ -32,6 +32,8 @@ export interface IterationState {
   readonly quarantined: ImmutableMap<string, string>;
   readonly selection?: SelectResult;
   readonly student?: Trained;
+  /** Of iteration 0 where its model came from elsewhere; `student` then tells of no steps, and of 0 parameters where their number is not known. */
+  readonly imported?: ImportResult;
   readonly evaluation?: EvaluateResult;
   readonly audit?: AuditResult;
   readonly auditGivenUp?: string;
@@ -115,7 +117,7 @@ export interface RunState {
 export const CHECKPOINTS_MAX = 2;
 
 /** Subjects of tasks that are not shards. */
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher' } as const;
 
 /** Whether a fact or task is about the control, which runs beside the stages. A shard may have any name, this one too. */
 export const isControl = (place: Pick<TaskPlace, 'stage' | 'subject'>): boolean => place.stage !== Stage.LABEL && place.subject === subjects.control;

@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
-import { Stage, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ImportSpec, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
-import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
@@ -62,6 +62,13 @@ function trainTask(state: RunState, iteration: number, subject: string, attempt:
   return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
 }
 
+/** In the place of iteration 0's training. The labeled set has the few images that the model is tried on: it is not judged here. */
+function importTask(state: RunState, attempt: number): Task {
+  const { recipe, data } = state;
+  const spec: ImportSpec = { teacherJson: canonicalJson(recipe.models.teacher), image: data.image, classNames: data.classNames, probe: part(data.labeled, 'labeled').shards[0] };
+  return task(state, 0, Stage.TRAIN, subjects.teacher, attempt, 0, [], { $case: 'import', value: spec });
+}
+
 /** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
 const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
 
@@ -103,7 +110,8 @@ function stageTasks(state: RunState): Task[] {
         },
       })];
     case Stage.TRAIN:
-      return current.student === undefined ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current)] : [];
+      if (current.student !== undefined) return [];
+      return [isImported(recipe, iteration) ? importTask(state, current.try) : trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current)];
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
       const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
