@@ -86,6 +86,7 @@ function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
     case 'label': return { labels: result.value.labels, tally: result.value.tally };
     case 'select': return { selection: result.value.selection };
     case 'train': return { model: result.value.model };
+    case 'import': return { model: result.value.model };
     case 'evaluate': return { evaluation: result.value.evaluation };
     case 'audit': return { audit: result.value.audit };
   }

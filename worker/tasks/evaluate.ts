@@ -11,7 +11,7 @@ import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
 import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
 import { confidenceBins, inBatches, labeledPieces, topOf, type LabeledPiece } from '../data/index.ts';
 import { putJson, required, shapeOf, type TaskContext } from './context.ts';
-import { predictorOf, readModel, type ModelDocument } from './model.ts';
+import { predictorOf, readModel, signatureOf, type ModelDocument } from './model.ts';
 
 interface SplitDocument {
   readonly dataset: string;
@@ -73,7 +73,7 @@ interface Evaluated extends Predicted {
 
 async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
   const { store, signal, cacheFolder } = context;
-  const { input, classes } = model.architecture;
+  const { input, classes } = signatureOf(model);
   const keys: string[] = [];
   const truth = new Uint16Array(part.samples);
   const logProbabilities = new Float32Array(part.samples * classes);

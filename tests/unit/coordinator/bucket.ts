@@ -32,6 +32,7 @@ export function finished(task: Task, salt?: string): Finished {
       case 'select': return { $case: 'select', value: { ...result.value, selection: make(result.value.selection) } };
       case 'train': return { $case: 'train', value: { ...result.value, model: make(result.value.model) } };
       case 'evaluate': return { $case: 'evaluate', value: { ...result.value, evaluation: make(result.value.evaluation) } };
+      case 'import': return { $case: 'import', value: { ...result.value, model: make(result.value.model) } };
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }
   })();

@@ -1,0 +1,54 @@
+/** Models of TF.js: `model.json` with its weight files, in layers format or as a graph. Loading and running is TF.js's own. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loadTensorFlow, type Tensor } from '../tensorflow/index.ts';
+import { unreadable, type ForeignModel, type Signature } from './model.ts';
+import { runTensorFlow } from './run-tensorflow.ts';
+
+export const TFJS_FILE = 'model.json';
+
+export interface TfjsJson {
+  readonly format?: unknown;
+  readonly modelTopology?: { readonly node?: unknown };
+  readonly weightsManifest?: readonly { readonly paths?: readonly unknown[]; readonly weights?: readonly { readonly dtype?: string; readonly shape?: readonly number[] }[] }[];
+}
+
+interface Described { readonly name: string; readonly shape?: readonly (number | null)[] | null | undefined; readonly dtype?: string | undefined }
+
+/** The sizes of `shape`, of which TF.js marks those that vary by null or by a negative number. */
+const signatureOf = ({ name, shape, dtype }: Described): Signature =>
+  ({ name, dataType: dtype ?? 'float32', shape: shape?.map((size) => (size === null || size < 0 ? undefined : size)) });
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+export async function openTfjsModel(folder: string): Promise<ForeignModel> {
+  const { tf } = loadTensorFlow();
+  const path = join(folder, TFJS_FILE);
+  try {
+    const json = JSON.parse(await readFile(path, 'utf8')) as TfjsJson;
+    const isGraph = json.format === 'graph-model' || (json.format === undefined && json.modelTopology?.node !== undefined);
+    if (!isGraph) {
+      const model = await tf.loadLayersModel(`file://${path}`);
+      return {
+        inputs: model.inputs.map(signatureOf), outputs: model.outputs.map(signatureOf),
+        parameters: model.trainableWeights.reduce((sum, { shape }) => sum + sizeOf(shape as number[]), 0) || undefined,
+        run: (_, images, output) => runTensorFlow(images, (tensor) => named(model.outputs, model.predictOnBatch(tensor)), output),
+        dispose: () => void model.dispose(),
+      };
+    }
+    const model = await tf.loadGraphModel(`file://${path}`);
+    const learned = (json.weightsManifest ?? []).flatMap(({ weights = [] }) => weights).filter(({ dtype }) => dtype === 'float32' || dtype === 'float16');
+    return {
+      inputs: model.inputs.map(signatureOf), outputs: model.outputs.map(signatureOf),
+      // A graph does not tell trained weights from statistics.
+      parameters: learned.reduce((sum, { shape = [] }) => sum + sizeOf(shape), 0) || undefined,
+      run: (input, images, output) => runTensorFlow(images, (tensor) => ({ [output]: model.execute({ [input]: tensor }, output) as Tensor }), output),
+      dispose: () => void model.dispose(),
+    };
+  } catch (thrown) {
+    throw unreadable('TF.js cannot load the model', thrown);
+  }
+}
+
+const named = (outputs: readonly Described[], values: Tensor | Tensor[]): Record<string, Tensor> =>
+  Object.fromEntries([values].flat().map((value, at) => [outputs[at]?.name ?? '', value]));
