@@ -4,6 +4,7 @@
  * Field numbers: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto, saved_object_graph.proto, framework/graph.proto,
  * tensor_shape.proto and types.proto.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AlumnusError } from '../../proto/errors.ts';
@@ -13,6 +14,7 @@ import { entriesOf, messageOf, messagesOf, numberOf, text, textOf } from './prot
 import { runTensorFlow } from './run-tensorflow.ts';
 
 const SERVE = 'serve';
+const VARIABLES = 'variables/variables.index';
 /** What Keras and tf.saved_model.save call the signature for serving. */
 const SIGNATURE = 'serving_default';
 /** TensorFlow's own, which restores and initializes. */
@@ -27,6 +29,8 @@ export interface SavedModelAbout {
   readonly inputs: readonly Signature[];
   readonly outputs: readonly Signature[];
   readonly parameters: number | undefined;
+  /** Whether it has values to restore from its folder `variables`. */
+  readonly hasVariables: boolean;
 }
 
 /** @throws AlumnusError TEACHER_UNREADABLE */
@@ -43,7 +47,7 @@ export function aboutSavedModel(savedModel: Uint8Array): SavedModelAbout {
   if (name === undefined || signature === undefined) throw bad('the SavedModel has no signature: save it with one (Keras: model.export; else tf.saved_model.save with signatures=)');
   if (name !== SIGNATURE && signatures.size > 1) throw bad(`the SavedModel has the signatures ${[...signatures.keys()].join(', ')} and none of them is "${SIGNATURE}"`);
   // SignatureDef.inputs 1, outputs 2.
-  return { signature: name, inputs: entriesOf(signature, 1).map(tensorOf), outputs: entriesOf(signature, 2).map(tensorOf), parameters: parametersOf(served) };
+  return { signature: name, inputs: entriesOf(signature, 1).map(tensorOf), outputs: entriesOf(signature, 2).map(tensorOf), parameters: parametersOf(served), hasVariables: variableNodes(served).length > 0 };
 }
 
 /** TensorInfo: dtype 2, tensor_shape 3. */
@@ -61,6 +65,9 @@ function sizesOf(shape: Uint8Array): (number | undefined)[] | undefined {
     return size < 0 ? undefined : size;
   });
 }
+
+/** GraphDef.node 1; NodeDef.op 2. */
+const variableNodes = (graph: Uint8Array): Uint8Array[] => messagesOf(messageOf(graph, 2) ?? new Uint8Array(), 1).filter((node) => ['VarHandleOp', 'VariableV2', 'Variable'].includes(textOf(node, 2)));
 
 /**
  * Of the variables that were trained: the object graph (MetaGraphDef.object_graph_def 7) knows them; a SavedModel of TensorFlow 1 has none,
@@ -80,9 +87,8 @@ function parametersOf(graph: Uint8Array): number | undefined {
       if (variable !== undefined && numberOf(variable, 3) !== 0) add(numberOf(variable, 1), messageOf(variable, 2));
     }
   } else {
-    // GraphDef.node 1; NodeDef: op 2, attr 5; AttrValue: type 6, shape 7.
-    for (const node of messagesOf(messageOf(graph, 2) ?? new Uint8Array(), 1)) {
-      if (!['VarHandleOp', 'VariableV2', 'Variable'].includes(textOf(node, 2))) continue;
+    // NodeDef.attr 5; AttrValue: type 6, shape 7.
+    for (const node of variableNodes(graph)) {
       const attributes = new Map(entriesOf(node, 5));
       add(numberOf(attributes.get('dtype') ?? new Uint8Array(), 6), messageOf(attributes.get('shape') ?? new Uint8Array(), 7));
     }
@@ -98,6 +104,8 @@ export async function openSavedModel(folder: string): Promise<ForeignModel> {
   } catch (thrown) {
     throw thrown instanceof AlumnusError ? thrown : unreadable('saved_model.pb is no SavedModel', thrown);
   }
+  // TensorFlow would load it, and find out at the first image.
+  if (about.hasVariables && !existsSync(join(folder, VARIABLES))) throw new AlumnusError('TEACHER_UNREADABLE', `saved_model.pb has variables, and ${VARIABLES} with their values is not beside it`, { where: 'models.teacher' });
   let model: Awaited<ReturnType<typeof tf.node.loadSavedModel>>;
   try {
     model = await tf.node.loadSavedModel(folder, [SERVE], about.signature);
@@ -105,7 +113,7 @@ export async function openSavedModel(folder: string): Promise<ForeignModel> {
     throw unreadable('TensorFlow cannot load the SavedModel', thrown);
   }
   return {
-    ...about,
+    inputs: about.inputs, outputs: about.outputs, parameters: about.parameters,
     run: (input, images, output) => runTensorFlow(images, (tensor) => model.predict({ [input]: tensor }) as Record<string, typeof tensor>, output),
     dispose: () => void model.dispose(),
   };

@@ -30,7 +30,7 @@ export async function openTfjsModel(folder: string): Promise<ForeignModel> {
     if (!isGraph) {
       const model = await tf.loadLayersModel(`file://${path}`);
       return {
-        inputs: model.inputs.map(signatureOf), outputs: model.outputs.map(signatureOf),
+        inputs: model.inputs.map((each) => signatureOf(ofLayer(each))), outputs: model.outputs.map((each) => signatureOf(ofLayer(each))),
         parameters: model.trainableWeights.reduce((sum, { shape }) => sum + sizeOf(shape as number[]), 0) || undefined,
         run: (_, images, output) => runTensorFlow(images, (tensor) => named(model.outputs, model.predictOnBatch(tensor)), output),
         dispose: () => void model.dispose(),
@@ -50,5 +50,10 @@ export async function openTfjsModel(folder: string): Promise<ForeignModel> {
   }
 }
 
-const named = (outputs: readonly Described[], values: Tensor | Tensor[]): Record<string, Tensor> =>
-  Object.fromEntries([values].flat().map((value, at) => [outputs[at]?.name ?? '', value]));
+interface OfLayer extends Described { readonly sourceLayer: { readonly name: string } }
+
+/** By its layer's name: that of the tensor counts on through a process. */
+const ofLayer = ({ sourceLayer: { name }, shape, dtype }: OfLayer): Described => ({ name, shape, dtype });
+
+const named = (outputs: readonly OfLayer[], values: Tensor | Tensor[]): Record<string, Tensor> =>
+  Object.fromEntries([values].flat().map((value, at) => [outputs[at]?.sourceLayer.name ?? '', value]));
