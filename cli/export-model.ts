@@ -55,6 +55,9 @@ export function chooseModel(view: RunView, iteration: number | undefined): Chose
 
 interface StoredDocument {
   readonly schemaVersion: number;
+  /** `foreign`: of a model that was imported, which has neither an architecture nor weights of ours. */
+  readonly kind?: string;
+  readonly lineage?: { readonly url?: string };
   readonly architecture: Architecture;
   readonly classNames: readonly string[];
   readonly parameters: number;
@@ -68,6 +71,7 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   } catch (thrown) {
     throw new AlumnusError('SHARD_CORRUPT', 'the model document is not JSON', { where, cause: thrown });
   }
+  if (value?.kind === 'foreign') throw new AlumnusError('RUN_CONFLICT', `the model came from elsewhere and is not exported again: take it from ${value.lineage?.url ?? 'where it came from'}`, { where });
   if (value?.schemaVersion !== 1 || typeof value.weights?.key !== 'string' || typeof value.weights.sha256 !== 'string' || value.architecture === undefined || value.classNames === undefined) {
     throw new AlumnusError('SHARD_CORRUPT', 'is no model document that this release reads', { where });
   }
