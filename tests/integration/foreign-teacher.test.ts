@@ -74,6 +74,19 @@ test('a TF.js model labels, its student is trained and compared with it, and the
   expect(exported.err).toMatch(/the model came from elsewhere and is not exported again: take it from file:.*patterns-layers.*\[RUN_CONFLICT\]\n$/);
 });
 
+test('a student that is exported to TF.js is a teacher that predicts as it did', async () => {
+  const to = join(cluster.folder, 'web');
+  const exported = await alumnus('run', 'export', 'strokes-layers', '--iteration', '1', '--format', 'tfjs', '--to', to, '--address', cluster.address);
+  expect(exported).toMatchObject({ code: 0, out: `${['model.json', 'weights.bin', 'document.json'].map((name) => join(to, name)).join('\n')}\n` });
+  // As a model of ours takes images and gives logits, nothing need be said of either.
+  expect(await submitted(recipeWith(pathToFileURL(to).href, 'format: tfjs'), 'strokes-again')).toMatchObject({ code: 0 });
+  const [, student] = (await cluster.run('strokes-layers')).iterations;
+  const [teacher] = (await cluster.run('strokes-again')).iterations;
+  expect(teacher?.model?.parameters).toBe(student?.model?.parameters);
+  expect(teacher?.model?.validation?.correct).toBe(student?.model?.validation?.correct);
+  expect(teacher?.model?.validation?.classes).toEqual(student?.model?.validation?.classes);
+});
+
 test('an ONNX model over http labels as well, and is asked for once', async () => {
   const asked: (string | undefined)[] = [];
   const server = createServer((request, response) => {

@@ -6,5 +6,6 @@
  */
 export { agreeOnInput, agreeOnKind, agreeOnOutput, type ForeignInput, type ForeignOutput } from './agreement.ts';
 export { bounded, filesOf, type ModelFile } from './files.ts';
-export { openModel, type ForeignModel, type ModelFormat, type Signature, type Values } from './model.ts';
+export type { ForeignModel, ModelFormat, Signature, Values } from './model.ts';
+export { openModel } from './open.ts';
 export { createForeignPredictor, outputOf, type RawOutput } from './predictor.ts';

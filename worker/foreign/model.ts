@@ -1,7 +1,4 @@
-/**
- * What every format comes down to: inputs and outputs with their shapes, and one call from images to an output. And the
- * table that opens a format.
- */
+/** What every format comes down to: inputs and outputs with their shapes, and one call from images to an output; and how the libraries' complaints are told. */
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ForeignTeacher } from '../../recipe/index.ts';
 
@@ -29,19 +26,6 @@ export interface ForeignModel {
   /** @throws AlumnusError TEACHER_UNSUITABLE where the model does not take what it is given */
   run(input: string, images: Values, output: string): Promise<Values>;
   dispose(): void;
-}
-
-/**
- * Opens a model whose files lie below `folder`, which may be removed afterwards.
- * @param paths of its files, below the folder
- * @throws AlumnusError TEACHER_UNREADABLE; ONNX_UNAVAILABLE, ENGINE_UNAVAILABLE where what runs the format is not installed
- */
-export async function openModel(format: ModelFormat, folder: string, paths: readonly string[]): Promise<ForeignModel> {
-  switch (format) {
-    case 'savedmodel': return (await import('./savedmodel.ts')).openSavedModel(folder);
-    case 'tfjs': return (await import('./tfjs.ts')).openTfjsModel(folder);
-    case 'onnx': return (await import('./onnx.ts')).openOnnxModel(folder, paths);
-  }
 }
 
 /** The first line of what a library said, which may go on for a page. */

@@ -1,9 +1,13 @@
 /** Models of TF.js: `model.json` with its weight files, in layers format or as a graph. Loading and running is TF.js's own. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadTensorFlow, type Tensor } from '../tensorflow/index.ts';
+import { parameterCount } from '../../recipe/index.ts';
+import { savedArchitecture } from '../learning/index.ts';
+import { loadTensorFlow, type Tensor, type TensorFlow } from '../tensorflow/index.ts';
 import { unreadable, type ForeignModel, type Signature } from './model.ts';
 import { runTensorFlow } from './run-tensorflow.ts';
+
+type LayersModel = Awaited<ReturnType<TensorFlow['tf']['loadLayersModel']>>;
 
 export const TFJS_FILE = 'model.json';
 
@@ -31,7 +35,7 @@ export async function openTfjsModel(folder: string): Promise<ForeignModel> {
       const model = await tf.loadLayersModel(`file://${path}`);
       return {
         inputs: model.inputs.map((each) => signatureOf(ofLayer(each))), outputs: model.outputs.map((each) => signatureOf(ofLayer(each))),
-        parameters: model.trainableWeights.reduce((sum, { shape }) => sum + sizeOf(shape as number[]), 0) || undefined,
+        parameters: parametersOfLayers(model),
         run: (_, images, output) => runTensorFlow(images, (tensor) => named(model.outputs, model.predictOnBatch(tensor)), output),
         dispose: () => void model.dispose(),
       };
@@ -48,6 +52,12 @@ export async function openTfjsModel(folder: string): Promise<ForeignModel> {
   } catch (thrown) {
     throw unreadable('TF.js cannot load the model', thrown);
   }
+}
+
+/** Of a model of ours as our own, which its layers in TF.js exceed by some kernels of ones. */
+function parametersOfLayers(model: LayersModel): number | undefined {
+  const architecture = savedArchitecture(model);
+  return architecture !== undefined ? parameterCount(architecture) : model.trainableWeights.reduce((sum, { shape }) => sum + sizeOf(shape as number[]), 0) || undefined;
 }
 
 interface OfLayer extends Described { readonly sourceLayer: { readonly name: string } }

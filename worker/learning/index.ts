@@ -11,6 +11,6 @@ export { train } from './train.ts';
 export type { Trained, TrainingHooks } from './train.ts';
 export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, negativeLogLikelihood, TEMPERATURE_MAX, TEMPERATURE_MIN, type Predicted } from './calibration.ts';
 export { argmax, discordant, scoreByClass, type ClassCount } from './metrics.ts';
-export { loadLayersFormat, saveLayersFormat } from './layers-format.ts';
+export { loadLayersFormat, savedArchitecture, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
 export type { Batch, Erasing, ImageNoise, InputNoise, Mixing, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

@@ -9,6 +9,7 @@ import { Fold } from '../../../coordinator/fold.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { openTasks } from '../../../coordinator/run/index.ts';
 import { OperatorServiceClient, OperatorServiceService, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import type { ModelChoice } from '../../../recipe/index.ts';
 import { MemoryStore } from '../../simulation/store.ts';
 import { MemoryDisk } from './memory-journal.ts';
 import { answer, makeData, makeRecipe } from './work.ts';
@@ -76,7 +77,7 @@ test('a run that has no worker is said to wait for one, until one is there', asy
 test('of a teacher from elsewhere a run tells what its import noted, and which student is smaller than it', async () => {
   const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
   const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 1_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
-  await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ models: { teacher: { url: 's3://models/birds' }, ladder: [{ model: 'cnn', width: 16 }] } }), data: makeData({ shards: 1 }) });
+  await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ models: { teacher: { url: 's3://models/birds' }, ladder: [{ model: 'cnn', width: 16 } as unknown as ModelChoice] } }), data: makeData({ shards: 1 }) });
   for (;;) {
     const [task] = openTasks(leader.run(RUN));
     if (task === undefined) break;
