@@ -15,7 +15,7 @@ import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { Stage, type ImageSpec, type ImportResult, type ObjectRef, type ShardRef, type Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, recipeSchema } from '../../../recipe/index.ts';
 import { openStore, sha256, type ObjectStore } from '../../../store/index.ts';
-import { predictorOf, readModel, type ForeignDocument } from '../../../worker/tasks/model.ts';
+import { identityOf, predictorOf, readModel, type ForeignDocument } from '../../../worker/tasks/model.ts';
 import { runTask } from '../../../worker/tasks/index.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 
@@ -123,6 +123,15 @@ describe('a teacher from elsewhere predicts what numpy computes', () => {
       expect(ref.key).toBe(`${(result.model as ObjectRef).key.split('/').slice(0, 3).join('/')}/${ref.sha256}.model`);
     }
     expectClose(await predictions(result, 'patterns'), expected.patterns.logProbabilities);
+  });
+
+  test('the same files with the same settings are the same model, wherever they lay: its labels are found again', async () => {
+    const copy = join(folder, 'elsewhere');
+    cpSync(join(fixtures, 'patterns-layers'), copy, { recursive: true });
+    const [one, two, other] = await Promise.all([{ url: at('patterns-layers'), input: patternsInput }, { url: pathToFileURL(copy).href, input: patternsInput }, { url: at('patterns-layers') }].map((teacher) => imported(teacher).then(documentOf)));
+    expect(identityOf(two!)).toEqual(identityOf(one!));
+    expect(two!.lineage.url).not.toBe(one!.lineage.url);
+    expect(identityOf(other!)).not.toEqual(identityOf(one!));
   });
 
   test('an ONNX model that is awkward in every way: two images a call, resized, channels first, probabilities, weights beside it', async () => {
