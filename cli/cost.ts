@@ -4,7 +4,7 @@
  */
 import type { RunData } from '../proto/gen/alumnus/v1/events.ts';
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
-import { modelOfIteration, modelOptions, parameterCount, type ModelChoice, type Recipe } from '../recipe/index.ts';
+import { isImported, modelOfIteration, modelOptions, parameterCount, type ModelChoice, type Recipe } from '../recipe/index.ts';
 import { integer, none, plain, plural } from './format.ts';
 import { table } from './output.ts';
 
@@ -35,7 +35,7 @@ export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training
   const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images: images * together });
   const studentImages = student.batch_labeled + student.batch_unlabeled;
   const fineTuning = (title: string, iteration: number): Training[] => (tuned === undefined ? [] : [{ ...training(`${title} fine-tuned`, modelOfIteration(recipe, iteration), tuned.steps, tuned.batch_labeled), parameters: tunedParameters(modelOfIteration(recipe, iteration)) }]);
-  const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
+  const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => iteration).filter((iteration) => !isImported(recipe, iteration)).map((iteration) => {
     const choice = modelOfIteration(recipe, iteration);
     const own = iteration === 0 ? training('iteration 0', choice, teacher.steps, teacher.batch_labeled) : training(`iteration ${iteration}`, choice, student.steps, studentImages);
     return [own, ...fineTuning(`iteration ${iteration}`, iteration)];

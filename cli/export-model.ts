@@ -1,7 +1,8 @@
 /**
  * A model of a run taken out of the object store: its document and its weights byte for byte as they are stored, each
  * checked by its digest, and a description for whoever builds it with other tools.
- * Not for: other formats. The weights are safetensors (github.com/huggingface/safetensors), which most tools read.
+ * Not for: converting. The weights are safetensors (github.com/huggingface/safetensors), which most tools read; TF.js layers format is written by
+ * a program of the worker's (layers-format.ts).
  */
 import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
@@ -9,7 +10,10 @@ import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
 import { parameterSpecs, type Architecture } from '../recipe/index.ts';
 import { openStore } from '../store/index.ts';
+import { layersFormat } from './layers-format.ts';
 import { writeWhole } from './write-file.ts';
+
+export type ExportFormat = 'safetensors' | 'tfjs';
 
 /** Far above any model document; bounds what a wrong reference can cost. */
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
@@ -71,6 +75,9 @@ function gatedModel(view: RunView, iteration: number | undefined): Chosen {
 
 interface StoredDocument {
   readonly schemaVersion: number;
+  /** `foreign`: of a model that was imported, which has neither an architecture nor weights of ours. */
+  readonly kind?: string;
+  readonly lineage?: { readonly url?: string };
   readonly architecture: Architecture;
   readonly classNames: readonly string[];
   readonly parameters: number;
@@ -84,14 +91,15 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   } catch (thrown) {
     throw new AlumnusError('SHARD_CORRUPT', 'the model document is not JSON', { where, cause: thrown });
   }
+  if (value?.kind === 'foreign') throw new AlumnusError('RUN_CONFLICT', `the model came from elsewhere and is not exported again: take it from ${value.lineage?.url ?? 'where it came from'}`, { where });
   if (value?.schemaVersion !== 1 || typeof value.weights?.key !== 'string' || typeof value.weights.sha256 !== 'string' || value.architecture === undefined || value.classNames === undefined) {
     throw new AlumnusError('SHARD_CORRUPT', 'is no model document that this release reads', { where });
   }
   return value as StoredDocument;
 }
 
-/** @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE */
-export async function exportModel(view: RunView, options: { iteration?: number; fineTuned?: boolean; to: string; storeUrl: string }): Promise<Exported> {
+/** @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE; with format tfjs as `layersFormat` */
+export async function exportModel(view: RunView, options: { iteration?: number; fineTuned?: boolean; to: string; storeUrl: string; format?: ExportFormat }): Promise<Exported> {
   const { iteration, ref, model } = chooseModel(view, options.iteration, options.fineTuned);
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
   const store = await openStore(options.storeUrl, { create: false });
@@ -99,6 +107,17 @@ export async function exportModel(view: RunView, options: { iteration?: number; 
   const document = parseDocument(stored, ref.key);
   const weights = await store.get(document.weights);
   const runId = view.summary?.runId ?? '';
+  const folder = resolve(options.to);
+  if (options.format === 'tfjs') {
+    const written = await layersFormat(stored, weights);
+    const files = ['model.json', 'weights.bin', 'document.json'].map((name) => join(folder, name));
+    const [opened = '', bin = '', as = ''] = files;
+    // What a reader opens first comes last.
+    await writeWhole(bin, written.weights);
+    await writeWhole(as, stored);
+    await writeWhole(opened, written.model);
+    return { runId, iteration, folder, files };
+  }
   const { architecture, classNames, parameters } = document;
   const description = {
     apiVersion: 'alumnus/v1', kind: 'ExportedModel', run: runId, iteration, label: model?.label ?? architecture.model.name,
@@ -113,7 +132,6 @@ export async function exportModel(view: RunView, options: { iteration?: number; 
     validation: model?.validation === undefined ? undefined : { correct: model.validation.correct, total: model.validation.total },
     test: model?.test === undefined ? undefined : { correct: model.test.correct, total: model.test.total },
   };
-  const folder = resolve(options.to);
   const files = ['model.json', description.document.file, description.weights.file].map((name) => join(folder, name));
   const [described = '', as = '', of = ''] = files;
   // The description last: a folder that has it has everything that it names.

@@ -28,9 +28,9 @@ const LAST_WORDS_MS = 50;
 
 export type ProgramName = 'coordinator' | 'worker';
 
-/** The compiled main of another package. @throws AlumnusError ENGINE_UNAVAILABLE's kin when this checkout is not built. */
-export function programPath(name: ProgramName): string {
-  const path = join(dirname(fileURLToPath(import.meta.url)), '..', name, 'main.js');
+/** A compiled program of another package, its main by default. @throws AlumnusError ENGINE_UNAVAILABLE's kin when this checkout is not built. */
+export function programPath(name: ProgramName, program = 'main'): string {
+  const path = join(dirname(fileURLToPath(import.meta.url)), '..', name, `${program}.js`);
   if (!existsSync(path)) throw new AlumnusError('USAGE', `the ${name} is not built: run \`npm run build\``, { where: path });
   return path;
 }

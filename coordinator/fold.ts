@@ -7,9 +7,9 @@ import { AlumnusError, invariant } from '../proto/errors.ts';
 import type { Event, EventGroup } from '../proto/gen/alumnus/v1/events.ts';
 import { RunStateSnapshot, Snapshot, type SnapshotRef } from '../proto/gen/alumnus/v1/record.ts';
 import { paths, type ObjectRef, type ObjectStore } from '../store/index.ts';
-import { EVENT_SCHEMA_VERSION, type Journal } from './journal/index.ts';
+import { EVENT_SCHEMA_VERSION, versionOfRecipe, type Journal } from './journal/index.ts';
 import { hydrate, readRunData } from './run-data.ts';
-import { evolve, isEnded, journalled, sharingOf, stateFromJson, stateToJson, type RunState } from './run/index.ts';
+import { evolve, isEnded, journalled, stateFromJson, stateToJson, type RunState } from './run/index.ts';
 
 export class Fold {
   readonly #runs = new Map<string, RunState>();
@@ -106,4 +106,4 @@ export class Fold {
 }
 
 /** As `schemaVersionOf` of the run's facts. */
-const versionOf = ({ dataRef, recipe }: RunState): number => (sharingOf(recipe) !== undefined ? 3 : dataRef === undefined ? 1 : 2);
+const versionOf = ({ dataRef, recipe }: RunState): number => Math.max(versionOfRecipe(recipe), dataRef === undefined ? 1 : 2);

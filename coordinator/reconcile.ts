@@ -243,6 +243,7 @@ export function outputsOf({ result }: TaskResult): ObjectRef[] {
       case 'label': return [result.value.labels, result.value.tally];
       case 'select': return [result.value.selection];
       case 'train': return [result.value.model];
+      case 'import': return [result.value.model];
       case 'evaluate': return [result.value.evaluation];
       case 'audit': return [result.value.audit];
       case 'replica': return [result.value.state];

@@ -82,6 +82,12 @@ export const errorTable = {
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
   FACT_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Import the set in fewer, larger shards; with NATS, raising max_payload of its servers helps, too.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
+  // Teachers from elsewhere
+  TEACHER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Correct models.teacher.url: every worker must be able to read what lies there.'),
+  TEACHER_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that every worker can reach what models.teacher.url names, and that it answers.'),
+  TEACHER_UNREADABLE: row('terminal', 'invalidArgument', 'badData', 'Check models.teacher.format, or export the model again: docs/models.md, "A teacher from elsewhere", says what is read.'),
+  TEACHER_UNSUITABLE: row('terminal', 'failedPrecondition', 'badData', 'Correct input and output of models.teacher, or take a model that fits the data, then submit again.'),
+  ONNX_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm install --no-save --ignore-scripts onnxruntime-node@1.30.0` where the workers run, and start them again.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
   NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Try again in a moment; with the addresses of all coordinators, as `--address a:7700,b:7700`, the one that leads is found.'),

@@ -5,7 +5,7 @@
  */
 import { Stage } from './gen/alumnus/v1/task.ts';
 
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', fineTuned: 'student.fine-tuned', controlFineTuned: 'control.fine-tuned' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher', fineTuned: 'student.fine-tuned', controlFineTuned: 'control.fine-tuned' } as const;
 
 /** Of a task, or of a fact about one. */
 interface Place {

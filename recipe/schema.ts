@@ -5,7 +5,9 @@
  * coordinator checks those when a run is submitted.
  */
 import { z } from 'zod';
+import { invariant } from '../proto/errors.ts';
 import { findModel, modelNames, rangeProblem } from './models/index.ts';
+import { teacherSchema } from './teacher.ts';
 
 const positiveInteger = (max: number) => z.int().min(1).max(max);
 const share = z.number().min(0).max(1);
@@ -160,7 +162,9 @@ export const recipeSchema = z
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({
-      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first; the last one serves all later ones. Equal or larger from step to step.'),
+      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first (with models.teacher iteration 1 first, since iteration 0 trains nothing); the last one serves all later ones. Equal or larger from step to step.'),
+      // Not there, rather than there and off: a recipe from before it is the same recipe.
+      teacher: teacherSchema.optional().describe('A first teacher from elsewhere: iteration 0 imports it instead of training one.'),
     }),
     training: z
       .strictObject({
@@ -243,9 +247,14 @@ export const recipeSchema = z
     control: z.boolean().default(false).describe('Also train the final student\'s architecture on the labeled images alone, same noise, same steps.'),
   })
   .superRefine((recipe, context) => {
-    const { ladder } = recipe.models;
-    if (ladder.length > recipe.rounds + 1) {
-      context.addIssue({ code: 'custom', path: ['models', 'ladder'], message: `has ${ladder.length} models for ${recipe.rounds + 1} iterations: raise rounds or take ${ladder.length - recipe.rounds - 1} out` });
+    const { ladder, teacher: imported } = recipe.models;
+    const trainings = imported === undefined ? recipe.rounds + 1 : recipe.rounds;
+    if (trainings === 0) context.addIssue({ code: 'custom', path: ['rounds'], message: 'is 0, and with models.teacher iteration 0 trains nothing: ask for a round' });
+    else if (ladder.length > trainings) {
+      context.addIssue({ code: 'custom', path: ['models', 'ladder'], message: `has ${ladder.length} models for ${trainings} iterations${imported === undefined ? '' : ' that train (iteration 0 imports models.teacher)'}: raise rounds or take ${ladder.length - trainings} out` });
+    }
+    if (imported !== undefined && recipe.labels.noised_teacher) {
+      context.addIssue({ code: 'custom', path: ['labels', 'noised_teacher'], message: 'cannot be asked of models.teacher: a model from elsewhere predicts clean, as it was saved' });
     }
     for (let step = 1; step < ladder.length; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
@@ -277,7 +286,7 @@ export const recipeSchema = z
       const longest = Math.max(recipe.training.teacher.steps, student.steps, tuned?.steps ?? 0);
       if (longest > early.every_steps * HELD_OUT_MEASUREMENTS_MAX) context.addIssue({ code: 'custom', path: ['training', 'early_stop', 'every_steps'], message: `must be at least ${Math.ceil(longest / HELD_OUT_MEASUREMENTS_MAX)}: a training of ${longest} steps would be measured more than ${HELD_OUT_MEASUREMENTS_MAX} times` });
     }
-    if (schedule.warmup_steps >= Math.min(recipe.training.teacher.steps, recipe.training.student.steps)) {
+    if (schedule.warmup_steps >= Math.min(imported === undefined ? recipe.training.teacher.steps : Infinity, recipe.training.student.steps)) {
       context.addIssue({ code: 'custom', path: ['training', 'schedule', 'warmup_steps'], message: 'must be fewer than the steps of every training' });
     }
   });
@@ -309,9 +318,18 @@ export const recipeJsonSchema = (): unknown => ({
   ...z.toJSONSchema(recipeSchema, { io: 'input', unrepresentable: 'any' }),
 });
 
-/** The model of an iteration: the ladder's step, or its last one when the rounds go on beyond it. */
+/** Whether that iteration imports its model from elsewhere, and so trains none. */
+export const isImported = (recipe: Recipe, iteration: number): boolean => iteration === 0 && recipe.models.teacher !== undefined;
+
+/** The ladder's step of an iteration that trains, from 0; its last one when the rounds go on beyond it. */
+export function ladderStep({ models: { ladder, teacher } }: Recipe, iteration: number): number {
+  return Math.min(teacher === undefined ? iteration : iteration - 1, ladder.length - 1);
+}
+
+/** The model that an iteration trains: the ladder's step. Not for one that imports its model. */
 export function modelOfIteration(recipe: Recipe, iteration: number): ModelChoice {
-  const choice = recipe.models.ladder[Math.min(iteration, recipe.models.ladder.length - 1)];
+  invariant(!isImported(recipe, iteration), 'an iteration that imports its model trains none');
+  const choice = recipe.models.ladder[ladderStep(recipe, iteration)];
   if (choice === undefined) throw new Error('invariant broken: a validated recipe has a ladder');
   return choice;
 }

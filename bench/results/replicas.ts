@@ -17,7 +17,7 @@ import { openStore, type ObjectRef, type ObjectStore } from '../../store/index.t
 import { labeledPieces } from '../../worker/data/index.ts';
 import { createPredictor, decodeWeights, type TensorData } from '../../worker/learning/index.ts';
 import { shapeOf } from '../../worker/tasks/context.ts';
-import { readModel } from '../../worker/tasks/model.ts';
+import { readTrained } from '../../worker/tasks/model.ts';
 import { loadTensorFlow } from '../../worker/tensorflow/index.ts';
 import { alumnus, describe, percent } from './shared/seeds.ts';
 
@@ -146,7 +146,7 @@ async function kill(home: string, everyMs: number, ended: AbortSignal): Promise<
 /** Of every state that the training left between rounds, and of its model. */
 async function curveOf(store: ObjectStore, runId: string, model: ObjectRef, { steps }: Settings): Promise<Map<number, number>> {
   loadTensorFlow({ threads: availableParallelism() });
-  const { architecture, weights } = await readModel(store, model);
+  const { architecture, weights } = await readTrained(store, model);
   const states = new Map<number, string>();
   for await (const { key } of store.list(`runs/${runId}/`)) {
     if (key.endsWith('.merged') || key.endsWith('.checkpoint')) states.set(Number((await store.metadata(key))['alumnus.step']), key);

@@ -37,12 +37,13 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe validate mnist.yaml', 'alumnus recipe init | alumnus recipe validate -'],
   }).addOption(outputOption());
   action(validate, context, async (file: string, flags: OutputFlag) => {
-    const [{ checkRecipe, parseRecipe, modelOfIteration }, { outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
+    const [{ checkRecipe, foreignTeacherName, parseRecipe, modelOfIteration }, { outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
     const form = outputForm(flags.output);
     if (form === 'table' || form === 'name') {
       const recipe = parseRecipe(text, file);
       const { costText, describeModel } = await import('../cost.ts');
-      const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => describeModel(modelOfIteration(recipe, iteration)));
+      const { teacher } = recipe.models;
+      const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => (iteration === 0 && teacher !== undefined ? foreignTeacherName(teacher) : describeModel(modelOfIteration(recipe, iteration))));
       context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${recipe.rounds} rounds, ${ladder.join(' → ')}`);
       if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;

@@ -165,7 +165,8 @@ export interface PrecisionRow {
 export function precisionChart(rows: readonly PrecisionRow[]): Markup {
   const shares = rows.flatMap((row) => row.marks.map((mark) => mark.value.correct / mark.value.total));
   if (shares.length === 0) return html`<p class="empty">Not known: this data has no true labels to measure against.</p>`;
-  const ticks = niceTicks(Math.min(...shares), 1, 4);
+  // Where every label is right the axis still needs a width.
+  const ticks = niceTicks(Math.min(...shares, 0.99), 1, 4);
   const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
   const height = rows.length * ROW + 30;
   const x = (value: number): number => NAME_WIDTH + 8 + ((value - low) / (high - low)) * (WIDTH - NAME_WIDTH - 8 - 24);

@@ -6,7 +6,7 @@ import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { loadManifest, referenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
-import { modelOfIteration, modelOptions, parameterCount, parseRecipe, resizeProblem, type Recipe } from '../../recipe/index.ts';
+import { isImported, ladderStep, modelOfIteration, modelOptions, outputIndices, parameterCount, parseRecipe, resizeProblem, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
 interface LoadedManifest {
@@ -88,6 +88,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       }
     }
   }
+  if (recipe.models.teacher !== undefined) outputIndices(recipe.models.teacher, classes);
   ladderGrows(recipe, image, classes.length);
   fineTuningFits(recipe, image, classes.length);
   const counts = labeled.part.classCounts ?? [];
@@ -130,11 +131,13 @@ function fineTuningFits(recipe: Recipe, input: DatasetManifest['image'], classes
 /** The recipe's schema compares options of one model; here the data's shape is known, and parameters are counted. */
 function ladderGrows(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
   const parameters = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
+    // Of a teacher from elsewhere nobody knows yet how large it is.
+    if (isImported(recipe, iteration)) return 0;
     const choice = modelOfIteration(recipe, iteration);
     return parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input, classes });
   });
   parameters.forEach((count, iteration) => {
     const before = parameters[iteration - 1] ?? 0;
-    if (count < before) throw new AlumnusError('RECIPE_LADDER_SHRINKS', `the model has ${count} parameters, the one before it ${before}: a student is equal to its teacher or larger`, { where: `models.ladder[${Math.min(iteration, recipe.models.ladder.length - 1)}]` });
+    if (count < before) throw new AlumnusError('RECIPE_LADDER_SHRINKS', `the model has ${count} parameters, the one before it ${before}: a student is equal to its teacher or larger`, { where: `models.ladder[${ladderStep(recipe, iteration)}]` });
   });
 }

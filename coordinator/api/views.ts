@@ -2,7 +2,7 @@
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { foreignTeacherName, isImported, modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
 import { candidateOf, currentIteration, decideGate, isControl, isEnded, isFineTuned, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
@@ -15,12 +15,18 @@ export function summaryOf(leader: Leader, run: RunState): RunSummary {
   };
 }
 
+function labelOf({ recipe }: RunState, iteration: number): string {
+  const { teacher } = recipe.models;
+  if (teacher !== undefined && isImported(recipe, iteration)) return foreignTeacherName(teacher);
+  const choice = modelOfIteration(recipe, iteration);
+  const written = Object.entries(modelOptions(choice)).filter(([key]) => Object.hasOwn(choice, key)).map(([key, value]) => `${key}=${value}`);
+  return [choice.model, ...written].join(' ');
+}
+
 /** @param image what it takes */
 function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined, image: ImageSpec | undefined = run.data.image): ModelView {
-  const choice = modelOfIteration(run.recipe, iteration);
-  const written = Object.entries(modelOptions(choice)).filter(([key]) => Object.hasOwn(choice, key)).map(([key, value]) => `${key}=${value}`);
   return {
-    label: [choice.model, ...written].join(' '), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
+    label: labelOf(run, iteration), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
     validation: evaluation?.validation, test: evaluation?.test, steps: trained?.result.steps ?? 0, images: trained?.result.images ?? 0,
     finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0, calibration: evaluation?.calibration,
     bestStep: trained?.result.bestStep, stoppedAtStep: trained?.result.stoppedAtStep, image,
@@ -75,10 +81,10 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     }];
   });
   const label = run.stage === Stage.LABEL;
-  const fineTunes = run.recipe.training.fine_tune !== undefined && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
+  const fineTunes = run.recipe.training.fine_tune !== undefined && !isImported(run.recipe, run.iteration) && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
   const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : fineTunes ? 2 : 1;
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
-  const warnings = [...run.data.warnings, ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
+  const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
   if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);
@@ -111,6 +117,19 @@ function sharedTrainingViews(run: RunState): SharedTrainingView[] {
 /** Of the two models of an iteration, how many are trained, or evaluated. */
 const doneOf = (stage: Stage, { student, fineTuned, evaluation, fineTunedEvaluation }: IterationState): number =>
   (stage === Stage.TRAIN ? [student, fineTuned] : [evaluation, fineTunedEvaluation]).filter((each) => each !== undefined).length;
+
+/** What the import of a first teacher noted, and students that are smaller than it: compression is allowed, and not what the ladder promises. */
+function warningsOfImport({ recipe, iterations }: RunState): string[] {
+  const imported = iterations[0]?.imported;
+  if (imported === undefined) return [];
+  const { parameters = 0, model } = imported;
+  const smaller = iterations.filter((each) => each.teacher?.sha256 === model?.sha256 && each.student !== undefined && each.student.result.parameters < parameters);
+  return [
+    ...imported.notes.map((note) => `models.teacher: ${note}`),
+    ...smaller.map((each) => `iteration ${each.iteration}: the student has ${each.student?.result.parameters ?? 0} parameters, its teacher from elsewhere ${parameters}: it is compressed, and noise helps smaller students less`),
+    ...(recipe.models.teacher !== undefined && parameters === 0 ? ['models.teacher: nothing in its files tells how many parameters it has, so nobody compared its student with it'] : []),
+  ];
+}
 
 /** As the pause sees it: attempts under way count. */
 const budgetView = (run: RunState, nowMs: number, inFlightMs: number): Budget => ({
@@ -149,8 +168,8 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
   let steps = 0;
   let fineTunings = 0;
   for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) {
-    if (run.iterations[iteration]?.student === undefined) steps += iteration === 0 ? teacher.steps : student.steps;
-    if (run.iterations[iteration]?.fineTuned === undefined) fineTunings += 1;
+    if (run.iterations[iteration]?.student === undefined && !isImported(run.recipe, iteration)) steps += iteration === 0 ? teacher.steps : student.steps;
+    if (run.iterations[iteration]?.fineTuned === undefined && !isImported(run.recipe, iteration)) fineTunings += 1;
   }
   if (steps > 0) steps -= done('student');
   const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;

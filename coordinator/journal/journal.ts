@@ -13,20 +13,25 @@
  */
 import type { Event, EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
 import type { SnapshotRef } from '../../proto/gen/alumnus/v1/record.ts';
+import type { Recipe } from '../../recipe/index.ts';
 
 /**
  * Newest version of the schema of events that this release reads; a reader refuses newer ones. 1: every fact holds all it
  * says. 2: a submission may name its data by digest, and a training's checkpoints are facts.
- * 3: trainings may be shared by several workers, in rounds.
+ * 3: trainings may be shared by several workers, in rounds, be fine-tuned and stop early, and a first teacher may be imported.
  */
 export const EVENT_SCHEMA_VERSION = 3;
+
+/** The oldest version that holds a run of this recipe: an earlier release would break on what it does not know. */
+export const versionOfRecipe = ({ models, training }: Recipe): number =>
+  (models.teacher !== undefined || training.replicas !== undefined || training.fine_tune !== undefined || training.early_stop !== undefined ? 3 : 1);
 
 /** The oldest version that holds these facts: what is written in it is read by the release before, too. */
 export const schemaVersionOf = (events: readonly Event[]): number => Math.max(1, ...events.map(({ fact }) => {
   switch (fact?.$case) {
     case 'roundOpened': case 'roundClosed': return 3;
-    // An earlier release knows no such recipe, and would break on it. Canonical JSON names a key in one way only.
-    case 'runSubmitted': return fact.value.recipeJson.includes('"replicas":') ? 3 : fact.value.dataRef === undefined ? 1 : 2;
+    case 'runSubmitted': return Math.max(versionOfRecipe(JSON.parse(fact.value.recipeJson) as Recipe), fact.value.dataRef === undefined ? 1 : 2);
+    case 'taskCompleted': return fact.value.result?.result?.$case === 'import' ? 3 : 1;
     case 'checkpointReached': return 2;
     default: return 1;
   }

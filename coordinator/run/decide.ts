@@ -10,10 +10,10 @@
  *  4. A run that ended takes no more facts; the leader adds but the one about the manifest that holds its end.
  *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
-import { AlumnusError, errorTable, exitCode, invariant, isErrorCode } from '../../proto/errors.ts';
+import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
-import { canonicalJson, DEVICE_HOURS_MAX, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
+import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
@@ -127,6 +127,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       const message = command.message.slice(0, MESSAGE_CHARS_MAX);
       const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts, heldMs } };
       if (!counts) return [failed];
+      if (ofTeacher.has(code)) return [failed, { $case: 'runFailed', value: { code, reason: message } }];
       const workers = [...(state.failures.get(task.taskId) ?? []).map((failure) => failure.workerId), workerId];
       const distinct = new Set(workers).size;
       const { attempts } = state.recipe.tolerance;
@@ -241,6 +242,7 @@ function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: rea
     case 'label': return { outputs: [result.value.labels, result.value.tally], name: 'labels and tally' };
     case 'select': return { outputs: [result.value.selection], name: 'selection' };
     case 'train': return { outputs: [result.value.model], name: 'model' };
+    case 'import': return { outputs: [result.value.model], name: 'model' };
     case 'evaluate': return { outputs: [result.value.evaluation], name: 'evaluation' };
     case 'audit': return { outputs: [result.value.audit], name: 'audit' };
     case 'replica': return { outputs: [result.value.state], name: 'state' };
@@ -261,6 +263,9 @@ export function isOpen(state: RunState, task: Task): boolean {
 
 /** A full disk, a missing library, a store that is away or another's: they say nothing about the shard. */
 const isOfSurroundings = (code: string): boolean => isErrorCode(code) && (code === 'BUCKET_NOT_FOUND' || errorTable[code].exit === exitCode.environment || errorTable[code].exit === exitCode.unreachable);
+
+/** What is wrong with a teacher from elsewhere is wrong on every worker, and nothing can go on without it. */
+const ofTeacher: ReadonlySet<string> = new Set<ErrorCode>(['TEACHER_NOT_FOUND', 'TEACHER_UNREADABLE', 'TEACHER_UNSUITABLE']);
 
 function workersNamed(workers: readonly string[]): string {
   const names = [...new Set(workers)];
@@ -315,14 +320,15 @@ function consequence(state: RunState): Fact | undefined {
     case Stage.TRAIN: {
       const student = current.student;
       if (student === undefined) return undefined;
-      if (state.teacher !== undefined && student.result.parameters < state.teacher.parameters) {
+      // A teacher from elsewhere may be compressed into a smaller student; that is told (`runView`), not refused.
+      if (state.teacher !== undefined && !isImported(recipe, state.teacher.iteration) && student.result.parameters < state.teacher.parameters) {
         return { $case: 'runFailed', value: { code: 'RECIPE_LADDER_SHRINKS', reason: `iteration ${iteration}: the student has ${student.result.parameters} parameters, its teacher ${state.teacher.parameters}` } };
       }
-      return fineTuneOwed(state, { trained: student, fineTuned: current.fineTuned }) ? undefined : enter(Stage.EVALUATE);
+      return fineTuneOwed(state, { ...current, trained: student }) ? undefined : enter(Stage.EVALUATE);
     }
     case Stage.EVALUATE: {
       const { trained, evaluation } = candidateOf(state, current);
-      if (evaluation === undefined || current.evaluation === undefined || fineTunedEvaluationOwed(state, current.fineTunedEvaluation) || auditWanted(state)) return undefined;
+      if (evaluation === undefined || current.evaluation === undefined || fineTunedEvaluationOwed(state, current) || auditWanted(state)) return undefined;
       const model = trained?.result.model;
       const doubt = unsupportedConfidence(state);
       if (state.teacher === undefined) return doubt === undefined ? { $case: 'studentPromoted', value: { iteration, model, gate: undefined } } : pausedByGuard(doubt);

@@ -166,6 +166,10 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
       return withIteration(state, { selection: result.value });
     case 'train':
       return withIteration(state, { [isFineTuned(place) ? 'fineTuned' : 'student']: { result: result.value, deviceMs } });
+    case 'import': {
+      const { model, parameters = 0 } = result.value;
+      return withIteration(state, { imported: result.value, student: { result: { model, parameters, steps: 0, images: 0, finalLoss: 0, curve: [], heldOutCurve: [] }, deviceMs } });
+    }
     case 'evaluate':
       return withIteration(state, { [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value });
     case 'audit':

@@ -5,11 +5,12 @@
  * Invariants:
  *  1. Where the recipe has none, every function here answers as if there were no such thing, and no task's id changes.
  *  2. One model of an iteration is compared with the teacher: the candidate.
+ *  3. A first teacher from elsewhere is not fine-tuned: nobody here could train it.
  */
 import { AlumnusError } from '../../proto/errors.ts';
 import type { EvaluateResult, ObjectRef, Task, TaskResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, type FineTune, type Recipe } from '../../recipe/index.ts';
-import { subjects, type IterationState, type RunState, type Trained } from './state.ts';
+import { currentIteration, subjects, type IterationState, type RunState, type Trained } from './state.ts';
 
 /** Of the rate that training began with, where the recipe names no other. */
 const RATE_SHARE = 0.1;
@@ -22,18 +23,19 @@ export interface Candidate {
 const teaches = ({ recipe }: RunState): boolean => recipe.training.fine_tune?.teaches === true;
 
 /** The model of an iteration that is gated and may be promoted. */
-export const candidateOf = (state: RunState, { student, evaluation, fineTuned, fineTunedEvaluation }: IterationState): Candidate =>
-  (teaches(state) ? { trained: fineTuned, evaluation: fineTunedEvaluation } : { trained: student, evaluation });
+export const candidateOf = (state: RunState, { student, evaluation, fineTuned, fineTunedEvaluation, imported }: IterationState): Candidate =>
+  (teaches(state) && imported === undefined ? { trained: fineTuned, evaluation: fineTunedEvaluation } : { trained: student, evaluation });
 
 /** Who is paired with the present teacher when evaluated. */
-export const candidateSubject = (state: RunState): string => (teaches(state) ? subjects.fineTuned : subjects.student);
+export const candidateSubject = (state: RunState): string => (teaches(state) && currentIteration(state).imported === undefined ? subjects.fineTuned : subjects.student);
 
 /** Whether a trained model still waits to be fine-tuned. */
-export const fineTuneOwed = ({ recipe }: RunState, { trained, fineTuned }: { readonly trained: unknown; readonly fineTuned?: unknown }): boolean =>
-  recipe.training.fine_tune !== undefined && trained !== undefined && fineTuned === undefined;
+export const fineTuneOwed = ({ recipe }: RunState, { trained, fineTuned, imported }: { readonly trained: unknown; readonly fineTuned?: unknown; readonly imported?: unknown }): boolean =>
+  recipe.training.fine_tune !== undefined && imported === undefined && trained !== undefined && fineTuned === undefined;
 
 /** Whether a model that was fine-tuned, or is going to be, still waits to be evaluated so. */
-export const fineTunedEvaluationOwed = ({ recipe }: RunState, evaluation: EvaluateResult | undefined): boolean => recipe.training.fine_tune !== undefined && evaluation === undefined;
+export const fineTunedEvaluationOwed = ({ recipe }: RunState, { fineTunedEvaluation, imported }: { readonly fineTunedEvaluation?: unknown; readonly imported?: unknown }): boolean =>
+  recipe.training.fine_tune !== undefined && imported === undefined && fineTunedEvaluation === undefined;
 
 type Shared = Omit<Recipe['training'], 'teacher' | 'student' | 'checkpoint_steps' | 'schedule' | 'fine_tune' | 'early_stop'>;
 

@@ -5,7 +5,7 @@
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { AuditResult, Checkpoint, EvaluateResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { AuditResult, Checkpoint, EvaluateResult, ImportResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
@@ -35,6 +35,8 @@ export interface IterationState {
   readonly quarantined: ImmutableMap<string, string>;
   readonly selection?: SelectResult;
   readonly student?: Trained;
+  /** Of iteration 0 where its model came from elsewhere; `student` then tells of no steps, and of 0 parameters where their number is not known. */
+  readonly imported?: ImportResult;
   readonly evaluation?: EvaluateResult;
   /** The student after fine-tuning, where the recipe has that. */
   readonly fineTuned?: Trained;

@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../../proto/errors.ts';
-import { Stage, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
-import { canonicalJson, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState, type Trained } from './state.ts';
@@ -86,6 +86,13 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
   return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
 }
 
+/** In the place of iteration 0's training. The labeled set has the few images that the model is tried on: it is not judged here. */
+function importTask(state: RunState, attempt: number): Task {
+  const { recipe, data } = state;
+  const spec: ImportSpec = { teacherJson: canonicalJson(recipe.models.teacher), image: data.image, classNames: data.classNames, probe: part(data.labeled, 'labeled').shards[0] };
+  return task(state, 0, Stage.TRAIN, subjects.teacher, attempt, 0, [], { $case: 'import', value: spec });
+}
+
 /** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
 const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
 
@@ -123,7 +130,7 @@ function tasksOfTraining(state: RunState, training: Task | undefined): Task[] {
 
 function studentTraining(state: RunState): Task | undefined {
   const current = currentIteration(state);
-  return state.stage === Stage.TRAIN && current.student === undefined ? trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current) : undefined;
+  return state.stage === Stage.TRAIN && current.student === undefined && !isImported(state.recipe, state.iteration) ? trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current) : undefined;
 }
 
 const controlTraining = (state: RunState): Task | undefined =>
@@ -156,14 +163,14 @@ function stageTasks(state: RunState): Task[] {
         },
       })];
     case Stage.TRAIN:
-      if (current.student === undefined) return tasksOfTraining(state, studentTraining(state));
+      if (current.student === undefined) return isImported(recipe, iteration) ? [importTask(state, current.try)] : tasksOfTraining(state, studentTraining(state));
       // One worker does it, however many shared the training: it is short.
-      return fineTuneOwed(state, { trained: current.student, fineTuned: current.fineTuned }) ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current, current.student.result.model)] : [];
+      return fineTuneOwed(state, { ...current, trained: current.student }) ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current, current.student.result.model)] : [];
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
       const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
       if (evaluate !== undefined) tasks.push(evaluate);
-      const fineTuned = fineTunedEvaluationOwed(state, current.fineTunedEvaluation) ? evaluateTask(state, iteration, subjects.fineTuned, current.try) : undefined;
+      const fineTuned = fineTunedEvaluationOwed(state, current) ? evaluateTask(state, iteration, subjects.fineTuned, current.try) : undefined;
       if (fineTuned !== undefined) tasks.push(fineTuned);
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
@@ -186,7 +193,7 @@ export function auditWanted(state: RunState): boolean {
 
 /** The control runs beside the stages from the start; it is owed until evaluated or given up. */
 export const controlWanted = (state: RunState): boolean =>
-  state.recipe.control && state.recipe.rounds > 0 && (state.control.evaluation === undefined || fineTunedEvaluationOwed(state, state.control.fineTunedEvaluation)) && state.control.givenUp === undefined;
+  state.recipe.control && state.recipe.rounds > 0 && (state.control.evaluation === undefined || fineTunedEvaluationOwed(state, state.control)) && state.control.givenUp === undefined;
 
 function controlTasks(state: RunState): Task[] {
   if (!controlWanted(state)) return [];
@@ -194,7 +201,7 @@ function controlTasks(state: RunState): Task[] {
   const { trained, fineTuned, evaluation } = state.control;
   if (trained === undefined) return tasksOfTraining(state, controlTraining(state));
   if (fineTuneOwed(state, { trained, fineTuned })) return [trainTask(state, rounds, subjects.control, 0, undefined, trained.result.model)];
-  return [evaluation === undefined ? subjects.control : undefined, fineTunedEvaluationOwed(state, state.control.fineTunedEvaluation) ? subjects.controlFineTuned : undefined]
+  return [evaluation === undefined ? subjects.control : undefined, fineTunedEvaluationOwed(state, state.control) ? subjects.controlFineTuned : undefined]
     .flatMap((subject) => (subject === undefined ? [] : evaluateTask(state, rounds, subject, 0) ?? []));
 }
 

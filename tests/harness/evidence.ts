@@ -86,6 +86,7 @@ function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
     case 'label': return { labels: result.value.labels, tally: result.value.tally };
     case 'select': return { selection: result.value.selection };
     case 'train': return { model: result.value.model };
+    case 'import': return { model: result.value.model };
     case 'evaluate': return { evaluation: result.value.evaluation };
     case 'audit': return { audit: result.value.audit };
     case 'replica': return { state: result.value.state };
@@ -123,7 +124,7 @@ export async function selectionOf(evidence: Evidence, iteration: number): Promis
  * What is wrong with what a finished run left; nothing in a good one.
  *  1. No task is completed twice, and a label's shard no more than once in an iteration.
  *  2. Each shard of an iteration that labeled is completed or quarantined.
- *  3. Each object that a fact names is in the store and has its digest; so have the weights and parts that those name.
+ *  3. Each object that a fact names is in the store and has its digest; so have the weights, files and parts that those name.
  *  4. A selection names the accepted tables, each once, and no key twice.
  */
 export async function problemsOf(evidence: Evidence): Promise<string[]> {
@@ -147,6 +148,10 @@ export async function problemsOf(evidence: Evidence): Promise<string[]> {
     if (trained?.model !== undefined) {
       const model = JSON.parse(Buffer.from(await store.get(trained.model)).toString('utf8')) as { weights: ObjectRef };
       refs.set(model.weights.key, model.weights);
+    }
+    if (result.$case === 'import' && result.value.model !== undefined) {
+      const { files } = JSON.parse(Buffer.from(await store.get(result.value.model)).toString('utf8')) as { files: { ref: ObjectRef }[] };
+      for (const { ref } of files) refs.set(ref.key, ref);
     }
     if (result.$case !== 'select' || result.value.selection === undefined) continue;
     const accepted = labelsIn(evidence, iteration);

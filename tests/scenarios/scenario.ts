@@ -5,7 +5,7 @@
  *
  *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class,
  *                                            replicas, local_steps, quorum, straggler_wait, steps (of every training), fleet,
- *                                            threshold, precision, class_share_least, class_share_most, calibration_most, fine_tune=STEPS or fine_tune=STEPS,teaches
+ *                                            threshold, precision, class_share_least, class_share_most, calibration_most, fine_tune=STEPS or fine_tune=STEPS,teaches, teacher=URL
  *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; of an evaluation
  *                                            truth=100,800,100 (validation by class), error=0.2, bins=0.3:60/100,0.9:890/900 (right of all from a confidence on)
  *   complete all [by WORKER]                 every open task of the stage
@@ -115,6 +115,7 @@ function inputs(task: Task): string {
     case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}${task.spec.value.threshold === PUBLISHED_THRESHOLD ? '' : ` threshold ${task.spec.value.threshold}`}`;
     case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}${task.spec.value.begin === undefined ? '' : ` begins with ${shortDigest(task.spec.value.begin.sha256)}`}`;
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
+    case 'import': return `from ${(JSON.parse(task.spec.value.teacherJson) as { url: string }).url}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
     case 'replica': {
       const { firstStep, steps, firstBatch, merged, optimizer } = task.spec.value;
@@ -234,7 +235,7 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
   return {
     ...(named.fine_tune === undefined ? {} : { training: { fine_tune: { steps: Number(tunedSteps), teaches: teaches === 'teaches' } } }),
     rounds: Number(named.rounds ?? 1),
-    models: { ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
+    models: { ...(named.teacher === undefined ? {} : { teacher: { url: named.teacher } }), ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
     labels: {
       balance: named.balance === 'none' ? 'none' : 'classes', budget_per_class: Number(named.budget_per_class ?? 0),
       ...(named.threshold === undefined ? {} : { threshold: Number(named.threshold) }), ...(named.precision === undefined ? {} : { precision: Number(named.precision) }),

@@ -465,6 +465,7 @@ function outputDigest(result: NonNullable<NonNullable<Extract<NonNullable<Event[
     case 'select': return result.value.selection?.sha256 ?? '';
     case 'train': return result.value.model?.sha256 ?? '';
     case 'evaluate': return result.value.evaluation?.sha256 ?? '';
+    case 'import': return result.value.model?.sha256 ?? '';
     case 'audit': return result.value.audit?.sha256 ?? '';
     case 'replica': return result.value.state?.sha256 ?? '';
     case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;

@@ -5,7 +5,7 @@
  * Invariant: what was measured is part of a training's state, so that a training that goes on stops where it would have.
  */
 import { negativeLogLikelihood } from './calibration.ts';
-import { createPredictor, type Predictor } from './predict.ts';
+import { createReloadablePredictor, type ReloadablePredictor } from './predict.ts';
 import type { Architecture } from '../../recipe/index.ts';
 import type { EarlyStopSettings, EarlyStopState, TensorData } from './types.ts';
 
@@ -32,7 +32,7 @@ export class HeldOutLoss {
   readonly #architecture: Architecture;
   readonly #heldOut: HeldOut;
   readonly #batchSize: number;
-  #predictor: Predictor | undefined;
+  #predictor: ReloadablePredictor | undefined;
 
   constructor(architecture: Architecture, heldOut: HeldOut, batchSize: number) {
     this.#architecture = architecture;
@@ -42,7 +42,7 @@ export class HeldOutLoss {
 
   /** Mean negative log-likelihood in nats, of clean predictions. The event loop is free between batches. */
   async of(weights: readonly TensorData[]): Promise<number> {
-    if (this.#predictor === undefined) this.#predictor = await createPredictor(this.#architecture, weights, this.#batchSize);
+    if (this.#predictor === undefined) this.#predictor = await createReloadablePredictor(this.#architecture, weights, this.#batchSize);
     else this.#predictor.load(weights);
     const { images, truth } = this.#heldOut;
     const logProbabilities = await this.#predictor.logProbabilities(images, truth.length);

@@ -109,6 +109,10 @@ export async function saveLayersFormat(architecture: Architecture, weights: read
   }
 }
 
+/** The architecture of a model that `saveLayersFormat` wrote, as it says itself; undefined of any other. */
+export const savedArchitecture = (model: Pick<LayersModel, 'getUserDefinedMetadata'>): Architecture | undefined =>
+  (model.getUserDefinedMetadata() as Record<string, { architecture?: Architecture } | undefined> | undefined)?.[metadataKey]?.architecture;
+
 /**
  * The architecture and weights of a folder that `saveLayersFormat` wrote. Needs an engine process.
  * @throws AlumnusError OBJECT_NOT_FOUND where there is no such model; DIGEST_MISMATCH where it is another's; ENGINE_UNAVAILABLE
@@ -122,9 +126,8 @@ export async function loadLayersFormat(folder: string): Promise<{ architecture: 
     throw new AlumnusError('OBJECT_NOT_FOUND', `there is no model in TF.js layers format: ${cause instanceof Error ? cause.message : String(cause)}`, { where: folder, cause });
   }
   try {
-    const metadata = (saved.getUserDefinedMetadata() as Record<string, { architecture?: Architecture } | undefined> | undefined)?.[metadataKey];
-    if (metadata?.architecture === undefined) throw new AlumnusError('DIGEST_MISMATCH', 'the model does not name its architecture, so it was not saved by Alumnus', { where: folder });
-    const { architecture } = metadata;
+    const architecture = savedArchitecture(saved);
+    if (architecture === undefined) throw new AlumnusError('DIGEST_MISMATCH', 'the model does not name its architecture, so it was not saved by Alumnus', { where: folder });
     const { model, parameters } = symbolicModel(engine, architecture);
     const values = new Map<string, Float32Array>();
     for (const [layer, names] of parameters) {

@@ -19,9 +19,13 @@ export interface Predictor {
    * size here and the last one is padded. The event loop is free between batches.
    */
   logProbabilities(images: Uint8Array, count: number): Promise<Float32Array>;
-  /** Goes on with other weights of the same architecture. @throws AlumnusError DIGEST_MISMATCH */
-  load(weights: readonly TensorData[]): void;
   dispose(): void;
+}
+
+/** Of one architecture, for weights that change. */
+export interface ReloadablePredictor extends Predictor {
+  /** Goes on with other weights. @throws AlumnusError DIGEST_MISMATCH */
+  load(weights: readonly TensorData[]): void;
 }
 
 export interface NoisedPredictor {
@@ -32,6 +36,12 @@ export interface NoisedPredictor {
 
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
+  const { run, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
+  return { logProbabilities: (images, count) => run(images, count, () => ({})), dispose };
+}
+
+/** Throws as `createPredictor`. */
+export async function createReloadablePredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<ReloadablePredictor> {
   const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
   return { logProbabilities: (images, count) => run(images, count, () => ({})), load, dispose };
 }

@@ -4,7 +4,7 @@ import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, parameterSpecs, positionGrids, resizeProblem, type Architecture } from '../../recipe/index.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import { decodeWeights, resizedPositions, type TensorData } from '../learning/index.ts';
-import { readModel } from './model.ts';
+import { readTrained } from './model.ts';
 
 export interface Beginning {
   readonly weights: TensorData[];
@@ -14,7 +14,7 @@ export interface Beginning {
 
 /** @throws AlumnusError RECIPE_INVALID where the model cannot go on so; what reading it throws */
 export async function beginning(store: ObjectStore, ref: ObjectRef, architecture: Architecture): Promise<Beginning> {
-  const { architecture: trained, weights: weightsRef, resizes } = await readModel(store, ref);
+  const { architecture: trained, weights: weightsRef, resizes } = await readTrained(store, ref);
   const same = canonicalJson({ ...trained, input: undefined }) === canonicalJson({ ...architecture, input: undefined }) && trained.input.channels === architecture.input.channels;
   if (!same) throw new AlumnusError('USAGE', `the model that fine-tuning begins with is another: ${trained.model.name}`, { where: ref.key });
   const problem = resizeProblem(trained, architecture.input);

@@ -15,13 +15,13 @@ import type { ObjectRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, paths, sha256 } from '../../store/index.ts';
 import { readLabelTable, type LabelsWithProbabilities } from '../data/index.ts';
 import type { TaskContext } from './context.ts';
-import type { ModelDocument } from './model.ts';
+import { identityOf, signatureOf, type ModelDocument } from './model.ts';
 
 const pointerSchema = z.strictObject({ schemaVersion: z.literal(1), labels: z.strictObject({ key: z.string(), sha256: z.string(), bytes: z.int() }) });
 
-/** A model is its architecture and weights, whichever run made it. A tar of ours that somebody registered has other keys. */
-function pointerOf({ architecture, weights }: ModelDocument, { ref, location }: ShardRef): string {
-  const model = sha256(canonicalJson({ architecture, weights: weights.sha256 }));
+/** A model is what its labels depend on, whichever run made it. A tar of ours that somebody registered has other keys. */
+function pointerOf(document: ModelDocument, { ref, location }: ShardRef): string {
+  const model = sha256(canonicalJson(identityOf(document)));
   return paths.labels(model, `${ref?.sha256 ?? ''}${location === undefined ? '' : '-registered'}`);
 }
 
@@ -33,7 +33,7 @@ export async function earlierLabels({ store, task }: TaskContext, model: ModelDo
     const { labels } = pointerSchema.parse(JSON.parse(Buffer.from(found.content).toString('utf8')));
     if (labels.key.startsWith(`${task.outputPrefix}/`)) return undefined;
     const table = await readLabelTable(await store.get(labels), labels.key);
-    const whole = table.keys.length === shard.samples && table.logProbabilities.length === shard.samples && table.logProbabilities[0]?.length === model.architecture.classes;
+    const whole = table.keys.length === shard.samples && table.logProbabilities.length === shard.samples && table.logProbabilities[0]?.length === signatureOf(model).classes;
     return whole ? table : undefined;
   } catch (thrown) {
     const error = toAlumnusError(thrown);

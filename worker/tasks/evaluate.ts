@@ -11,7 +11,7 @@ import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
 import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
 import { confidenceBins, inBatches, labeledPieces, topOf, type LabeledPiece } from '../data/index.ts';
 import { putJson, required, shapeOf, type TaskContext } from './context.ts';
-import { predictorOf, readModel, type ModelDocument } from './model.ts';
+import { predictorOf, readModel, resizeOf, signatureOf, type ModelDocument } from './model.ts';
 
 interface SplitDocument {
   readonly dataset: string;
@@ -73,14 +73,14 @@ interface Evaluated extends Predicted {
 
 async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
   const { store, signal, cacheFolder } = context;
-  const { input, classes } = model.architecture;
+  const { input, classes } = signatureOf(model);
   const keys: string[] = [];
   const truth = new Uint16Array(part.samples);
   const logProbabilities = new Float32Array(part.samples * classes);
   // Batches cross the ends of shards: a split's predictions don't depend on how it was cut.
   const pieces = async function* (): AsyncGenerator<LabeledPiece, void, undefined> {
     let seen = 0;
-    for await (const piece of labeledPieces({ store, shape: shapeOf(input), resize: model.resizes, classes, cacheFolder, signal }, part)) {
+    for await (const piece of labeledPieces({ store, shape: shapeOf(input), resize: resizeOf(model), classes, cacheFolder, signal }, part)) {
       truth.set(piece.classes, seen);
       seen += piece.keys.length;
       yield piece;

@@ -3,6 +3,7 @@ import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { audit } from './audit.ts';
 import { required, type TaskContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
+import { importTeacher } from './import.ts';
 import { label } from './label.ts';
 import { merge } from './merge.ts';
 import { letGo } from './prepared.ts';
@@ -28,6 +29,8 @@ export async function runTask(context: TaskContext): Promise<NonNullable<TaskRes
       return { $case: 'train', value: await train(context, spec.value) };
     case 'evaluate':
       return { $case: 'evaluate', value: await evaluate(context, spec.value) };
+    case 'import':
+      return { $case: 'import', value: await importTeacher(context, spec.value) };
     case 'audit':
       return { $case: 'audit', value: await audit(context, spec.value) };
     case 'replica':

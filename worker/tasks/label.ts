@@ -9,20 +9,20 @@ import { aboutOf, required, shapeOf, type TaskContext } from './context.ts';
 import { earlierLabels, rememberLabels } from './earlier-labels.ts';
 import { imageNoise } from '../learning/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
-import { noisedPredictorOf, predictorOf, readModel } from './model.ts';
+import { noisedPredictorOf, predictorOf, readModel, resizeOf, signatureOf } from './model.ts';
 
 export async function label(context: TaskContext, spec: LabelSpec): Promise<LabelResult> {
   const { store, cacheFolder, signal } = context;
   const [teacher, shard] = [required(spec.teacher, 'teacher'), required(spec.shard, 'shard')];
   const model = await readModel(store, teacher);
-  const { architecture } = model;
+  const { input, classes } = signatureOf(model);
   // Clean labels are a function of model and shard; noised ones are of their task alone.
   const clean = spec.teacherNoiseJson === undefined;
   const earlier = clean ? await earlierLabels(context, model, shard) : undefined;
-  if (earlier !== undefined) return write(context, shard, earlier, architecture.classes);
-  const batches = inBatches(decodedPieces({ store, shape: shapeOf(architecture.input), resize: model.resizes, cacheFolder, signal }, shard), spec.batchSize);
+  if (earlier !== undefined) return write(context, shard, earlier, classes);
+  const batches = inBatches(decodedPieces({ store, shape: shapeOf(input), resize: resizeOf(model), cacheFolder, signal }, shard), spec.batchSize);
   const keys: string[] = [];
-  const logProbabilities = new Float32Array(shard.samples * architecture.classes);
+  const logProbabilities = new Float32Array(shard.samples * classes);
   let startMs = 0;
   try {
     // Before the device is asked for: this shard loads while the one before is labeled, and then stays ahead of its own labeling.
@@ -32,7 +32,7 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
       startMs = performance.now();
       for (let at = 0; next.done !== true; at += 1, next = await batches.next()) {
         const batch = next.value;
-        logProbabilities.set(await predict(batch.images, batch.keys.length, at), keys.length * architecture.classes);
+        logProbabilities.set(await predict(batch.images, batch.keys.length, at), keys.length * classes);
         for (const key of batch.keys) keys.push(key);
         // Between batches the engine hears its worker, and takes in what the decoding threads finished.
         await nextTurn();
@@ -42,8 +42,8 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
     await batches.return();
   }
   const seconds = (performance.now() - startMs) / 1000;
-  const labels = labelsOf(keys, logProbabilities, architecture.classes);
-  const result = await write(context, shard, labels, architecture.classes);
+  const labels = labelsOf(keys, logProbabilities, classes);
+  const result = await write(context, shard, labels, classes);
   if (clean) await rememberLabels(context, model, shard, required(result.labels, 'labels'));
   context.progress({ done: keys.length, total: keys.length, unit: 'images', rate: keys.length / seconds, loss: 0 });
   return result;

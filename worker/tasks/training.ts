@@ -10,7 +10,7 @@ import { canonicalJson, sha256 } from '../../store/index.ts';
 import { readSelection, type SelectedPart, type Source } from '../data/index.ts';
 import { decodeCheckpoint, encodeCheckpoint, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
-import type { ModelDocument } from './model.ts';
+import type { TrainedDocument } from './model.ts';
 
 /** The recipe's part that a training was given, as it travels. */
 type TrainingJson = Pick<Recipe['training'], 'optimizer' | 'schedule' | 'ema_decay' | 'label_smoothing' | 'clip_norm'> & {
@@ -37,7 +37,7 @@ export interface Training {
   /** The digest of the model whose labels it learns from, empty where it has none. */
   readonly teacher: string;
   /** But for the task and the lineage of the run, what the model document will say. */
-  readonly document: Pick<ModelDocument, 'architecture' | 'classNames' | 'parameters'> & { readonly lineage: Pick<ModelDocument['lineage'], 'labeled' | 'selection' | 'training'> };
+  readonly document: Pick<TrainedDocument, 'architecture' | 'classNames' | 'parameters'> & { readonly lineage: Pick<TrainedDocument['lineage'], 'labeled' | 'selection' | 'training'> };
 }
 
 /** @throws AlumnusError USAGE, and the store's */

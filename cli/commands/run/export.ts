@@ -1,25 +1,28 @@
 /** `alumnus run export`: a model and its weights as files. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
+import type { ExportFormat } from '../../export-model.ts';
 import { coordinatorAddress } from '../../home.ts';
 
 interface Flags extends AddressFlag, OutputFlag {
   to: string;
   iteration?: number;
   fineTuned?: boolean;
+  format: ExportFormat;
   store?: string;
 }
 
 export function addRunExport(group: Command, context: Context): void {
   const command = declare(group, 'export <run>', {
     summary: 'Write the best model of a run, or an iteration\'s, to a folder',
-    description: 'Three files: model.json describes the model for other tools, document.json is what the run keeps of it, weights.safetensors holds its weights; the last two byte for byte as stored and checked by their digests. The run\'s object store must be readable from this machine. The files\' paths are printed.',
-    examples: ['alumnus run export mnist-4f2a --to ./model', 'alumnus run export mnist-4f2a --iteration 0 --to ./first-teacher', 'alumnus run export photos-91c0 --fine-tuned --to ./model'],
+    description: 'Three files: model.json describes the model for other tools, document.json is what the run keeps of it, weights.safetensors holds its weights; the last two byte for byte as stored and checked by their digests. The run\'s object store must be readable from this machine. The files\' paths are printed. With --format tfjs: model.json and weights.bin in TF.js layers format, for browsers, and as a teacher of another run, beside document.json; of all models without attention.',
+    examples: ['alumnus run export mnist-4f2a --to ./model', 'alumnus run export mnist-4f2a --iteration 0 --to ./first-teacher', 'alumnus run export photos-91c0 --fine-tuned --to ./model', 'alumnus run export mnist-4f2a --format tfjs --to ./web'],
   }).requiredOption('--to <folder>', 'where the files go; made when it is not there')
     .option('--iteration <n>', 'the model of this iteration (the best by validation)', wholeNumber(0))
     .option('--fine-tuned', 'that model after fine-tuning (the one that was gated: which of the two that is the recipe says)')
     .option('--no-fine-tuned', 'that model before fine-tuning')
+    .addOption(new Option('--format <format>', 'of the files').choices(['safetensors', 'tfjs']).default('safetensors'))
     .option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string, flags: Flags) => {
     const [{ withOperator }, { exportModel }, { outputForm, printSingle }, { storeUrl }] = await Promise.all([
@@ -28,7 +31,7 @@ export function addRunExport(group: Command, context: Context): void {
     const form = outputForm(flags.output);
     const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
     const exported = await exportModel(view, {
-      to: flags.to, storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
+      to: flags.to, format: flags.format, storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
       ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }),
       ...(flags.fineTuned === undefined ? {} : { fineTuned: flags.fineTuned }),
     });

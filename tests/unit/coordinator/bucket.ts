@@ -37,6 +37,7 @@ export function finished(task: Task, salt?: string): Finished {
         const { merged, trained } = result.value;
         return { $case: 'merge', value: { merged: make(merged), trained: trained === undefined ? undefined : { ...trained, model: make(trained.model) } } };
       }
+      case 'import': return { $case: 'import', value: { ...result.value, model: make(result.value.model) } };
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }
   })();

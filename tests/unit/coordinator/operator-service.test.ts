@@ -3,12 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import { operatorService } from '../../../coordinator/api/operator-service.ts';
-import { summaryOf } from '../../../coordinator/api/views.ts';
+import { runView, summaryOf } from '../../../coordinator/api/views.ts';
 import { nextStep } from '../../../cli/remedy.ts';
 import { Fold } from '../../../coordinator/fold.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { openTasks } from '../../../coordinator/run/index.ts';
 import { OperatorServiceClient, OperatorServiceService, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
+import type { ModelChoice } from '../../../recipe/index.ts';
 import { MemoryStore } from '../../simulation/store.ts';
 import { MemoryDisk } from './memory-journal.ts';
 import { answer, makeData, makeRecipe } from './work.ts';
@@ -71,4 +72,20 @@ test('a run that has no worker is said to wait for one, until one is there', asy
   leader.scheduler.leave('w1');
   await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
   expect(waits()).toBe(false);
+});
+
+test('of a teacher from elsewhere a run tells what its import noted, and which student is smaller than it', async () => {
+  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
+  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 1_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
+  await leader.command(RUN, { kind: 'submit', runId: RUN, recipe: makeRecipe({ models: { teacher: { url: 's3://models/birds' }, ladder: [{ model: 'cnn', width: 16 } as unknown as ModelChoice] } }), data: makeData({ shards: 1 }) });
+  for (;;) {
+    const [task] = openTasks(leader.run(RUN));
+    if (task === undefined) break;
+    const { result, deviceMs } = answer(task, { parameters: task.spec?.$case === 'import' ? 50_000 : 4_000 });
+    await leader.command(RUN, { kind: 'complete', task, workerId: 'w1', result: { deviceMs, result: result?.$case === 'import' ? { $case: 'import', value: { ...result.value, notes: ['images are resized'] } } : result } });
+  }
+  const view = runView(leader, leader.run(RUN), 'file:///store');
+  expect(view.summary?.state).toBe('succeeded');
+  expect(view.warnings.slice(0, 2)).toEqual(['models.teacher: images are resized', 'iteration 1: the student has 4000 parameters, its teacher from elsewhere 50000: it is compressed, and noise helps smaller students less']);
+  expect(view.iterations.map(({ model }) => [model?.label, model?.parameters, model?.steps])).toEqual([['birds (imported)', 50_000, 0], ['cnn width=16', 4_000, 2500]]);
 });

@@ -10,7 +10,7 @@ import type { Checkpoint, Task, TrainResult } from '../../../proto/gen/alumnus/v
 import { frozenParameters } from '../../../recipe/index.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import { decodeWeights } from '../../../worker/learning/index.ts';
-import { readModel, type ModelDocument } from '../../../worker/tasks/model.ts';
+import { readTrained, type TrainedDocument } from '../../../worker/tasks/model.ts';
 import { runTask } from '../../../worker/tasks/index.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import { patternsHome, patternsRecipe } from '../../harness/patterns.ts';
@@ -50,8 +50,8 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(() => home.remove());
 
-const documentOf = async (result: TrainResult | undefined): Promise<ModelDocument> => readModel(store, result!.model!);
-const weightsOf = async ({ weights }: ModelDocument): Promise<Map<string, Float32Array>> => new Map(decodeWeights(await store.get(weights)).map(({ name, values }) => [name, values]));
+const documentOf = async (result: TrainResult | undefined): Promise<TrainedDocument> => readTrained(store, result!.model!);
+const weightsOf = async ({ weights }: TrainedDocument): Promise<Map<string, Float32Array>> => new Map(decodeWeights(await store.get(weights)).map(({ name, values }) => [name, values]));
 
 test('the run ends well, and each training was fine-tuned', () => {
   expect(state.reason).toBe('');

@@ -12,7 +12,7 @@ import { Turnstile } from '../../../worker/engine/turnstile.ts';
 import { decodeCheckpoint, decodeMerged, decodeWeights, encodeCheckpoint } from '../../../worker/learning/index.ts';
 import type { TaskContext } from '../../../worker/tasks/context.ts';
 import { runTask } from '../../../worker/tasks/index.ts';
-import { readModel } from '../../../worker/tasks/model.ts';
+import { readTrained } from '../../../worker/tasks/model.ts';
 import { trainingOf, type Training } from '../../../worker/tasks/training.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import { patternsHome, patternsRecipe } from '../../harness/patterns.ts';
@@ -115,7 +115,7 @@ async function inRounds(replicas: readonly number[], watched?: Watched, last = t
   return { replicas: done, merges, trained: trained! };
 }
 
-const weightsOf = async ({ model }: TrainResult): Promise<ObjectRef> => (await readModel(store, model!)).weights;
+const weightsOf = async ({ model }: TrainResult): Promise<ObjectRef> => (await readTrained(store, model!)).weights;
 const training = (): Promise<Training> => trainingOf(contextOf(whole), spec, whole.seed);
 const error = (work: Promise<unknown>): Promise<string> => work.then(() => 'none', (thrown: unknown) => (thrown instanceof AlumnusError ? `${thrown.code} ${thrown.message}` : String(thrown)));
 
@@ -158,7 +158,7 @@ test('replicas write all that the next round and a reader ask, merges the model 
   const losses = replicas.map((results) => results.reduce((sum, { result }) => sum + result.loss, 0) / results.length);
   expect(trained).toMatchObject({ steps: STEPS, images: place * 32, finalLoss: losses[2], wentBackToStep: undefined });
   expect(trained.curve).toEqual([10, 20, 24].map((step, round) => ({ step, loss: losses[round] })));
-  const document = await readModel(store, trained.model!);
+  const document = await readTrained(store, trained.model!);
   expect(document).toMatchObject({ parameters: trained.parameters, classNames: spec.classNames, lineage: { run: RUN, iteration: 1, task: merges[2]!.task.taskId, selection: spec.selection?.sha256, rounds } });
   expect(await store.metadata(trained.model!.key)).toMatchObject({ 'alumnus.teacher': teacher });
   // The averages of the last merge are the model.
