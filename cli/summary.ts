@@ -81,7 +81,7 @@ function controlRow(model: ModelView): SummaryRow {
 export function summarize(view: RunView): Summary {
   const succeeded = view.summary?.state === 'succeeded';
   const bestIteration = succeeded || view.bestModel !== undefined ? view.bestIteration : undefined;
-  const rows = view.iterations.filter(({ model }) => model !== undefined && (model.parameters > 0 || model.model !== undefined)).map((iteration) => iterationRow(iteration, bestIteration));
+  const rows = view.iterations.filter(({ model }) => (model?.parameters ?? 0) > 0 || (model?.model?.sha256 ?? '') !== '').map((iteration) => iterationRow(iteration, bestIteration));
   const control = view.control?.validation === undefined && view.control?.test === undefined ? undefined : controlRow(view.control);
   const best = view.iterations.findLast((iteration) => iteration.iteration === bestIteration && iteration.decision === 'promoted');
   return { rows, control, best, findings: findings(view, rows, control) };

@@ -56,6 +56,12 @@ test('a run that failed says why', () => {
 
 test('an iteration without a model yet has no row', () => {
   const view = runningRun();
-  const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0 } }] }).rows;
+  const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0, model: undefined } }] }).rows;
   expect(rows.map((row) => row.title)).toEqual(['0', '1']);
+});
+
+test('a model whose parameters nobody knows has a row all the same', () => {
+  const view = finishedRun();
+  const { rows } = summarize({ ...view, iterations: view.iterations.map((each) => (each.iteration === 0 ? { ...each, model: { ...each.model!, parameters: 0 } } : each)) });
+  expect(rows.map((row) => [row.title, row.parameters > 0])).toEqual([['0', false], ['1', true], ['2', true], ['3', true]]);
 });
