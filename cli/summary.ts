@@ -109,7 +109,7 @@ const both = (row: SummaryRow): SummaryRow[] => (row.other === undefined ? [row]
 export function summarize(view: RunView): Summary {
   const succeeded = view.summary?.state === 'succeeded';
   const bestIteration = succeeded || view.bestModel !== undefined ? view.bestIteration : undefined;
-  const rows = view.iterations.filter(({ model }) => model !== undefined && (model.parameters > 0 || model.model !== undefined)).map((iteration) => iterationRow(view, iteration, bestIteration));
+  const rows = view.iterations.filter(({ model }) => (model?.parameters ?? 0) > 0 || (model?.model?.sha256 ?? '') !== '').map((iteration) => iterationRow(view, iteration, bestIteration));
   const control = controlRow(view);
   const best = view.iterations.findLast((iteration) => iteration.iteration === bestIteration && iteration.decision === 'promoted');
   return { rows, control, all: [...rows, ...(control === undefined ? [] : [control])].flatMap(both), best, findings: findings(view, rows, control) };

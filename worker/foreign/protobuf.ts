@@ -12,7 +12,8 @@ export interface Field {
   readonly bytes: Uint8Array;
 }
 
-const none = new Uint8Array();
+/** An empty message: of what is not there every field is 0 or empty. */
+export const none = new Uint8Array();
 
 /** @throws Error where the bytes are no protocol buffer */
 export function* fieldsOf(message: Uint8Array): Iterable<Field> {
@@ -45,7 +46,10 @@ export const entriesOf = (message: Uint8Array, number: number): [string, Uint8Ar
 export function* numbersOf(message: Uint8Array, number: number): Iterable<number> {
   for (const field of fieldsOf(message)) {
     if (field.number !== number) continue;
-    if (field.bytes.length === 0) yield field.value;
+    if (field.bytes.length === 0) {
+      yield field.value;
+      continue;
+    }
     const reader = new BinaryReader(field.bytes);
     while (reader.pos < reader.len) yield Number(reader.int64());
   }

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { AlumnusError } from '../../proto/errors.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import { unreadable, type ForeignModel, type Signature } from './model.ts';
-import { entriesOf, messageOf, messagesOf, numberOf, text, textOf } from './protobuf.ts';
+import { entriesOf, messageOf, messagesOf, none, numberOf, numbersOf, text, textOf } from './protobuf.ts';
 import { runTensorFlow } from './run-tensorflow.ts';
 
 const SERVE = 'serve';
@@ -37,7 +37,7 @@ export interface SavedModelAbout {
 export function aboutSavedModel(savedModel: Uint8Array): SavedModelAbout {
   const bad = (what: string): AlumnusError => new AlumnusError('TEACHER_UNREADABLE', what, { where: 'models.teacher' });
   // SavedModel.meta_graphs 2; MetaGraphDef.meta_info_def 1, its tags 4.
-  const graphs = messagesOf(savedModel, 2).map((graph) => ({ graph, tags: messagesOf(messageOf(graph, 1) ?? new Uint8Array(), 4).map(text) }));
+  const graphs = messagesOf(savedModel, 2).map((graph) => ({ graph, tags: messagesOf(messageOf(graph, 1) ?? none, 4).map(text) }));
   const served = graphs.find(({ tags }) => tags.length === 1 && tags[0] === SERVE)?.graph;
   if (served === undefined) throw bad(`the SavedModel holds no graph for serving (with the tag "${SERVE}"), but ${graphs.length === 0 ? 'none at all' : graphs.map(({ tags }) => JSON.stringify(tags)).join(', ')}`);
   // MetaGraphDef.signature_def 5.
@@ -47,7 +47,7 @@ export function aboutSavedModel(savedModel: Uint8Array): SavedModelAbout {
   if (name === undefined || signature === undefined) throw bad('the SavedModel has no signature: save it with one (Keras: model.export; else tf.saved_model.save with signatures=)');
   if (name !== SIGNATURE && signatures.size > 1) throw bad(`the SavedModel has the signatures ${[...signatures.keys()].join(', ')} and none of them is "${SIGNATURE}"`);
   // SignatureDef.inputs 1, outputs 2.
-  return { signature: name, inputs: entriesOf(signature, 1).map(tensorOf), outputs: entriesOf(signature, 2).map(tensorOf), parameters: parametersOf(served), hasVariables: variableNodes(served).length > 0 };
+  return { signature: name, inputs: entriesOf(signature, 1).map(tensorOf), outputs: entriesOf(signature, 2).map(tensorOf), parameters: parametersOf(served, name), hasVariables: variableNodes(served).length > 0 };
 }
 
 /** TensorInfo: dtype 2, tensor_shape 3. */
@@ -67,33 +67,49 @@ function sizesOf(shape: Uint8Array): (number | undefined)[] | undefined {
 }
 
 /** GraphDef.node 1; NodeDef.op 2. */
-const variableNodes = (graph: Uint8Array): Uint8Array[] => messagesOf(messageOf(graph, 2) ?? new Uint8Array(), 1).filter((node) => ['VarHandleOp', 'VariableV2', 'Variable'].includes(textOf(node, 2)));
+const variableNodes = (graph: Uint8Array): Uint8Array[] => messagesOf(messageOf(graph, 2) ?? none, 1).filter((node) => ['VarHandleOp', 'VariableV2', 'Variable'].includes(textOf(node, 2)));
 
 /**
- * Of the variables that were trained: the object graph (MetaGraphDef.object_graph_def 7) knows them; a SavedModel of TensorFlow 1 has none,
- * and all its variables count. Undefined where weights are constants of the graph.
+ * Of the trainable variables that the signature uses: the object graph (MetaGraphDef.object_graph_def 7) knows them, and may hold copies of them
+ * and an optimizer's besides. A SavedModel of TensorFlow 1 has none, and all its variables count. Undefined where weights are constants of the graph.
  */
-function parametersOf(graph: Uint8Array): number | undefined {
+function parametersOf(graph: Uint8Array, signature: string): number | undefined {
   const objects = messageOf(graph, 7);
   let total = 0;
   const add = (type: number, shape: Uint8Array | undefined): void => {
     const sizes = shape === undefined || !trainableTypes.has(type) ? undefined : sizesOf(shape);
     if (sizes?.every((size) => size !== undefined) === true) total += sizes.reduce((product, size) => product * size, 1);
   };
-  if (objects !== undefined) {
-    // SavedObjectGraph.nodes 1; SavedObject.variable 7; SavedVariable: dtype 1, shape 2, trainable 3.
-    for (const object of messagesOf(objects, 1)) {
-      const variable = messageOf(object, 7);
-      if (variable !== undefined && numberOf(variable, 3) !== 0) add(numberOf(variable, 1), messageOf(variable, 2));
-    }
-  } else {
+  if (objects === undefined) {
     // NodeDef.attr 5; AttrValue: type 6, shape 7.
     for (const node of variableNodes(graph)) {
       const attributes = new Map(entriesOf(node, 5));
-      add(numberOf(attributes.get('dtype') ?? new Uint8Array(), 6), messageOf(attributes.get('shape') ?? new Uint8Array(), 7));
+      add(numberOf(attributes.get('dtype') ?? none, 6), messageOf(attributes.get('shape') ?? none, 7));
+    }
+  } else {
+    // SavedObjectGraph.nodes 1; SavedObject.variable 7; SavedVariable: dtype 1, shape 2, trainable 3.
+    const nodes = messagesOf(objects, 1);
+    for (const used of new Set(boundBy(objects, nodes, signature))) {
+      const variable = messageOf(nodes[used] ?? none, 7);
+      if (variable !== undefined && numberOf(variable, 3) !== 0) add(numberOf(variable, 1), messageOf(variable, 2));
     }
   }
   return total === 0 ? undefined : total;
+}
+
+/** Ids of the objects that the signature's function is bound to: root, its child `signatures`, that one's child of the signature's name, and what function that is. */
+function boundBy(objects: Uint8Array, nodes: readonly Uint8Array[], signature: string): Iterable<number> {
+  // SavedObject.children 1; ObjectReference: node_id 1, local_name 2.
+  const child = (node: Uint8Array | undefined, name: string): Uint8Array | undefined => {
+    const reference = messagesOf(node ?? none, 1).find((each) => textOf(each, 2) === name);
+    return reference === undefined ? undefined : nodes[numberOf(reference, 1)];
+  };
+  const served = child(child(nodes[0], 'signatures'), signature) ?? none;
+  // SavedObject: function 6, bare_concrete_function 8; the name of a concrete function is 1 of either.
+  const name = textOf(messageOf(served, 8) ?? messageOf(served, 6) ?? none, 1);
+  // SavedObjectGraph.concrete_functions 2; SavedConcreteFunction.bound_inputs 2.
+  const concrete = new Map(entriesOf(objects, 2)).get(name);
+  return concrete === undefined ? [] : numbersOf(concrete, 2);
 }
 
 export async function openSavedModel(folder: string): Promise<ForeignModel> {

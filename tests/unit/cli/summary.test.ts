@@ -56,7 +56,7 @@ test('a run that failed says why', () => {
 
 test('an iteration without a model yet has no row', () => {
   const view = runningRun();
-  const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0 } }] }).rows;
+  const rows = summarize({ ...view, iterations: [...view.iterations, { ...view.iterations[0]!, iteration: 2, model: { ...view.iterations[0]!.model!, parameters: 0, model: undefined } }] }).rows;
   expect(rows.map((row) => row.title)).toEqual(['0', '1']);
 });
 
@@ -97,4 +97,10 @@ describe('a run whose models were fine-tuned', () => {
     expect(summarize(stopped).findings).toContain('Stopped early by the loss on images held out: iteration 2 after step 1,500 (weights of step 1,200).');
     expect(summarize(view).findings.join()).not.toContain('Stopped early');
   });
+});
+
+test('a model whose parameters nobody knows has a row all the same', () => {
+  const view = finishedRun();
+  const { rows } = summarize({ ...view, iterations: view.iterations.map((each) => (each.iteration === 0 ? { ...each, model: { ...each.model!, parameters: 0 } } : each)) });
+  expect(rows.map((row) => [row.title, row.parameters > 0])).toEqual([['0', false], ['1', true], ['2', true], ['3', true]]);
 });
