@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { compile, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
+import { compile, fixed, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
 import { parameterSpecs } from '../../recipe/index.ts';
 import { stepSeed } from './draws.ts';
 import { noisedPrediction, prediction } from './step.ts';
@@ -27,6 +27,9 @@ export interface NoisedPredictor {
   logProbabilities(images: Uint8Array, count: number, seed: number, first?: number): Promise<Float32Array>;
   dispose(): void;
 }
+
+/** Larger models keep their weights as variables: several copies of a graph are held, and what constants save is little beside their products. */
+const FIXED_BYTES_MAX = 256 * 1024 ** 2;
 
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
@@ -51,8 +54,10 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
     }
     return [name, tensor.values];
   }));
-  const executable = compile(loadTensorFlow(), program);
-  executable.write(values);
+  const engine = loadTensorFlow();
+  const isFixed = Object.values(values).reduce((sum, { byteLength }) => sum + byteLength, 0) <= FIXED_BYTES_MAX;
+  const executable = compile(engine, isFixed ? fixed(engine, program, values) : program);
+  if (!isFixed) executable.write(values);
   const { input: { height, width, channels }, classes } = architecture;
   const imageSize = height * width * channels;
   return {
@@ -62,8 +67,10 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
       for (let start = 0; start < count; start += batchSize) {
         if (start > 0) await nextTurn();
         const rows = Math.min(batchSize, count - start);
-        const batch = new Uint8Array(batchSize * imageSize);
-        batch.set(images.subarray(start * imageSize, (start + rows) * imageSize));
+        const given = images.subarray(start * imageSize, (start + rows) * imageSize);
+        // The graph copies what it is fed: only a batch that isn't full is made up here.
+        const batch = rows === batchSize ? given : new Uint8Array(batchSize * imageSize);
+        if (batch !== given) batch.set(given);
         result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes);
       }
       return result;
