@@ -6,6 +6,7 @@
  * What is not: leases, a network between worker and store (it is a directory), GPUs, compiling (once a teacher).
  * The ratio can reach 1 only where decoding has processors to itself: on a CPU, where TensorFlow takes them all, it pays for every image that it decodes.
  * So the CPU time of decoding and writing is printed too: `cpu` is what an image costs beyond its prediction, as a share of the prediction's.
+ * `bound` is the ratio that this CPU time leaves where no processor ever waits (true on a machine that has nothing else to do).
  * The two alternate, so that a busy machine slows both; the ratio of each round counts, not the ratio of two means.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -109,8 +110,10 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
   const [engine, decode, cache] = measured as [Measured[], Measured[], Measured[]];
   const ratios = (of: readonly Measured[], figure: (each: Measured) => number): number[] => of.map((each, round) => figure(each) / figure(engine[round]!));
   const rate = ({ imagesPerSecond }: Measured): number => imagesPerSecond;
+  /** The ratio that is left where all processors work all the time: each image's own seconds of them, against the engine's time for it. */
+  const bounds = (of: readonly Measured[]): number[] => of.map(({ cpuMsPerImage }, round) => Math.min(1, ((1000 / engine[round]!.imagesPerSecond) * availableParallelism()) / cpuMsPerImage));
   const line = (way: string, of: readonly Measured[]): string =>
-    `  ${way}: ratio ${range(ratios(of, rate), 2)}; images/s ${range(of.map(rate), 0)}; cpu +${range(ratios(of, (each) => each.cpuMsPerImage).map((share) => 100 * (share - 1)), 0)} %\n`;
+    `  ${way}: ratio ${range(ratios(of, rate), 2)}; images/s ${range(of.map(rate), 0)}; cpu +${range(ratios(of, (each) => each.cpuMsPerImage).map((share) => 100 * (share - 1)), 0)} %; bound ${range(bounds(of), 2)}, and of it ${range(ratios(of, rate).map((ratio, round) => ratio / bounds(of)[round]!), 2)}\n`;
   process.stdout.write(`labeling, ${name}: end to end / engine alone, which gives images/s ${range(engine.map(rate), 0)}; median and range of ${rounds} alternating rounds of ${images} images, ${threads} threads on ${availableParallelism()} processors\n`);
   process.stdout.write(line('decode', decode) + line('cache ', cache));
 }
