@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { compile, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
+import { compile, fixed, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
 import { parameterSpecs } from '../../recipe/index.ts';
 import { stepSeed } from './draws.ts';
 import { noisedPrediction, prediction } from './step.ts';
@@ -34,6 +34,9 @@ export interface NoisedPredictor {
   dispose(): void;
 }
 
+/** Larger models keep their weights as variables: several copies of a graph are held, and what constants save is little beside their products. */
+const FIXED_BYTES_MAX = 256 * 1024 ** 2;
+
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
   const { run, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
@@ -42,7 +45,7 @@ export async function createPredictor(architecture: Architecture, weights: reado
 
 /** Throws as `createPredictor`. */
 export async function createReloadablePredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<ReloadablePredictor> {
-  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
+  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize), 'variables');
   return { logProbabilities: (images, count) => run(images, count, () => ({})), load, dispose };
 }
 
@@ -63,12 +66,18 @@ function valuesOf(architecture: Architecture, weights: readonly TensorData[]): R
   }));
 }
 
-/** A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images. */
-function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; load(weights: readonly TensorData[]): void; dispose(): void } {
+/**
+ * A program over batches of images, made to take any number of them.
+ * @param weightsAs `variables` where `load` is to change them
+ * `inputs`: what batch 0, 1, … is fed beside its images.
+ */
+function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program, weightsAs: 'constants' | 'variables' = 'constants'): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; load(weights: readonly TensorData[]): void; dispose(): void } {
   invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
   const values = valuesOf(architecture, weights);
-  const executable = compile(loadTensorFlow(), program);
-  executable.write(values);
+  const engine = loadTensorFlow();
+  const isFixed = weightsAs === 'constants' && Object.values(values).reduce((sum, { byteLength }) => sum + byteLength, 0) <= FIXED_BYTES_MAX;
+  const executable = compile(engine, isFixed ? fixed(engine, program, values) : program);
+  if (!isFixed) executable.write(values);
   const { input: { height, width, channels }, classes } = architecture;
   const imageSize = height * width * channels;
   return {
@@ -78,8 +87,10 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
       for (let start = 0; start < count; start += batchSize) {
         if (start > 0) await nextTurn();
         const rows = Math.min(batchSize, count - start);
-        const batch = new Uint8Array(batchSize * imageSize);
-        batch.set(images.subarray(start * imageSize, (start + rows) * imageSize));
+        const given = images.subarray(start * imageSize, (start + rows) * imageSize);
+        // The graph copies what it is fed: only a batch that isn't full is made up here.
+        const batch = rows === batchSize ? given : new Uint8Array(batchSize * imageSize);
+        if (batch !== given) batch.set(given);
         result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes);
       }
       return result;

@@ -10,7 +10,8 @@ import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
-import { cleanLayers, fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
+import { foldedLayers, unfolded } from './folded.ts';
+import { fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, frozenParameters, parameterSpecs } from '../../recipe/index.ts';
@@ -150,8 +151,8 @@ export function prediction(engine: TensorFlow, architecture: Architecture, batch
     variables: Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => [name, float(shape)])),
     inputs: { images: { shape: [batch, height, width, channels], dataType: 'uint8' } },
     run(weights, { images }) {
-      const logits = buildModel(architecture, cleanLayers(engine, weights), scalePixels(engine, operations.fromBytes(engine, images!)));
-      return { outputs: { logProbabilities: engine.tf.logSoftmax(logits) }, updates: {} };
+      const logits = buildModel(architecture, foldedLayers(engine, weights), unfolded(scalePixels(engine, operations.fromBytes(engine, images!))));
+      return { outputs: { logProbabilities: operations.logSoftmax(engine, logits.tensor()) }, updates: {} };
     },
   };
 }

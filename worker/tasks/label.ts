@@ -52,8 +52,11 @@ export async function label(context: TaskContext, spec: LabelSpec): Promise<Labe
 async function write(context: TaskContext, shard: ShardRef, labels: LabelsWithProbabilities, classes: number): Promise<LabelResult> {
   const { store, task } = context;
   const about = { ...aboutOf(context), 'alumnus.shard': shard.name };
-  const table = await store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about });
-  const tally = await store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, classes)), { extension: '.json', metadata: about });
+  // Side by side: a write is many turns of the event loop, each of which waits for a batch of the next shard.
+  const [table, tally] = await Promise.all([
+    store.putAddressed(task.outputPrefix, writeLabelTable(labels, about), { extension: '.parquet', metadata: about }),
+    store.putAddressed(task.outputPrefix, encodeTally(tallyOf(labels, classes)), { extension: '.json', metadata: about }),
+  ]);
   return { labels: table, tally, samples: labels.keys.length };
 }
 

@@ -6,6 +6,6 @@
  */
 export { loadTensorFlow } from './load.ts';
 export type { LoadOptions, Tensor, Tensor4D, TensorFlow } from './load.ts';
-export { compile, interpret } from './program.ts';
+export { compile, fixed, interpret } from './program.ts';
 export type { DataType, Executable, HostArray, Program, Tensors, TensorSpec } from './program.ts';
 export * as operations from './operations.ts';

@@ -66,6 +66,12 @@ export const histogram = (engine: TensorFlow, values: Tensor, size: number): Ten
   one(engine, 'DenseBincount', [typeAttribute('Tidx', 'int32'), typeAttribute('T', 'float32'), boolAttribute('binary_output', false)],
     [values, engine.tf.scalar(size, 'int32'), engine.tf.tensor1d([], 'float32')]);
 
+/** The sum under the name by which TensorFlow's graph optimizer knows it; tfjs's own is an older operation. */
+export const add = (engine: TensorFlow, a: Tensor, b: Tensor): Tensor => one(engine, 'AddV2', [typeAttribute('T', 'float32')], [a, b]);
+
+/** Log-softmax over the last axis of `[rows, columns]`, in one kernel. */
+export const logSoftmax = (engine: TensorFlow, x: Tensor): Tensor => one(engine, 'LogSoftmax', [typeAttribute('T', 'float32')], [x]);
+
 type WithGradient = (dy: Tensor, saved: Tensor[]) => Tensor[];
 
 /**
@@ -107,6 +113,12 @@ export function gelu(engine: TensorFlow, x: Tensor): Tensor {
       const density = tf.exp(tf.mul(tf.square(x!), -0.5));
       return [tf.mul(dy, tf.add(phi!, tf.mul(tf.mul(x!, 1 / Math.sqrt(2 * Math.PI)), density)))];
     });
+}
+
+/** The same, without a gradient: in the operations and the order of the graph optimizer's pattern of a product, its bias and this, which oneDNN has as one kernel. */
+export function fixedGelu(engine: TensorFlow, x: Tensor): Tensor {
+  const { tf } = engine;
+  return tf.mul(tf.mul(add(engine, tf.erf(tf.mul(x, Math.SQRT1_2)), tf.scalar(1)), 0.5), x);
 }
 
 /** `bias` `[channels]` added along the last axis. */

@@ -121,6 +121,28 @@ export function interpret(engine: TensorFlow, program: Program): Executable {
   };
 }
 
+/**
+ * The same program with its variables fixed to `values`: compiled, they are constants of the graph, so that TensorFlow's optimizer computes once what
+ * depends on them alone, and oneDNN keeps the kernels in its own layout instead of laying them out in every run.
+ * The graph holds all values, and TensorFlow keeps several copies of it; what is larger than 2 GiB it does not take.
+ */
+export function fixed(engine: TensorFlow, program: Program, values: Readonly<Record<string, HostArray>>): Program {
+  invariant(Object.values(program.variables).every(({ dataType }) => dataType === 'float32'), `${program.name} has variables of float32 only`);
+  return {
+    name: program.name, variables: {}, inputs: program.inputs,
+    run(_, inputs) {
+      const constants = Object.fromEntries(Object.entries(program.variables).map(([name, spec]) => {
+        const given = values[name];
+        invariant(given?.length === sizeOf(spec), `a value for ${name} is given, of ${sizeOf(spec)} elements`);
+        return [name, engine.tf.tensor(given, [...spec.shape], 'float32')];
+      }));
+      const { outputs, updates } = program.run(constants, inputs);
+      invariant(Object.keys(updates).length === 0, `${program.name} changes no variable`);
+      return { outputs, updates };
+    },
+  };
+}
+
 interface Trace { bytes: Uint8Array; variables: string[]; inputs: string[]; outputs: string[]; nodes: number }
 
 /** Node names: variables and inputs by index, because names of parameters may hold what TensorFlow forbids in a node's. */

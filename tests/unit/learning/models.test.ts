@@ -8,10 +8,11 @@ import { AlumnusError } from '../../../proto/errors.ts';
 import { buildModel, parameterCount, parameterSpecs } from '../../../recipe/index.ts';
 import type { Architecture } from '../../../recipe/index.ts';
 import { seededDraws, stepSeed } from '../../../worker/learning/draws.ts';
+import { foldedLayers, unfolded } from '../../../worker/learning/folded.ts';
 import { cleanLayers, noisedLayers } from '../../../worker/learning/layers.ts';
 import { softCrossEntropy } from '../../../worker/learning/losses.ts';
-import { initialState, prediction, trainingStep } from '../../../worker/learning/step.ts';
-import { compile, interpret, loadTensorFlow } from '../../../worker/tensorflow/index.ts';
+import { initialState, noisedPrediction, prediction, trainingStep } from '../../../worker/learning/step.ts';
+import { compile, fixed, interpret, loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import type { Tensor, TensorFlow } from '../../../worker/tensorflow/index.ts';
 import { batch, settings, threads } from './setting.ts';
 
@@ -83,7 +84,9 @@ describe('logits, loss and gradient', () => {
       const weights = Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => [name, tf.tensor(madeUp(name, shape), [...shape])]));
       const logits = buildModel(architecture, cleanLayers(engine, weights), images).dataSync();
       const size = Math.hypot(...each.logits);
-      expect(Math.hypot(...each.logits.map((value, index) => value - logits[index]!)) / size).toBeLessThan(1e-4);
+      const away = (from: ArrayLike<number>): number => Math.hypot(...each.logits.map((value, index) => value - from[index]!)) / size;
+      expect(away(logits)).toBeLessThan(1e-4);
+      expect(away(buildModel(architecture, foldedLayers(engine, weights), unfolded(images)).tensor().dataSync())).toBeLessThan(1e-4);
 
       const targets = tf.oneHot(tf.tensor1d([0, 1, 2, 3], 'int32'), 5);
       const learned = parameterSpecs(architecture).filter(({ role }) => role !== 'statistic').map(({ name }) => name);
@@ -122,7 +125,7 @@ const lossBound = 1e-4;
 const predictionBound = 1e-5;
 
 describe('compiled equals eager', () => {
-  it.each(tiny)('in two training steps and in prediction: %s %j', (name, options, changeBound) => {
+  it.each(tiny)('in two training steps and in prediction, which folds its layers: %s %j', (name, options, changeBound) => {
     const architecture = architectureOf({ name, options, side: 12 }, 5);
     const chosen = settings({ noise: { name: 'none' }, optimizer: { name: 'sgd', learningRate: 0.01, weightDecay: 1e-4, momentum: 0.9, decay: 0, epsilon: 0 } });
     const program = trainingStep(engine, architecture, chosen);
@@ -142,13 +145,17 @@ describe('compiled equals eager', () => {
     for (const { name } of parameterSpecs(architecture)) expect(state[name], name).not.toEqual(start[name]);
     for (const executable of [compiled, eager]) executable.dispose();
 
+    const values = Object.fromEntries(parameterSpecs(architecture).map(({ name }) => [name, state[name]!]));
     const predict = prediction(engine, architecture, 12);
-    const [compiledLogs, eagerLogs] = [compile(engine, predict), interpret(engine, predict)].map(executable => {
-      executable.write(Object.fromEntries(parameterSpecs(architecture).map(({ name }) => [name, state[name]!])));
-      const { logProbabilities } = executable.run({ images: batch(12).images });
+    // The layers as they are, one by one: dropout and stochastic depth off, and no noise.
+    const still = { ...architecture, model: { name, options: { ...options, ...name.startsWith('efficientnet') ? { dropout: 0 } : {}, survival: 1, ...'dropout' in options ? { dropout: 0 } : {} } } };
+    const layerByLayer = noisedPrediction(engine, still, 12, { noise: { name: 'none' } });
+    const [reference12, ...others] = [interpret(engine, layerByLayer), interpret(engine, predict), compile(engine, predict), compile(engine, fixed(engine, predict, values))].map((executable, index) => {
+      if (index < 3) executable.write(values);
+      const { logProbabilities } = executable.run({ images: batch(12).images, ...index === 0 ? { seed: stepSeed(1, 0) } : {} });
       executable.dispose();
       return logProbabilities as Float32Array;
     });
-    expect(distance(compiledLogs!, eagerLogs!) / Math.hypot(...eagerLogs!)).toBeLessThan(predictionBound);
+    for (const logs of others) expect(distance(logs, reference12!) / Math.hypot(...reference12!)).toBeLessThan(predictionBound);
   });
 });

@@ -52,7 +52,9 @@ it('without any noise equals the clean one: batch normalization goes by what was
   const { images } = batch(6);
   const [noised, clean] = [compile(engine, noisedPrediction(engine, quiet, 6, still)), compile(engine, prediction(engine, quiet, 6))];
   for (const executable of [noised, clean]) executable.write(initialWeights(quiet, 3));
-  expect(noised.run({ images, seed: stepSeed(1, 0) })).toEqual(clean.run({ images }));
+  const [first, second] = [noised.run({ images, seed: stepSeed(1, 0) }), clean.run({ images })].map(outputs => outputs['logProbabilities']!);
+  // Not to the bit: the clean one folds normalization into the convolutions.
+  first!.forEach((value, at) => expect(Math.abs(value - second![at]!)).toBeLessThan(5e-6));
   for (const executable of [noised, clean]) executable.dispose();
 });
 
