@@ -11,7 +11,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { importDataset, type Source } from '../dataset/index.ts';
-import { Stage, Task, type MergeResult, type MergeSpec, type ObjectRef, type PartRef, type ReplicaResult, type ReplicaSpec, type TrainSpec } from '../proto/gen/alumnus/v1/task.ts';
+import { Stage, Task, type MergeResult, type MergeSpec, type PartRef, type ReplicaResult, type ReplicaSpec, type TrainSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, parameterCount, type Architecture } from '../recipe/index.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { letGo } from '../worker/tasks/prepared.ts';
@@ -112,7 +112,7 @@ async function one({ name, model, steps }: (typeof cases)[number], store: Object
     const a = await shorter();
     if (round % 2 === 0) await longer();
     const { result: b } = await replica({ ...next, replica: 1, firstBatch: 100 * (round + 1) + 50 });
-    merges.push((await merge({ round: 1, firstStep: 1, merged: merged as ObjectRef, inputs: inputs([a, b]) })).ms);
+    merges.push((await merge({ round: 1, firstStep: 1, merged, inputs: inputs([a, b]) })).ms);
   }
   const stepMs = (median(long) - median(short)) / (steps - 1);
   const later = short.map((ms) => ms - stepMs);

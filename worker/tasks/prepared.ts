@@ -41,18 +41,19 @@ export async function withPrepared<Result>(context: TaskContext, training: Train
   const mine = take(context, training);
   const batches = orAborted(mine.batches, context.signal);
   batches.catch(() => undefined);
-  let whole = false;
+  let failed = true;
   try {
     const result = await work({
       opened: batches,
       at: async (place, end) => orAborted((await batches).at(place, end), context.signal),
       step: () => (mine.step ??= compileStep(training.architecture, training.settings)),
     });
-    whole = true;
+    failed = false;
     return result;
   } finally {
     mine.users -= 1;
-    if (!whole) free((each) => each === mine);
+    // One that was told to stop says nothing about what it used.
+    if (failed && !context.signal.aborted) free((each) => each === mine);
   }
 }
 

@@ -19,20 +19,23 @@ interface Model {
   readonly label: string;
   readonly test?: Score;
   readonly validation?: Score;
+  readonly model?: { readonly key: string; readonly sha256: string; readonly bytes: number };
+  readonly images: number;
 }
 
 interface Described {
   readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
   readonly control?: Model;
   readonly bestIteration: number;
+  readonly summary: { readonly submittedAtMs: number; readonly endedAtMs: number };
 }
 
 const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
-const percent = (score: Score | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
+export const percent = (score: Score | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
-async function alumnus(args: readonly string[], show: boolean): Promise<string> {
+export async function alumnus(args: readonly string[], show: boolean): Promise<string> {
   const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', show ? 'inherit' : 'ignore'] });
   let out = '';
   child.stdout.on('data', (data: Buffer) => (out += data.toString()));
@@ -42,7 +45,7 @@ async function alumnus(args: readonly string[], show: boolean): Promise<string> 
 }
 
 /** Reads the newest run of a home, which has ended, through the operator API, as any program would. */
-async function describe(home: string, known: ReadonlySet<string>): Promise<Described & { runId: string }> {
+export async function describe(home: string, known: ReadonlySet<string>): Promise<Described & { runId: string }> {
   const coordinator: ChildProcess = spawn(process.execPath, [cli, 'coordinator', '--home', home, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     let text = '';

@@ -44,17 +44,19 @@ describe('rounds of one replica', () => {
     })],
   ])('are the plain training to the bit, also where one goes on from a checkpoint: %s', async (_, chosen, of) => {
     const plain = await train(chosen, of, step => batch(12, step));
+    // One for all rounds, as a worker keeps it: what a round left in it must not reach the next.
+    const compiled = compileStep(chosen, of);
     let merged = mergedAtStart(chosen, of.seed), optimizer: TrainingState | undefined;
     const points: [number, number][] = [];
     // 12, 12 and 6 steps; a checkpoint in the middle of each.
     for (const round of roundsOf(30, 12)) {
       const part = { replica: 0, firstBatch: round.firstStep, ...(optimizer === undefined ? {} : { optimizer }) };
       let kept: Uint8Array | undefined;
-      const whole = await replica(chosen, of, merged, round, part, { checkpointSteps: 5, onCheckpoint: state => { kept ??= encodeCheckpoint(chosen, of, state, 't'); return Promise.resolve(); } });
+      const whole = await replica(chosen, of, merged, round, part, { compiled, checkpointSteps: 5, onCheckpoint: state => { kept ??= encodeCheckpoint(chosen, of, state, 't'); return Promise.resolve(); } });
       const from = decodeCheckpoint(kept!, chosen, of, 't');
       expect(from.step).toBeGreaterThan(round.firstStep);
       const asked: number[] = [];
-      const resumed = await replica(chosen, of, merged, round, part, { resume: from }, place => { asked.push(place); return batch(12, place); });
+      const resumed = await replica(chosen, of, merged, round, part, { compiled, resume: from }, place => { asked.push(place); return batch(12, place); });
       expect(asked[0]).toBe(from.step);
       expect(encodeCheckpoint(chosen, of, resumed.state, 't')).toEqual(encodeCheckpoint(chosen, of, whole.state, 't'));
       expect(whole.state.step).toBe(round.firstStep + round.steps);
@@ -63,6 +65,7 @@ describe('rounds of one replica', () => {
       merged = await mergeOf(chosen, of, merged, round, [whole.state]);
       optimizer = whole.state;
     }
+    compiled.dispose();
     expect(encodeCheckpoint(chosen, of, { ...optimizer!, variables: replicaVariables(chosen, of, merged.variables, optimizer!.variables), lossCurve: [] }, 't')).toEqual(encodeCheckpoint(chosen, of, { ...plain.state, lossCurve: [] }, 't'));
     // A round's loss is the mean over all of its steps, and the plain curve has a point a step.
     for (const [round, [steps, loss]] of points.entries()) {
