@@ -170,7 +170,7 @@ export async function train(architecture: Architecture, settings: TrainingSettin
         const now = performance.now();
         // Between two reports every step may have been masked, without so many in a row.
         const loss = lossCount > 0 ? lossSum / lossCount : lossCurve.at(-1)?.loss ?? Number.NaN;
-        if (step % pointSteps === 0 || step === until) {
+        if (step % pointSteps === 0 || step === until || stopsHere) {
           lossCurve.push({ step, loss });
           lossSum = 0;
           lossCount = 0;

@@ -61,7 +61,8 @@ describe('a training with early stop', () => {
     const predictor = await createPredictor(chosen, trained.weights, 12);
     const loss = negativeLogLikelihood({ logProbabilities: await predictor.logProbabilities(heldOut.images, 15), truth: heldOut.truth, classes: 5 });
     predictor.dispose();
-    expect(loss).toBe(Math.min(...curve.map((point) => point.loss)));
+    // Predictors that keep one model have its weights as constants, which rounds otherwise.
+    expect(loss).toBeCloseTo(Math.min(...curve.map((point) => point.loss)), 5);
   });
 
   it('takes the very steps of one without, as far as it goes', async () => {
