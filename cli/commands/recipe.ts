@@ -41,9 +41,9 @@ export function addRecipe(program: Command, context: Context): void {
     const form = outputForm(flags.output);
     if (form === 'table' || form === 'name') {
       const recipe = parseRecipe(text, file);
-      const { costText, describeModel } = await import('../cost.ts');
+      const [{ costText, describeModel }, { plural }] = await Promise.all([import('../cost.ts'), import('../format.ts')]);
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => describeModel(modelOfIteration(recipe, iteration)));
-      context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${recipe.rounds} rounds, ${ladder.join(' → ')}`);
+      context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${plural(recipe.rounds, 'round')}, ${ladder.join(' → ')}`);
       if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;
     }

@@ -2,7 +2,7 @@
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
+import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, knownModel, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 
@@ -30,9 +30,11 @@ export async function writeModel(context: TaskContext, document: Omit<ModelDocum
   return putJson(context, canonicalJson({ schemaVersion: 1, ...document, weights: ref }), teacher);
 }
 
+/** @throws AlumnusError SHARD_CORRUPT, CODE_OUTDATED, and the store's */
 export async function readModel(store: ObjectStore, ref: ObjectRef): Promise<ModelDocument> {
   const document = JSON.parse(Buffer.from(await store.get(ref)).toString('utf8')) as ModelDocument;
   if ((document.schemaVersion as number) !== 1) throw new AlumnusError('SHARD_CORRUPT', `the model is of schema ${String(document.schemaVersion)}, this release reads 1`, { where: ref.key });
+  knownModel(document.architecture);
   return document;
 }
 
