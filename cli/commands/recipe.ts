@@ -80,4 +80,29 @@ export function addRecipe(program: Command, context: Context): void {
     const { recipeJsonSchema } = await import('../../recipe/index.ts');
     context.print(JSON.stringify(recipeJsonSchema(), null, 2));
   });
+
+  const models = declare(group, 'models [name]', {
+    summary: 'List the models that a recipe may name, or the options of one',
+    description: 'Options go beside the name: { model: resnet, depth: 18, stem: 3 }. What is left out has its default.',
+    examples: ['alumnus recipe models', 'alumnus recipe models resnet', 'alumnus recipe models efficientnet-b0 -o json'],
+  }).addOption(outputOption());
+  action(models, context, async (name: string | undefined, flags: OutputFlag) => {
+    const [{ findModel, modelNames }, { outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
+      import('../../recipe/index.ts'), import('../output.ts'), import('../recipe-models.ts'),
+    ]);
+    const form = outputForm(flags.output);
+    if (name === undefined) {
+      await printListing(context, form, {
+        kind: 'Model', rows: modelNames.flatMap((each) => findModel(each) ?? []).map((model) => ({ name: model.name, family: model.family, options: model.options })), name: (model) => model.name,
+        head: ['model', 'family', 'options with their defaults'],
+        cells: (model) => [model.name, model.family, Object.entries(model.options).map(([option, range]) => `${option} ${range.default}`).join(', ')],
+        empty: '',
+      });
+      if (form === 'table') context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
+      return;
+    }
+    const model = findModel(name);
+    if (model === undefined) throw new AlumnusError('USAGE', `there is no model "${name}"; there are ${modelNames.join(', ')}`);
+    await printSingle(context, form, { kind: 'Model', name, value: { name, family: model.family, options: model.options }, text: () => describeModelOptions(model) });
+  });
 }

@@ -9,7 +9,7 @@ import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
-import { readyRecipe } from '../../../recipe/index.ts';
+import { modelNames, readyRecipe } from '../../../recipe/index.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -329,6 +329,22 @@ describe('recipes', () => {
     const ran = await run(['recipe', 'validate', await recipeFile(mnist.replace('rounds: 3', 'rounds: -3')), '-o', 'json']);
     expect(ran.code).toBe(2);
     expect(JSON.parse(ran.out)).toMatchObject({ kind: 'RecipeValidation', valid: false, problems: [{ path: 'rounds', line: 6, reason: expect.stringContaining('>=0') }, { path: 'models.ladder' }] });
+  });
+  test('models lists what a recipe may name', async () => {
+    const { out } = await run(['recipe', 'models']);
+    // recipe/models/cnn.ts.
+    expect(out).toMatch(/^MODEL +FAMILY +OPTIONS WITH THEIR DEFAULTS\ncnn +cnn +width 16, dense 128, dropout_features 0\.25, dropout 0\.5\n/);
+    expect((await run(['recipe', 'models', '-o', 'name'])).out.split('\n')).toEqual([...modelNames, '']);
+  });
+  test('models of one name tells its options: default, range or values, and what each does', async () => {
+    const { out } = await run(['recipe', 'models', 'resnet']);
+    // recipe/models/resnet.ts.
+    expect(out).toMatch(/\ndepth \* +50 +18, 34, 50, 101, 152 +layers\n/);
+    expect(out).toMatch(/\nwidth \* +64 +1 to 1024 +filters of the first stage; /);
+    expect(out).toMatch(/\nsurvival +0\.8 +0\.1 to 1, fractions too +chance that the last block survives/);
+    expect((await run(['recipe', 'models', 'vit-small'])).out).toMatch(/^Model +vit-small\nFamily +vit\n/);
+    expect(JSON.parse((await run(['recipe', 'models', 'resnet', '-o', 'json'])).out)).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'Model', name: 'resnet', options: { depth: { default: 50, choices: [18, 34, 50, 101, 152], size: true } } });
+    expect(await run(['recipe', 'models', 'transformer'])).toMatchObject({ code: 2, out: '', err: expect.stringContaining('there is no model "transformer"; there are cnn, ') });
   });
   test('schema is JSON Schema', async () => expect(JSON.parse((await run(['recipe', 'schema'])).out)).toMatchObject({ title: 'Alumnus recipe', properties: { rounds: {} } }));
 });
