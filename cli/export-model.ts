@@ -77,6 +77,7 @@ const conventions = {
     dense: '[in, out]',
   },
   padding: 'SAME, of zeros: sides / stride, rounded up; the pixel that two sides cannot share comes after',
+  maxPool: '2x2 drops an odd edge (VALID), 3x3 pads (SAME, with nothing that could be a maximum); both with stride 2',
   batchNormalization: { epsilon: normalizationEpsilon.batch, formula: 'scale (x - mean) / sqrt(variance + epsilon) + offset' },
   layerNormalization: { epsilon: normalizationEpsilon.layer, formula: 'the same over the last axis, by its own mean and variance' },
   gelu: 'x Phi(x) with the normal distribution itself, not its tanh approximation',
