@@ -44,6 +44,9 @@ export const journalOption = (): Option => new Option('--journal <url>', 'the jo
 export interface AddressFlag {
   address?: string;
 }
+/** For a command that is told next: the flag again where it was given, a blank before it. */
+export const addressAgain = ({ address }: AddressFlag): string => (address === undefined ? '' : ` --address ${address}`);
+
 export interface OutputFlag {
   output: string;
 }

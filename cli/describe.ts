@@ -45,7 +45,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['Store', view.storeUrl],
       ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],
     ]),
-    summaryText(view, columns),
+    summaryText(view, columns, true),
     confidenceSummary(view),
   ];
   const open = view.tasks.filter((task) => task.state !== 'done');

@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
 import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
-import { parameterSpecs, type Architecture } from '../recipe/index.ts';
+import { normalizationEpsilon, parameterSpecs, type Architecture } from '../recipe/index.ts';
 import { openStore } from '../store/index.ts';
 import { layersFormat } from './layers-format.ts';
 import { writeWhole } from './write-file.ts';
@@ -73,6 +73,20 @@ function gatedModel(view: RunView, iteration: number | undefined): Chosen {
   return { iteration, ref: model.model, model };
 }
 
+/** What weights and architecture leave open to whoever computes the model with other tools: the layers of recipe/models/layers.ts, as workers compute them. */
+const conventions = {
+  kernels: {
+    convolution: '[height, width, in, out]',
+    depthwiseConvolution: '[height, width, channels, 1]; its layers\' names end with depthwise',
+    dense: '[in, out]',
+  },
+  padding: 'SAME, of zeros: sides / stride, rounded up; the pixel that two sides cannot share comes after',
+  maxPool: '2x2 drops an odd edge (VALID), 3x3 pads (SAME, with nothing that could be a maximum); both with stride 2',
+  batchNormalization: { epsilon: normalizationEpsilon.batch, formula: 'scale (x - mean) / sqrt(variance + epsilon) + offset' },
+  layerNormalization: { epsilon: normalizationEpsilon.layer, formula: 'the same over the last axis, by its own mean and variance' },
+  gelu: 'x Phi(x) with the normal distribution itself, not its tanh approximation',
+} as const;
+
 interface StoredDocument {
   readonly schemaVersion: number;
   /** `foreign`: of a model that was imported, which has neither an architecture nor weights of ours. */
@@ -126,7 +140,7 @@ export async function exportModel(view: RunView, options: { iteration?: number; 
       file: 'weights.safetensors', format: 'safetensors', sha256: document.weights.sha256, bytes: document.weights.bytes,
       tensors: parameterSpecs(architecture).map(({ name, shape, role }) => ({ name, shape, role })),
     },
-    model: architecture.model, parameters,
+    model: architecture.model, parameters, conventions,
     input: { ...architecture.input, layout: '[batch, height, width, channels]', values: 'float32, pixels divided by 255' },
     output: { layout: '[batch, classes]', values: 'logits; softmax gives probabilities', classNames },
     validation: model?.validation === undefined ? undefined : { correct: model.validation.correct, total: model.validation.total },

@@ -23,6 +23,8 @@ export interface SummaryRow {
   readonly iteration: number | undefined;
   readonly model: string;
   readonly parameters: number;
+  /** Of training, its mean over the last steps that were reported together; undefined where none was. */
+  readonly loss: number | undefined;
   readonly kept: number | undefined;
   readonly labeled: number | undefined;
   readonly rows: number | undefined;
@@ -60,13 +62,13 @@ function fewerGates(gates: readonly GateWith[]): FewerGate[] {
   return gates.flatMap(({ gate, promoted }) => (gate === undefined ? [] : [{ samples: gate.samples, gate, promoted }]));
 }
 
-type Scored = Pick<SummaryRow, 'model' | 'parameters' | 'validation' | 'test'>;
+type Scored = Pick<SummaryRow, 'model' | 'parameters' | 'loss' | 'validation' | 'test'>;
 
 /** @param size what the data's images have: a model that takes others says so */
 const scoredModel = (model: ModelView | undefined, size: ImageSpec | undefined): Scored => {
   const image = model?.image;
   const other = image !== undefined && size !== undefined && (image.height !== size.height || image.width !== size.width) ? ` at ${image.height}x${image.width}` : '';
-  return { model: `${model?.label ?? ''}${other}`, parameters: model?.parameters ?? 0, validation: scored(model?.validation), test: scored(model?.test) };
+  return { model: `${model?.label ?? ''}${other}`, parameters: model?.parameters ?? 0, loss: model?.curve.at(-1)?.loss, validation: scored(model?.validation), test: scored(model?.test) };
 };
 
 /** The row of a model that decides nothing. */
@@ -207,8 +209,8 @@ function decisionCell(row: SummaryRow): string {
   return lines.join('\n');
 }
 
-/** The table and what follows from it, for a terminal `columns` wide. */
-export function summaryText(view: RunView, columns: number): string {
+/** The table and what follows from it, for a terminal `columns` wide. @param losses whether the table has them, too */
+export function summaryText(view: RunView, columns: number, losses = false): string {
   const summary = summarize(view);
   const narrow = columns < WIDE_COLUMNS;
   const [space, comma] = narrow ? ['\n', '\n'] : [' ', ', '];
@@ -216,16 +218,17 @@ export function summaryText(view: RunView, columns: number): string {
   const { all } = summary;
   if (all.length > 0) {
     lines.push(table(
-      ['iteration', 'model', 'parameters', 'labels kept', 'precision', 'validation', 'test', 'gate', 'decision'],
+      ['iteration', 'model', 'parameters', ...(losses ? ['last loss'] : []), 'labels kept', 'precision', 'validation', 'test', 'gate', 'decision'],
       all.map((row) => [
         row.title.replace(' fine-tuned', `${space}fine-tuned`),
         row.model.replace(' ', space),
         row.parameters > 0 ? integer(row.parameters) : none,
+        ...(losses ? [row.loss?.toFixed(3) ?? none] : []),
         row.kept === undefined || row.labeled === undefined ? none : `${integer(row.kept)}${space}of ${integer(row.labeled)}${row.rows === undefined ? '' : `${comma}${integer(row.rows)} rows`}`,
         proportion(row.precision), proportion(row.validation), proportion(row.test),
         gateCell(row, comma), decisionCell(row),
       ]),
-      [2, 4, 5, 6],
+      losses ? [2, 3, 5, 6, 7] : [2, 4, 5, 6],
     ), '');
     const legend = [
       'Rows count copies: classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right.',

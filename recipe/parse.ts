@@ -90,8 +90,11 @@ export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipePr
 export const printProblem = (problem: RecipeProblem): string =>
   `${problem.path === '' ? 'the recipe' : problem.path}${problem.line > 0 ? ` (line ${problem.line})` : ''}: ${problem.reason}`;
 
-/** @throws AlumnusError RECIPE_INVALID naming every field and reason. */
-export function parseRecipe(text: string, where = 'recipe'): Recipe {
+/** The place of what this schema refuses, where the caller has no name for the text: a coordinator has none, and its other refusals name a field. */
+export const UNNAMED_RECIPE = 'recipe';
+
+/** @throws AlumnusError RECIPE_INVALID or RECIPE_LADDER_SHRINKS naming every field and reason. */
+export function parseRecipe(text: string, where = UNNAMED_RECIPE): Recipe {
   const { recipe, problems } = checkRecipe(text);
   if (recipe !== undefined) return recipe;
   const shrinks = problems.every((problem) => problem.reason.startsWith('shrinks'));

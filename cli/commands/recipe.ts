@@ -41,10 +41,10 @@ export function addRecipe(program: Command, context: Context): void {
     const form = outputForm(flags.output);
     if (form === 'table' || form === 'name') {
       const recipe = parseRecipe(text, file);
-      const { costText, describeModel } = await import('../cost.ts');
+      const [{ costText, describeModel }, { plural }] = await Promise.all([import('../cost.ts'), import('../format.ts')]);
       const { teacher } = recipe.models;
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => (iteration === 0 && teacher !== undefined ? foreignTeacherName(teacher) : describeModel(modelOfIteration(recipe, iteration))));
-      context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${recipe.rounds} rounds, ${ladder.join(' → ')}`);
+      context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${plural(recipe.rounds, 'round')}, ${ladder.join(' → ')}`);
       if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;
     }
@@ -80,5 +80,30 @@ export function addRecipe(program: Command, context: Context): void {
   action(schema, context, async () => {
     const { recipeJsonSchema } = await import('../../recipe/index.ts');
     context.print(JSON.stringify(recipeJsonSchema(), null, 2));
+  });
+
+  const models = declare(group, 'models [name]', {
+    summary: 'List the models that a recipe may name, or the options of one',
+    description: 'Options go beside the name: { model: resnet, depth: 18, stem: 3 }. What is left out has its default.',
+    examples: ['alumnus recipe models', 'alumnus recipe models resnet', 'alumnus recipe models efficientnet-b0 -o json'],
+  }).addOption(outputOption());
+  action(models, context, async (name: string | undefined, flags: OutputFlag) => {
+    const [{ findModel, modelNames }, { outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
+      import('../../recipe/index.ts'), import('../output.ts'), import('../recipe-models.ts'),
+    ]);
+    const form = outputForm(flags.output);
+    if (name === undefined) {
+      await printListing(context, form, {
+        kind: 'Model', rows: modelNames.flatMap((each) => findModel(each) ?? []).map((model) => ({ name: model.name, family: model.family, options: model.options })), name: (model) => model.name,
+        head: ['model', 'family', 'options with their defaults'],
+        cells: (model) => [model.name, model.family, Object.entries(model.options).map(([option, range]) => `${option} ${range.default}`).join(', ')],
+        empty: '',
+      });
+      if (form === 'table') context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
+      return;
+    }
+    const model = findModel(name);
+    if (model === undefined) throw new AlumnusError('USAGE', `there is no model "${name}"; there are ${modelNames.join(', ')}`);
+    await printSingle(context, form, { kind: 'Model', name, value: { name, family: model.family, options: model.options }, text: () => describeModelOptions(model) });
   });
 }

@@ -1,13 +1,13 @@
 /**
  * Shows views as they come: on a terminal a block that is redrawn in place below the lasting lines, elsewhere a plain
- * line at each change and at least every few seconds.
+ * line at each change and, unless the run is paused, at least every few seconds.
  * Invariant: lasting lines are never overwritten; `end` leaves the cursor below everything.
  */
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { Sink } from '../context.ts';
 import { LabelingRate } from './rate.ts';
 import { TaskRestarts } from './restarts.ts';
-import { movedOn, newsBetween, paint, progressBlock, progressLine } from './view.ts';
+import { movedOn, newsBetween, paint, progressBlock, progressLine, progressText } from './view.ts';
 
 /** Without a terminal, the longest silence while there is progress. */
 const LINE_MS = 5_000;
@@ -26,6 +26,7 @@ export class ProgressReporter {
   #drawn = 0;
   #drawnAt = -Infinity;
   #lineAt = -Infinity;
+  #text = '';
 
   constructor(sink: Sink, now: () => number = () => performance.now()) {
     this.#sink = sink;
@@ -43,7 +44,11 @@ export class ProgressReporter {
       return;
     }
     for (const line of news) this.#sink.write(`${line}\n`);
-    if (moved || this.#now() - this.#lineAt >= LINE_MS) {
+    const text = progressText(view);
+    // A paused run may wait for a person for days.
+    const stands = view.summary?.state === 'paused' && text === this.#text;
+    if (moved || (!stands && this.#now() - this.#lineAt >= LINE_MS)) {
+      this.#text = text;
       this.#sink.write(`${progressLine(view)}\n`);
       this.#lineAt = this.#now();
     }

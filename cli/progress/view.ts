@@ -80,11 +80,14 @@ const elapsed = (view: RunView): number => {
 };
 
 /** One line for a log. */
-export function progressLine(view: RunView): string {
+export const progressLine = (view: RunView): string => `[${duration(elapsed(view))}] ${progressText(view)}`;
+
+/** The same without the time that has gone by: what stays while nothing happens. */
+export function progressText(view: RunView): string {
   const { iteration = 0, rounds = 0, stage = Stage.UNSPECIFIED, state = '' } = view.summary ?? {};
   const loss = trainLoss(view);
   const parts = [
-    `[${duration(elapsed(view))}] ${roundTitle(iteration, rounds)}`,
+    roundTitle(iteration, rounds),
     state === 'running' ? stageName(stage) : `${state}`,
     view.summary?.waitsForWorker ? 'waits for a worker: none is here' : '',
     stageCount(view),

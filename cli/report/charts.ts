@@ -117,6 +117,9 @@ export interface LossLine {
   readonly points: readonly { readonly step: number; readonly loss: number }[];
 }
 
+/** The one point of a training too short for a second; a line of it would not be seen. */
+const lonePoint = (className: string, opacity: string, at: { x: number; y: number }): Markup => html`<circle class="fill ${className}" opacity="${opacity}" cx="${f(at.x)}" cy="${f(at.y)}" r="4"/>`;
+
 /** More than the eye can tell apart on this width. */
 const CURVE_POINTS_MAX = 200;
 
@@ -132,7 +135,7 @@ export function thin(points: readonly { readonly step: number; readonly loss: nu
 
 export function lossChart(lines: readonly LossLine[]): Markup {
   const height = 220;
-  const drawn = lines.map((line) => ({ ...line, points: thin(line.points) })).filter((line) => line.points.length > 1);
+  const drawn = lines.map((line) => ({ ...line, points: thin(line.points) })).filter((line) => line.points.length > 0);
   if (drawn.length === 0) return html`<p class="empty">No training has reported its losses yet.</p>`;
   const losses = drawn.flatMap((line) => line.points.map((point) => point.loss));
   const stepMax = Math.max(...drawn.map((line) => line.points.at(-1)?.step ?? 1));
@@ -143,7 +146,7 @@ export function lossChart(lines: readonly LossLine[]): Markup {
   const steps = niceTicks(0, stepMax, 4).filter((step) => step <= stepMax);
   return frame('Loss of each training by step', height, html`
 ${yGrid(ticks, y, (tick) => String(tick))}
-${drawn.map((line) => html`<g><title>${line.name}: last loss ${(line.points.at(-1)?.loss ?? 0).toFixed(3)}</title><polyline class="stroke ${line.control ? 'control' : 'validation'}" opacity="${line.control ? 1 : f2(line.opacity)}" ${line.control ? html`stroke-dasharray="2 3"` : ''} points="${line.points.map((point) => `${f(x(point.step))},${f(y(point.loss))}`).join(' ')}"/></g>`)}
+${drawn.map((line) => html`<g><title>${line.name}: last loss ${(line.points.at(-1)?.loss ?? 0).toFixed(3)}</title>${line.points.length === 1 ? line.points.map((point) => lonePoint(line.control ? 'control' : 'validation', line.control ? '1' : f2(line.opacity), { x: x(point.step), y: y(point.loss) })) : html`<polyline class="stroke ${line.control ? 'control' : 'validation'}" opacity="${line.control ? 1 : f2(line.opacity)}" ${line.control ? html`stroke-dasharray="2 3"` : ''} points="${line.points.map((point) => `${f(x(point.step))},${f(y(point.loss))}`).join(' ')}"/>`}</g>`)}
 ${steps.map((step) => html`<text class="tick" x="${f(x(step))}" y="${height - 12}" text-anchor="${step === 0 ? 'start' : x(step) > WIDTH - 40 ? 'end' : 'middle'}">${step === 0 ? '0 steps' : integer(step)}</text>`)}`);
 }
 

@@ -141,11 +141,11 @@ ${accuracyChart(decided, control === undefined ? undefined : { name: `Control, $
 const ramp = (index: number, count: number): number => (count <= 1 ? 1 : 0.35 + (0.65 * index) / (count - 1));
 
 function lossPanel(view: RunView): Markup {
-  const trained = view.iterations.filter((iteration) => (iteration.model?.curve.length ?? 0) > 1);
+  const trained = view.iterations.filter((iteration) => (iteration.model?.curve.length ?? 0) > 0);
   const lines: LossLine[] = trained.map((iteration, index) => ({
     name: `iteration ${iteration.iteration}${iteration.try > 0 ? `, try ${iteration.try + 1}` : ''}`, control: false, opacity: ramp(index, trained.length), points: iteration.model?.curve ?? [],
   }));
-  if ((view.control?.curve.length ?? 0) > 1) lines.push({ name: 'control', control: true, opacity: 1, points: view.control?.curve ?? [] });
+  if ((view.control?.curve.length ?? 0) > 0) lines.push({ name: 'control', control: true, opacity: 1, points: view.control?.curve ?? [] });
   return html`<figure class="panel" style="margin:0"><h3>Training loss</h3>
 ${legend(lines.map((line) => ({ name: line.name, className: line.control ? 'control' : 'validation', mark: line.control ? 'dash' : 'line', opacity: line.opacity })))}
 ${lossChart(lines)}

@@ -1,6 +1,7 @@
 /**
  * `npm test` and its longer relatives: each check is named, timed, and the first that fails stops with its exit code.
  * The last line printed is always `N passed, N failed` (and `, N skipped`): tests, or the one check that failed before them.
+ * A run in which no test ran proves nothing and has failed.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -20,6 +21,16 @@ export function summarize(report) {
   const unloaded = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
   const skipped = report.numPendingTests + report.numTodoTests;
   return { passed: report.numPassedTests, failed: report.numFailedTests + unloaded, skipped };
+}
+
+/**
+ * @param {{ passed: number, failed: number, skipped: number }} counts of vitest, which ended with `code`
+ * @returns {{ counts: { passed: number, failed: number, skipped: number }, code: number, ran: boolean }} `ran`: any test did
+ */
+export function verdict(counts, code) {
+  const ran = counts.passed + counts.failed > 0;
+  const bad = code !== 0 || counts.failed > 0 || !ran;
+  return { counts: { ...counts, failed: bad ? Math.max(1, counts.failed) : 0 }, code: bad ? code || exitCode.failed : 0, ran };
 }
 
 export function closingLine({ passed, failed, skipped }) {
@@ -84,9 +95,10 @@ export async function tests(root, { projects, args, env = {}, name, within = [] 
       ...before, tool(root, 'vitest/vitest.mjs'), 'run', ...present.flatMap((project) => ['--project', project]),
       '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args,
     ], { ...process.env, ...env });
-    const counts = fs.existsSync(file) ? summarize(JSON.parse(fs.readFileSync(file, 'utf8'))) : { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };
-    process.stdout.write(`${closingLine({ ...counts, failed: code !== 0 && counts.failed === 0 ? 1 : counts.failed })}\n`);
-    return code !== 0 ? code : counts.failed > 0 ? exitCode.failed : 0;
+    const outcome = verdict(fs.existsSync(file) ? summarize(JSON.parse(fs.readFileSync(file, 'utf8'))) : { passed: 0, failed: 0, skipped: 0 }, code);
+    if (!outcome.ran) process.stderr.write(`No test ran${args.length > 0 ? `: what was given to vitest (${args.join(' ')}) selects none` : ''}.\n`);
+    process.stdout.write(`${closingLine(outcome.counts)}\n`);
+    return outcome.code;
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

@@ -135,6 +135,20 @@ const commands = {
   results: (args) => experiment('results', 'bench/results', args),
 };
 
+const toVitest = 'What follows -- goes to vitest: files, -t NAME, --bail 1.';
+/** What `npm run COMMAND -- --help` answers, at once; the others' arguments are their own. */
+const help = {
+  setup: 'npm run setup\n\nPackages, the native library, the wire types and the build, each where it is missing or stale.',
+  build: 'npm run build\n\nCompiles to dist/, which processes run from.',
+  lint: 'npm run lint\n\nESLint, then the directions of imports.',
+  typecheck: 'npm run typecheck\n\nThe types alone.',
+  servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
+  test: `npm test [-- ARGUMENTS]\n\nTypes, lint and import directions, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
+  'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
+  'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
+};
+const asksForHelp = (args) => args.some((arg) => arg === '--help' || arg === '-h');
+
 function options(args, known) {
   try {
     return parseArgs({ args, options: known, allowPositionals: true });
@@ -192,6 +206,10 @@ export async function main([command, ...args]) {
   if (command === undefined || !Object.hasOwn(commands, command)) {
     process.stderr.write(`alumnus: ${command === undefined ? 'a command is missing' : `there is no command ${command}`}. Known are: ${Object.keys(commands).join(', ')}.\n`);
     process.exitCode = exitCode.usage;
+    return;
+  }
+  if (Object.hasOwn(help, command) && asksForHelp(args)) {
+    process.stdout.write(`${help[command]}\n`);
     return;
   }
   waitsForChild = ['test', 'test:simulation', 'test:chaos', 'lint', 'typecheck'].includes(command);

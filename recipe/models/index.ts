@@ -67,5 +67,5 @@ export function parameterCount(architecture: Architecture): number {
     .reduce((sum, spec) => sum + spec.shape.reduce((product, size) => product * size, 1), 0);
 }
 
-export { parameterName, type Layers, type ParameterSpec } from './layers.ts';
+export { normalizationEpsilon, parameterName, type Layers, type ParameterSpec } from './layers.ts';
 export { rangeProblem, type Model, type OptionRange } from './model.ts';

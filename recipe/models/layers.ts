@@ -6,6 +6,9 @@
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 
+/** Added to the variance: of a batch as in EfficientNet and the published Noisy Student code, of a token as in the published ViT and DeiT. */
+export const normalizationEpsilon = { batch: 1e-3, layer: 1e-6 } as const;
+
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: readonly number[];

@@ -6,6 +6,7 @@
 export { decodeCheckpoint, decodeMerged, encodeCheckpoint, encodeMerged } from './checkpoint.ts';
 export { imageNoise, trainingNoise } from './noise/index.ts';
 export type { HeldOut } from './early-stop.ts';
+export { knownModel } from './named.ts';
 export { resizedPositions } from './positions.ts';
 export { createNoisedPredictor, createPredictor } from './predict.ts';
 export type { NoisedPredictor, Predictor } from './predict.ts';

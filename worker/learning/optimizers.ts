@@ -1,9 +1,11 @@
 /**
  * Optimizers as functions over tensors: old weights, gradients, state and the rate in, new weights and state out.
  * Weight decay leaves biases and normalization parameters alone.
+ * A new one is its name in recipe/schema.ts, its state in `slotsOf`, a function, and a line in `optimizers`.
  * Not for: schedules, averaging (ema.ts).
  */
 import type { Tensor, TensorFlow, Tensors } from '../tensorflow/index.ts';
+import { named } from './named.ts';
 import type { OptimizerSettings } from './types.ts';
 
 /** The defaults of Kingma and Ba (arXiv 1412.6980, algorithm 1). */
@@ -19,7 +21,8 @@ const slotsOf: Readonly<Record<OptimizerSettings['name'], Readonly<Record<string
   rmsprop: { mean_square: 1, momentum: 0 },
 };
 
-export const initialSlots = ({ name }: OptimizerSettings): Readonly<Record<string, number>> => slotsOf[name];
+/** @throws AlumnusError CODE_OUTDATED */
+export const initialSlots = ({ name }: OptimizerSettings): Readonly<Record<string, number>> => named(slotsOf, 'optimizer', name);
 
 export interface Optimizer {
   /** Names of the state beside each parameter. */
@@ -87,13 +90,14 @@ function rmsprop(engine: TensorFlow, weightDecay: number, momentum: number, deca
   };
 }
 
-export function makeOptimizer(engine: TensorFlow, settings: OptimizerSettings): Optimizer {
-  switch (settings.name) {
-    case 'adamw': return adamw(engine, settings.weightDecay);
-    case 'sgd': return sgd(engine, settings.weightDecay, settings.momentum);
-    case 'rmsprop': return rmsprop(engine, settings.weightDecay, settings.momentum, settings.decay, settings.epsilon);
-  }
-}
+const optimizers: Readonly<Record<OptimizerSettings['name'], (engine: TensorFlow, settings: OptimizerSettings) => Optimizer>> = {
+  adamw: (engine, { weightDecay }) => adamw(engine, weightDecay),
+  sgd: (engine, { weightDecay, momentum }) => sgd(engine, weightDecay, momentum),
+  rmsprop: (engine, { weightDecay, momentum, decay, epsilon }) => rmsprop(engine, weightDecay, momentum, decay, epsilon),
+};
+
+/** @throws AlumnusError CODE_OUTDATED */
+export const makeOptimizer = (engine: TensorFlow, settings: OptimizerSettings): Optimizer => named(optimizers, 'optimizer', settings.name)(engine, settings);
 
 /**
  * Gradients whose norm taken together, sqrt(sum |g|^2), is at most `normMax`: g min(1, normMax / norm), as

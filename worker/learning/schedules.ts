@@ -1,5 +1,6 @@
 /** Learning-rate schedules: pure functions of the step. Not for: optimizers. */
-import type { TrainingSettings } from './types.ts';
+import { named } from './named.ts';
+import type { ScheduleSettings, TrainingSettings } from './types.ts';
 
 /**
  * EfficientNet and the published Noisy Student code multiply by 0.97 every 2.4 epochs of 350, that is 146 times;
@@ -7,19 +8,21 @@ import type { TrainingSettings } from './types.ts';
  */
 const exponentialDecays = 350 / 2.4;
 
+/** What is left of the rate after the warm-up, by the share of the steps behind it that is done. */
+const decays: Readonly<Record<ScheduleSettings['name'], (share: number, step: number, schedule: ScheduleSettings) => number>> = {
+  constant: () => 1,
+  cosine: (share) => 0.5 * (1 + Math.cos(Math.PI * share)),
+  exponential: (share, step, { decayFactor, decaySteps }) => decayFactor ** (decaySteps > 0 ? Math.floor(step / decaySteps) : exponentialDecays * share),
+};
+
 /**
  * The rate of `step` (0 to steps - 1). It rises linearly over `warmupSteps`, reaching its peak with the last of them;
  * then `cosine`: half a cosine to 0 (Loshchilov and Hutter, arXiv 1608.03983, equation 5, one cycle), `constant`, or
  * `exponential`: with `decaySteps` in stairs counted from step 0, as the published code (`tf.train.exponential_decay`,
- * `staircase=True`), without evenly after the warm-up.
+ * `staircase=True`), without evenly after the warm-up. @throws AlumnusError CODE_OUTDATED
  */
-export function learningRateAt(step: number, settings: Pick<TrainingSettings, 'steps' | 'optimizer' | 'schedule'>): number {
-  const { schedule: { name, warmupSteps, decayFactor, decaySteps }, optimizer: { learningRate }, steps } = settings;
+export function learningRateAt(step: number, { schedule, optimizer: { learningRate }, steps }: Pick<TrainingSettings, 'steps' | 'optimizer' | 'schedule'>): number {
+  const { name, warmupSteps } = schedule;
   if (step < warmupSteps) return learningRate * (step + 1) / warmupSteps;
-  const share = (step - warmupSteps) / Math.max(1, steps - warmupSteps);
-  switch (name) {
-    case 'constant': return learningRate;
-    case 'cosine': return learningRate * 0.5 * (1 + Math.cos(Math.PI * share));
-    case 'exponential': return learningRate * decayFactor ** (decaySteps > 0 ? Math.floor(step / decaySteps) : exponentialDecays * share);
-  }
+  return learningRate * named(decays, 'schedule', name)((step - warmupSteps) / Math.max(1, steps - warmupSteps), step, schedule);
 }

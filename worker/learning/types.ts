@@ -2,7 +2,7 @@
  * The words of learning: what a model is, what training it needs, what comes out.
  * Not for: anything that runs.
  */
-import type { Noise } from '../../recipe/index.ts';
+import type { Noise, Recipe } from '../../recipe/index.ts';
 
 export interface TensorData { name: string; shape: number[]; values: Float32Array }
 
@@ -22,9 +22,9 @@ export interface ImageNoise {
 }
 
 /** `momentum` is of sgd and rmsprop, `decay` (of the mean square) and `epsilon` of rmsprop. */
-export interface OptimizerSettings { name: 'adamw' | 'sgd' | 'rmsprop'; learningRate: number; weightDecay: number; momentum: number; decay: number; epsilon: number }
+export interface OptimizerSettings { name: Recipe['training']['optimizer']['name']; learningRate: number; weightDecay: number; momentum: number; decay: number; epsilon: number }
 /** `decaySteps`, of exponential: the rate is multiplied by `decayFactor` every so many steps; 0: 146 times over the training, evenly. */
-export interface ScheduleSettings { name: 'cosine' | 'constant' | 'exponential'; warmupSteps: number; decayFactor: number; decaySteps: number }
+export interface ScheduleSettings { name: Recipe['training']['schedule']['name']; warmupSteps: number; decayFactor: number; decaySteps: number }
 
 /**
  * Dropout and stochastic depth are off. `freeze`: share of the model's parts, from the input on, that stay as they are, their running

@@ -39,7 +39,7 @@ const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'F
 const NOT_THE_TASKS_FAULT: ReadonlySet<ErrorCode> = new Set(['WORKER_STOPPED', 'ENGINE_STOPPED', 'CANCELLED']);
 /** Ends of an attempt that the next task would meet as well: without a wait a full store, or one that isn't mounted, spends all tasks' attempts in seconds. */
 const STORE_TROUBLE: ReadonlySet<ErrorCode> = new Set([
-  'STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND', 'STORE_DENIED', 'STORE_UNTRUSTED', 'STORE_CLOCK_SKEWED', 'BUCKET_NOT_FOUND', 'DISK_FAILED', 'ENGINE_UNAVAILABLE',
+  'STORE_FULL', 'STORE_UNREACHABLE', 'STORE_NOT_FOUND', 'STORE_DENIED', 'STORE_UNTRUSTED', 'STORE_CLOCK_SKEWED', 'BUCKET_NOT_FOUND', 'DISK_FAILED', 'ENGINE_UNAVAILABLE', 'CODE_OUTDATED',
 ]);
 
 export interface Engine {

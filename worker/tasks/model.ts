@@ -9,7 +9,7 @@ import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Architecture, ImageShape } from '../../recipe/index.ts';
 import { createForeignPredictor, openModel, type ForeignInput, type ForeignModel, type ForeignOutput, type ModelFormat } from '../foreign/index.ts';
-import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
+import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, knownModel, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 
@@ -77,9 +77,11 @@ export async function writeModel(context: TaskContext, document: Omit<TrainedDoc
 export const writeForeign = (context: TaskContext, document: Omit<ForeignDocument, 'schemaVersion' | 'kind'>): Promise<ObjectRef> =>
   putJson(context, canonicalJson({ schemaVersion: 2, kind: 'foreign', ...document }));
 
+/** @throws AlumnusError SHARD_CORRUPT, CODE_OUTDATED, and the store's */
 export async function readModel(store: ObjectStore, ref: ObjectRef): Promise<ModelDocument> {
   const document = JSON.parse(Buffer.from(await store.get(ref)).toString('utf8')) as ModelDocument;
   if (document.schemaVersion !== (document.kind === 'foreign' ? 2 : 1)) throw new AlumnusError('SHARD_CORRUPT', `the model is of schema ${String(document.schemaVersion)}, this release reads 1 and, of models from elsewhere, 2`, { where: ref.key });
+  if (document.kind !== 'foreign') knownModel(document.architecture);
   return document;
 }
 

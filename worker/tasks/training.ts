@@ -8,7 +8,7 @@ import { parameterCount, type Architecture, type Recipe } from '../../recipe/ind
 import type { PartRef, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256 } from '../../store/index.ts';
 import { readSelection, type SelectedPart, type Source } from '../data/index.ts';
-import { decodeCheckpoint, encodeCheckpoint, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
+import { decodeCheckpoint, encodeCheckpoint, knownModel, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
 import type { TrainedDocument } from './model.ts';
 
@@ -40,12 +40,13 @@ export interface Training {
   readonly document: Pick<TrainedDocument, 'architecture' | 'classNames' | 'parameters'> & { readonly lineage: Pick<TrainedDocument['lineage'], 'labeled' | 'selection' | 'training'> };
 }
 
-/** @throws AlumnusError USAGE, and the store's */
+/** @throws AlumnusError USAGE, CODE_OUTDATED, and the store's */
 export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: number): Promise<Training> {
   if (spec.labelKind !== 'soft' && spec.labelKind !== 'hard') throw new AlumnusError('USAGE', `labels are "soft" or "hard", not "${spec.labelKind}"`, { where: 'labels.kind' });
   const training = JSON.parse(spec.trainingJson) as TrainingJson;
   const model = required(spec.model, 'model');
   const architecture: Architecture = { model: { name: model.name, options: model.options }, input: shapeOf(spec.image), classes: spec.classNames.length };
+  knownModel(architecture);
   const parameters = parameterCount(architecture);
   const labeled = required(spec.labeled, 'labeled');
   const selected: SelectedPart | undefined = spec.unlabeled === undefined || spec.selection === undefined ? undefined

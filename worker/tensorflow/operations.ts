@@ -4,6 +4,7 @@
  * Not for: what tfjs offers already.
  */
 import { invariant } from '../../proto/errors.ts';
+import { normalizationEpsilon } from '../../recipe/index.ts';
 import { attributeKind, dataTypeCode } from './graph.ts';
 import type { OperationAttribute, Tensor, TensorFlow } from './load.ts';
 
@@ -145,8 +146,7 @@ export function softmax(engine: TensorFlow, x: Tensor): Tensor {
     (dy, [y]) => [tf.mul(tf.sub(dy, tf.sum(tf.mul(dy, y!), -1, true)), y!)]);
 }
 
-/** Added to the variance of a token, as in the published ViT and DeiT. */
-const layerNormEpsilon = 1e-6;
+const layerNormEpsilon = normalizationEpsilon.layer;
 
 /**
  * Layer normalization over the last axis (Ba et al. 2016, arXiv 1607.06450) of `x` `[..., features]`, with `scale` and
@@ -172,8 +172,7 @@ export function layerNormalization(engine: TensorFlow, x: Tensor, scale: Tensor,
     });
 }
 
-/** Added to the variance, as in EfficientNet and the published Noisy Student code. */
-export const batchNormEpsilon = 1e-3;
+export const batchNormEpsilon = normalizationEpsilon.batch;
 
 /**
  * Batch normalization of `x` `[batch, height, width, channels]` by the batch's own mean and variance.

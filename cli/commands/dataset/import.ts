@@ -5,6 +5,7 @@ import { AlumnusError } from '../../../proto/errors.ts';
 import type { SourceFiles } from '../../../dataset/index.ts';
 import type { Context } from '../../context.ts';
 import type { SourceRequest } from '../../dataset-import.ts';
+import { plural } from '../../format.ts';
 import { storeUrl } from '../../home.ts';
 import { classList, imageSize } from './values.ts';
 
@@ -36,10 +37,10 @@ function withSplit(command: Command, defaultName: string | undefined): Command {
   if (defaultName === undefined) command.requiredOption(name, 'the dataset\'s name');
   else command.option(name, 'the dataset\'s name', defaultName);
   return command
-    .option('--labeled-per-class <n>', 'labeled images of each class', wholeNumber(1))
+    .option('--labeled-per-class <n>', 'labeled images of each class (without this and --labeled: all that are not held out)', wholeNumber(1))
     .option('--labeled <n>', 'labeled images in all, in the classes\' own proportions', wholeNumber(1))
-    .option('--validation <n>', 'images held out to decide promotions; a count, or a share such as 0.1', countOrShare)
-    .option('--test-images <n>', 'images held out for reports, where the source has no test split; a count or a share', countOrShare)
+    .option('--validation <n>', 'images held out to decide promotions; a count, or a share such as 0.1 of the labeled ones (none)', countOrShare)
+    .option('--test-images <n>', 'images held out for reports, where the source has no test split; a count or a share (none)', countOrShare)
     .option('--unlabeled-images <n>', 'how many to keep without labels (all that are left)', wholeNumber(0))
     .option('--seed <n>', 'draws the parts', wholeNumber(0, 2 ** 31 - 1), 1)
     .option('--shard-samples <n>', 'images a shard', wholeNumber(1))
@@ -71,8 +72,23 @@ async function importInto(context: Context, request: SourceRequest, flags: Flags
   });
   const dataset = await inspectDataset(store, name);
   await printSingle(context, form, { kind: 'Dataset', name, value: { ...dataset, notes }, text: () => describeDataset(dataset) });
+  const coarse = coarseValidation(dataset.parts.find(({ part }) => part === 'validation')?.samples ?? 0);
+  if (coarse !== '') context.note(coarse);
   const where = [...(flags.store === undefined ? [] : [` --store ${flags.store}`]), ...(flags.home === undefined ? [] : [` --home ${flags.home}`])].join('');
   context.note(`Next:\n  alumnus dataset verify ${name}${where}\n  alumnus recipe init > recipe.yaml    # and write data.dataset: ${name}`);
+}
+
+/** Two-sided p of k differences, all one way, is 2 / 2^k: below 0.05, the gate's default level, from 6 on. */
+const DISCORDANT_LEAST = 6;
+/** Coarser than this, in percentage points, and a split misses what most rounds gain. */
+const POINTS_COARSE = 2;
+
+/** What so small a validation split cannot tell the promotion gate, however models differ on it; empty where it is fine enough. */
+export function coarseValidation(samples: number): string {
+  const least = (100 * DISCORDANT_LEAST) / samples;
+  if (samples === 0 || least <= POINTS_COARSE) return '';
+  const limit = samples < DISCORDANT_LEAST ? 'cannot show any difference between two models' : `cannot show a difference of under ${least.toFixed(1)} points (${DISCORDANT_LEAST} images), whatever the models`;
+  return `Validation has ${plural(samples, 'image')}: they ${limit}. They decide promotions; a larger --validation, under another --name, decides better.`;
 }
 
 export function addDatasetImport(group: Command, context: Context): void {

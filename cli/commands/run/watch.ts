@@ -2,13 +2,14 @@
 import type { Command } from 'commander';
 import { AlumnusError } from '../../../proto/errors.ts';
 import type { Operator } from '../../client.ts';
-import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, addressAgain, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
 import { coordinatorAddress } from '../../home.ts';
 import type { OutputForm } from '../../output.ts';
 import { goesOnByItself } from '../../remedy.ts';
 
-export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm): Promise<number> {
+/** @param at the flags that the next commands need to reach the coordinator, with a blank before each */
+export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm, at: string): Promise<number> {
   const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }] = await Promise.all([
     import('../../progress/watch.ts'), import('../../output.ts'), import('../../summary.ts'),
   ]);
@@ -19,14 +20,17 @@ export async function watchToEnd(context: Context, operator: Operator, runId: st
     operator, runId, signal: context.signal, quiet: stream,
     onView: (seen) => {
       const { state = '' } = seen.summary ?? {};
-      if (state === 'paused' && !paused && !stream && !goesOnByItself(seen.summary)) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}`);
+      if (state === 'paused' && !paused && !stream && !goesOnByItself(seen.summary)) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}${at}`);
       paused = state === 'paused';
       if (stream) context.print(JSON.stringify({ apiVersion: API_VERSION, kind: 'Run', ...(machineForm(seen) as object) }));
     },
   });
-  if (context.signal.aborted) context.note(`Stopped watching; run ${runId} goes on. Next:\n  alumnus run watch ${runId}\n  alumnus run cancel ${runId}`);
+  if (context.signal.aborted) context.note(`Stopped watching; run ${runId} goes on. Next:\n  alumnus run watch ${runId}${at}\n  alumnus run cancel ${runId}${at}`);
   else if (view === undefined) throw new AlumnusError('INTERNAL', 'the watch ended without a view', { where: runId });
-  else if (!stream) await printSingle(context, form, { kind: 'Run', name: runId, value: view, text: () => summaryText(view, context.out.columns) });
+  else if (!stream) {
+    await printSingle(context, form, { kind: 'Run', name: runId, value: view, text: () => summaryText(view, context.out.columns) });
+    context.note(`Next:\n  alumnus run report ${runId}${at}${view.bestModel === undefined ? '' : `\n  alumnus run export ${runId}${at} --to ./model`}`);
+  }
   return codeOf(view);
 }
 
@@ -39,6 +43,6 @@ export function addRunWatch(group: Command, context: Context): void {
   action(command, context, async (runId: string, flags: AddressFlag & OutputFlag) => {
     const [{ withOperator }, { outputForm }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
     const form = outputForm(flags.output);
-    return withOperator(coordinatorAddress(context.env, flags.address), (operator) => watchToEnd(context, operator, runId, form));
+    return withOperator(coordinatorAddress(context.env, flags.address), (operator) => watchToEnd(context, operator, runId, form, addressAgain(flags)));
   });
 }

@@ -9,7 +9,7 @@ import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
-import { readyRecipe } from '../../../recipe/index.ts';
+import { modelNames, readyRecipe } from '../../../recipe/index.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -50,6 +50,9 @@ const service: OperatorServiceServer = {
   submitRun: (call, callback) => {
     submitted.push(call.request.recipe);
     if (call.request.recipe.includes('dataset: absent')) callback(refuse('DATASET_NOT_FOUND', 'there is no dataset "absent"', 'absent'));
+    // As submission.ts: what its schema refuses, and what only the data shows.
+    else if (call.request.recipe.includes('dataset: newer')) callback(refuse('RECIPE_INVALID', 'training.optimizer.name (line 8): invalid option', 'recipe'));
+    else if (call.request.recipe.includes('dataset: other-classes')) callback(refuse('RECIPE_INVALID', 'its classes (a) are not those of the labeled data (b)', 'data.validation'));
     else callback(null, { runId: call.request.runId || 'mnist-4f2a91', warnings: call.request.recipe.includes('dataset: aged') ? ['nobody knows'] : [] });
   },
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }], notice: '' }),
@@ -151,6 +154,13 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   });
   test('a dataset that is not there', async () => {
     expectSentence(await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: absent '))), 3, /^error: absent: there is no dataset "absent"\. .*\[DATASET_NOT_FOUND\]$/m);
+  });
+  test('a recipe that is valid here and not to the coordinator\'s code', async () => {
+    expectSentence(await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: newer '))), 8,
+      /the coordinator refuses a recipe that is valid here \(training\.optimizer\.name \(line 8\): invalid option\): it runs other code than this command, and should be restarted on it\. .*\[CODE_OUTDATED\]$/m);
+  });
+  test('a recipe that does not fit its data, which only the coordinator can tell', async () => {
+    expectSentence(await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: other-classes '))), 2, /^error: data\.validation: its classes \(a\) are not .*\[RECIPE_INVALID\]$/m);
   });
   test('a run that has ended already', async () => expectSentence(await ask('run', 'cancel', 'mnist-4f2a91'), 4, /\[RUN_CONFLICT\]$/m));
   test('a command there is none of', async () => expectSentence(await run(['rnu']), 2, /^error: unknown command 'rnu' \(did you mean run\?\)\. .*\[USAGE\]$/m));
@@ -268,6 +278,7 @@ describe('following', () => {
   test('submit --watch says that the run is taken before anything else', async () => {
     const ran = await ask('run', 'submit', await recipeFile(mnist.replace('dataset: mnist ', 'dataset: aged ')), '--run-id', 'mnist-4f2a91', '--watch');
     expect(ran.err).toMatch(/^Submitted run mnist-4f2a91\. .*\nwarning: nobody knows\nWhat it takes/);
+    expect(ran.err.split('\n').slice(-4)).toEqual(['Next:', `  alumnus run report mnist-4f2a91 --address ${address}`, `  alumnus run export mnist-4f2a91 --address ${address} --to ./model`, '']);
   });
   test('watch puts progress on stderr and the table on stdout', async () => {
     const ran = await ask('run', 'watch', 'mnist-4f2a91');
@@ -312,11 +323,28 @@ describe('recipes', () => {
     expect((await run(['recipe', 'init', '--out', file])).err).toContain('is there already and is not overwritten');
     expect((await run(['recipe', 'validate', file])).err).toMatch(/^What it takes, as far as the recipe says it:\nTRAINING /);
     expect((await run(['recipe', 'validate', file])).out).toContain('valid: mnist, 3 rounds, cnn width=24 → cnn width=28 → cnn width=32 → cnn width=36');
+    expect((await run(['recipe', 'validate', await recipeFile('{ name: a, rounds: 1, data: { dataset: b }, models: { ladder: [{ model: cnn }] } }')])).out).toContain('valid: a, 1 round, cnn → cnn');
   });
   test('validate tells programs every problem', async () => {
     const ran = await run(['recipe', 'validate', await recipeFile(mnist.replace('rounds: 3', 'rounds: -3')), '-o', 'json']);
     expect(ran.code).toBe(2);
     expect(JSON.parse(ran.out)).toMatchObject({ kind: 'RecipeValidation', valid: false, problems: [{ path: 'rounds', line: 6, reason: expect.stringContaining('>=0') }, { path: 'models.ladder' }] });
+  });
+  test('models lists what a recipe may name', async () => {
+    const { out } = await run(['recipe', 'models']);
+    // recipe/models/cnn.ts.
+    expect(out).toMatch(/^MODEL +FAMILY +OPTIONS WITH THEIR DEFAULTS\ncnn +cnn +width 16, dense 128, dropout_features 0\.25, dropout 0\.5\n/);
+    expect((await run(['recipe', 'models', '-o', 'name'])).out.split('\n')).toEqual([...modelNames, '']);
+  });
+  test('models of one name tells its options: default, range or values, and what each does', async () => {
+    const { out } = await run(['recipe', 'models', 'resnet']);
+    // recipe/models/resnet.ts.
+    expect(out).toMatch(/\ndepth \* +50 +18, 34, 50, 101, 152 +layers\n/);
+    expect(out).toMatch(/\nwidth \* +64 +1 to 1024 +filters of the first stage; /);
+    expect(out).toMatch(/\nsurvival +0\.8 +0\.1 to 1, fractions too +chance that the last block survives/);
+    expect((await run(['recipe', 'models', 'vit-small'])).out).toMatch(/^Model +vit-small\nFamily +vit\n/);
+    expect(JSON.parse((await run(['recipe', 'models', 'resnet', '-o', 'json'])).out)).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'Model', name: 'resnet', options: { depth: { default: 50, choices: [18, 34, 50, 101, 152], size: true } } });
+    expect(await run(['recipe', 'models', 'transformer'])).toMatchObject({ code: 2, out: '', err: expect.stringContaining('there is no model "transformer"; there are cnn, ') });
   });
   test('schema is JSON Schema', async () => expect(JSON.parse((await run(['recipe', 'schema'])).out)).toMatchObject({ title: 'Alumnus recipe', properties: { rounds: {} } }));
 });

@@ -42,6 +42,8 @@ test('the best model and its weights as they are stored, with a description that
   expect(JSON.parse(await readFile(join(to, 'model.json'), 'utf8'))).toMatchObject({
     run: 'mnist-4f2a91', iteration: 3, label: 'cnn width=32', model: { name: 'cnn', options: { width: 4, dense: 16 } }, parameters: 1234,
     document: { sha256: model.sha256 }, weights: { sha256: weights.sha256, bytes: bytes.length }, validation: { correct: 4822, total: 5000 },
+    // Keras' and TensorFlow's own names for layouts and padding; epsilons of EfficientNet (efficientnet_builder.py) and of ViT.
+    conventions: { kernels: { convolution: '[height, width, in, out]', dense: '[in, out]' }, padding: expect.stringMatching(/^SAME/) as string, batchNormalization: { epsilon: 0.001 }, layerNormalization: { epsilon: 0.000001 } },
     input: { height: 28, width: 28, channels: 1 }, output: { classNames: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'] },
   });
 });

@@ -5,7 +5,7 @@ import { TaskRestarts } from '../../../cli/progress/restarts.ts';
 import { newsBetween, paint, progressBlock, progressLine, stageShare } from '../../../cli/progress/view.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder } from './console.ts';
-import { finishedRun, runningRun } from './fixture.ts';
+import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
 describe('progress', () => {
   test('as one line tells stage, shards, speed, accuracy and time', () => {
@@ -43,6 +43,20 @@ test('the speed of labeling is that of finished shards since the stage began', (
   expect(at(14_000, 10)).toBeCloseTo(((8 / 28) * 54_900) / 4);
   const training = runningRun();
   expect(rate.apply({ ...training, summary: { ...training.summary!, stage: Stage.TRAIN }, imagesPerSecond: 77 }).imagesPerSecond).toBe(77);
+});
+
+test('in a log a paused run is said once, and again when something changes; one that runs every few seconds', () => {
+  let nowMs = 0;
+  const sink = recorder();
+  const reporter = new ProgressReporter(sink, () => nowMs);
+  const lines = (view: ReturnType<typeof runningRun>): number => {
+    sink.text = '';
+    reporter.update({ ...view, nowMs: view.nowMs + nowMs });
+    nowMs += 6_000;
+    return sink.text.split('\n').filter((line) => line.startsWith('[')).length;
+  };
+  const paused = { ...pausedRun('by a person'), secondsLeft: -1 };
+  expect([runningRun(), runningRun(), paused, paused, paused, { ...paused, stageDone: 15 }, paused, paused].map(lines)).toEqual([1, 1, 1, 0, 0, 1, 1, 0]);
 });
 
 describe('news', () => {

@@ -47,6 +47,14 @@ describe('the report', () => {
     const view = runningRun();
     expect(render({ ...view, iterations: [] }, false)).toContain('Nothing is evaluated yet.');
   });
+  test('shows the one loss of a training that reported no second', () => {
+    const view = finishedRun();
+    const short = render({ ...view, control: undefined, iterations: view.iterations.slice(0, 1).map((each) => ({ ...each, model: { ...each.model!, curve: [{ step: 20, loss: 1.5 }] } })) });
+    expect(short).toContain('iteration 0: last loss 1.500');
+    // By hand: 20 of 20 steps is the right edge, 400 - 10; ticks go to 1.5, the upper edge, 10.
+    expect(short).toMatch(/<circle [^>]*cx="390\.0" cy="10\.0"/);
+    expect(short).not.toContain('No training has reported');
+  });
   test('has no empty number in a drawing', () => expect(page).not.toMatch(/NaN|Infinity|undefined/));
 });
 

@@ -10,6 +10,14 @@ describe('the table of a run', () => {
     expect(line('0 ')).toMatch(/cnn width=16 +206,922 +– +– +91\.84 % +92\.10 % +– +promoted$/);
     expect(line('3 ')).toMatch(/cnn width=32 +425,802 +54,700 of 54,900, 54,700 rows +97\.30 % +96\.44 % +96\.50 % +b 82, c 50, p = 0\.007 +promoted \*$/);
   });
+  test('has the last loss of each training where it is asked for', () => {
+    const view = finishedRun();
+    const told = summaryText({ ...view, iterations: view.iterations.map((each, at) => (at === 0 ? { ...each, model: { ...each.model!, curve: [{ step: 20, loss: 1.5 }, { step: 40, loss: 0.25 }] } } : { ...each, model: { ...each.model!, curve: [] } })) }, 200, true);
+    expect(told.split('\n')[0]).toMatch(/PARAMETERS +LAST LOSS +LABELS KEPT/);
+    expect(told).toMatch(/\n0 +cnn width=16 +206,922 +0\.250 +– /);
+    expect(told).toMatch(/\n1 +cnn width=16 +206,922 +– +54,210 of/);
+    expect(text).not.toContain('LAST LOSS');
+  });
   test('sets the control beside them', () => expect(line('control')).toMatch(/cnn width=32 +425,802 +– +– +93\.32 % +93\.80 %/));
   test('adds what 500 validation labels would have told', () => expect(text).toMatch(/of 500: b 21, c 8, p = 0\.024 +promoted/));
   test('compares the best model with the control on test, with the interval', () => {

@@ -126,7 +126,7 @@ test('what is shown tells both models with what they take, how far the stage is,
   // 32,000 images took a second: 2 ms a step of 64. Left: 2,500 of the student, and two fine-tunings of 60 steps, each 8 x 4 / 128 of a student's by images and pixels: 15.
   expect(shown()).toEqual([1, 2, 5.06, false]);
   await complete('student.fine-tuned');
-  expect(shown()).toEqual([0, 2, 2.515, false]);
+  expect(shown()).toEqual([0, 2, 5.03, false]);
   await complete('student.fine-tuned');
   expect(shown().slice(0, 2)).toEqual([1, 2]);
   await complete('student');

@@ -270,7 +270,9 @@ describe('weights as bytes', () => {
 describe('models', () => {
   it('are known by name', () => {
     const sizes = (family: string, names: string): string[] => names.split(' ').map(size => `${family}-${size}`);
-    expect(modelNames).toEqual(['cnn', 'residual', 'resnet', 'wide-resnet', ...sizes('efficientnet', 'b0 b1 b2 b3 b4 b5 b6 b7 l2'), ...sizes('vit', 'tiny small base'), ...sizes('deit', 'tiny small base')]);
+    // Recipes and journals name these: none may go or be called otherwise. New ones need no line here.
+    expect(modelNames).toEqual(expect.arrayContaining(['cnn', 'residual', 'resnet', 'wide-resnet', ...sizes('efficientnet', 'b0 b1 b2 b3 b4 b5 b6 b7 l2'), ...sizes('vit', 'tiny small base'), ...sizes('deit', 'tiny small base')]));
+    expect(modelNames).toHaveLength(new Set(modelNames).size);
   });
 
   it.each([

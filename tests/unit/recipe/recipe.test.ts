@@ -1,7 +1,7 @@
 /** What a user is told about a recipe: every mistake at once, each with its field, its line and its reason. */
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { canonicalJson, checkRecipe, journalledRecipe, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
+import { canonicalJson, checkRecipe, journalledRecipe, modelNames, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
 
 const least = `name: digits
 data:
@@ -92,7 +92,7 @@ describe('a recipe', () => {
     ['a ladder that shrinks below a default', least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn, width: 8 }\n'), ['models.ladder[1].width (line 7): shrinks from 16 to 8: a student is equal to its teacher or larger']],
     ['a ladder longer than the run', `${least.replace('    - { model: cnn }\n', '    - { model: cnn }\n    - { model: cnn }\n    - { model: cnn }\n')}rounds: 1\n`, ['models.ladder (line 6): has 3 models for 2 iterations: raise rounds or take 1 out']],
     ['an empty ladder', least.replace('\n    - { model: cnn }', ' []'), ['models.ladder (line 5): too small: expected array to have >=1 items']],
-    ['a model there is not', least.replace('cnn', 'transformer'), ['models.ladder[0].model (line 6): there is no model "transformer"; there are cnn, residual, resnet, wide-resnet, efficientnet-b0, efficientnet-b1, efficientnet-b2, efficientnet-b3, efficientnet-b4, efficientnet-b5, efficientnet-b6, efficientnet-b7, efficientnet-l2, vit-tiny, vit-small, vit-base, deit-tiny, deit-small, deit-base']],
+    ['a model there is not', least.replace('cnn', 'transformer'), [`models.ladder[0].model (line 6): there is no model "transformer"; there are ${modelNames.join(', ')}`]],
     ['a depth that was not published', least.replace('{ model: cnn }', '{ model: resnet, depth: 49 }'), ['models.ladder[0].depth (line 6): must be one of 18, 34, 50, 101, 152']],
     ['a ladder that shrinks from one size of a family to another', least.replace('    - { model: cnn }\n', '    - { model: efficientnet-b1 }\n    - { model: efficientnet-b0 }\n'), ['models.ladder[1].depth (line 7): shrinks from 1.1 to 1: a student is equal to its teacher or larger']],
     ['an option its model has not', least.replace('{ model: cnn }', '{ model: cnn, depth: 3 }'), ['models.ladder[0].depth (line 6): cnn has no such option; it has width, dense, dropout_features, dropout']],

@@ -6,6 +6,7 @@
  */
 import type { Tensor, TensorFlow } from '../../tensorflow/index.ts';
 import type { Draws } from '../draws.ts';
+import { named } from '../named.ts';
 import type { ImageNoise, InputNoise } from '../types.ts';
 import { affine } from './affine.ts';
 import { erase } from './erasing.ts';
@@ -22,9 +23,9 @@ const inputNoises: { readonly [Name in InputNoise['name']]: Apply<Extract<InputN
   randaugment: randAugment,
 };
 
-/** Images `[batch, height, width, channels]`, float32 in [0, 255]; the result is the same. */
+/** Images `[batch, height, width, channels]`, float32 in [0, 255]; the result is the same. @throws AlumnusError CODE_OUTDATED */
 export function noiseImages(engine: TensorFlow, images: Tensor, { noise, erasing }: ImageNoise, draws: Draws): Tensor {
   // The table's type says that a name's entry takes that name's options; TypeScript cannot follow it through a union.
-  const noised = (inputNoises[noise.name] as Apply<InputNoise>)(engine, images, noise, draws);
+  const noised = (named(inputNoises, 'input noise', noise.name) as Apply<InputNoise>)(engine, images, noise, draws);
   return erasing === undefined ? noised : erase(engine, noised, erasing, draws);
 }
