@@ -171,7 +171,8 @@ export function auditWanted(state: RunState): boolean {
 export const controlWanted = (state: RunState): boolean =>
   state.recipe.control && state.recipe.rounds > 0 && state.control.evaluation === undefined && state.control.givenUp === undefined;
 
-function controlTasks(state: RunState): Task[] {
+/** Those of the control alone, which are few where a stage has many. */
+export function controlTasks(state: RunState): Task[] {
   if (!controlWanted(state)) return [];
   const { rounds } = state.recipe;
   if (state.control.trained === undefined) return tasksOfTraining(state, controlTraining(state));
