@@ -22,7 +22,7 @@ import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
 import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
-import { auditWanted, controlWanted, openTasks, openTrainings } from './tasks.ts';
+import { auditWanted, controlTasks, controlWanted, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
 export type Command = Said & {
@@ -250,9 +250,9 @@ function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: rea
   }
 }
 
-/** Whether this very task is still wanted. Constant time for label tasks, of which there are many. */
+/** Whether this very task is still wanted. Does not derive the label tasks, of which there are many. */
 export function isOpen(state: RunState, task: Task): boolean {
-  if (isControl(task)) return controlWanted(state) && openTasks(state).some((open) => open.taskId === task.taskId);
+  if (isControl(task)) return state.phase === 'running' && controlTasks(state).some((open) => open.taskId === task.taskId);
   if (task.iteration !== state.iteration || task.stage !== state.stage) return false;
   if (task.stage === Stage.LABEL) {
     const { labels, quarantined, teacher } = currentIteration(state);

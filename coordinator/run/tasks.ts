@@ -195,7 +195,8 @@ export function auditWanted(state: RunState): boolean {
 export const controlWanted = (state: RunState): boolean =>
   state.recipe.control && state.recipe.rounds > 0 && (state.control.evaluation === undefined || fineTunedEvaluationOwed(state, state.control)) && state.control.givenUp === undefined;
 
-function controlTasks(state: RunState): Task[] {
+/** Those of the control alone, which are few where a stage has many. */
+export function controlTasks(state: RunState): Task[] {
   if (!controlWanted(state)) return [];
   const { rounds } = state.recipe;
   const { trained, fineTuned, evaluation } = state.control;

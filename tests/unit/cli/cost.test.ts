@@ -33,3 +33,11 @@ test('the sums, what is labeled, and what a refusal adds', () => {
   expect(costText(recipe('promotion: { on_refusal: retry, tries_max: 3 }'), undefined)).toMatch(/\n4 trainings see 520 images\. All unlabeled images are labeled 2 times\. A round whose student is refused is trained again, up to 3 times in all\.$/);
   expect(costText(recipe(), data)).not.toMatch(/second|minute|hour/);
 });
+
+test('of workers that share a training each sees as many images; how many there will be is not known', () => {
+  const shared = (replicas: number | string) => parseRecipe(`name: digits\nrounds: 0\ndata: { dataset: digits }\nmodels: { ladder: [{ model: cnn }] }\ntraining: { teacher: { steps: 10, batch_labeled: 4 }, replicas: ${replicas} }\n`);
+  // 10 x 4 x 3.
+  expect(trainingsOf(shared(3), data).map(({ steps, images }) => [steps, images])).toEqual([[10, 12]]);
+  expect(costText(shared(3), data)).toMatch(/\n1 training see 120 images\.$/);
+  expect(costText(shared('auto'), data)).toMatch(/\n1 training see 40 images\. Each training is shared by as many workers as there are, and sees as many times these images\.$/);
+});

@@ -21,6 +21,20 @@ describe('progress', () => {
     expect(progressLine(training)).toContain('train · 625 of 2,500 steps · 12,400 images/s · loss 0.313');
     expect(stageShare(training)).toBe(0.25);
   });
+  test('of a training that several workers share tells the round, who is done and who was left out', () => {
+    const view = runningRun();
+    const [task] = view.tasks;
+    const replica = (index: number, done: number) => ({ ...task!, task: { ...task!.task!, stage: Stage.TRAIN, subject: `student.r0002.k${index}` }, progress: { done, total: 100, unit: 'steps', rate: 9000, loss: 0.3125 } });
+    const round = { subject: 'student', iteration: 2, round: 2, rounds: 25, replicas: 4, replicasDone: 2, replicasGivenUp: 1, merging: false, leftOut: 0, stepsDone: 200, roundSteps: 100, steps: 2500 };
+    const control = { ...round, subject: 'control', iteration: 3, round: 9, stepsDone: 900 };
+    const training = (shared: object) => ({ ...view, stageDone: 0, stageTotal: 1, stageQuarantined: 0, summary: { ...view.summary!, stage: Stage.TRAIN }, sharedTrainings: [control, { ...round, ...shared }], tasks: [{ ...replica(3, 40), task: { ...replica(3, 40).task, subject: 'control.r0009.k0' } }, replica(3, 60)] });
+    expect(progressLine(training({}))).toContain('train · round 3 of 25: 2 of 4 replicas done, 1 given up · 12,400 images/s · loss 0.313');
+    // (200 + (2 + 0.6) / 4 x 100) of 2,500.
+    expect(stageShare(training({}))).toBeCloseTo(0.106, 12);
+    expect(progressLine(training({ replicasDone: 3, merging: true, leftOut: 2 }))).toContain('round 3 of 25: merges 3 replicas, 2 left out before · ');
+    expect(stageShare(training({ merging: true }))).toBeCloseTo(0.12, 12);
+    expect(progressLine(training({ replicas: 0, replicasDone: 0, replicasGivenUp: 0 }))).toContain('round 3 of 25: not begun · ');
+  });
   test('counts the parts of shards in work', () => expect(stageShare(runningRun())).toBeCloseTo((14 + 0.5 + 0.5) / 28));
   test.each([40, 80, 140])('as a block stays within %i columns', (columns) => {
     for (const line of progressBlock(runningRun(), columns, paint(false))) expect(line.length).toBeLessThan(columns);
