@@ -128,13 +128,16 @@ function tasksOfTraining(state: RunState, training: Task | undefined): Task[] {
   });
 }
 
-function studentTraining(state: RunState): Task | undefined {
+/** The present iteration's training, or its fine-tuning. @param begin as of `trainTask` */
+function trainStudent(state: RunState, begin?: ObjectRef): Task {
   const current = currentIteration(state);
-  return state.stage === Stage.TRAIN && current.student === undefined && !isImported(state.recipe, state.iteration) ? trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current) : undefined;
+  return trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current, begin);
 }
+const trainControl = (state: RunState, begin?: ObjectRef): Task => trainTask(state, state.recipe.rounds, subjects.control, 0, undefined, begin);
 
-const controlTraining = (state: RunState): Task | undefined =>
-  (controlWanted(state) && state.control.trained === undefined ? trainTask(state, state.recipe.rounds, subjects.control, 0, undefined) : undefined);
+const studentTraining = (state: RunState): Task | undefined =>
+  (state.stage === Stage.TRAIN && currentIteration(state).student === undefined && !isImported(state.recipe, state.iteration) ? trainStudent(state) : undefined);
+const controlTraining = (state: RunState): Task | undefined => (controlWanted(state) && state.control.trained === undefined ? trainControl(state) : undefined);
 
 /** The trainings that are open, as one worker alone would do them: the stage's, then the control's. */
 export const openTrainings = (state: RunState): Task[] => [studentTraining(state), controlTraining(state)].filter((training) => training !== undefined);
@@ -165,7 +168,7 @@ function stageTasks(state: RunState): Task[] {
     case Stage.TRAIN:
       if (current.student === undefined) return isImported(recipe, iteration) ? [importTask(state, current.try)] : tasksOfTraining(state, studentTraining(state));
       // One worker does it, however many shared the training: it is short.
-      return fineTuneOwed(state, { ...current, trained: current.student }) ? [trainTask(state, iteration, subjects.student, current.try, iteration === 0 ? undefined : current, current.student.result.model)] : [];
+      return fineTuneOwed(state, { ...current, trained: current.student }) ? [trainStudent(state, current.student.result.model)] : [];
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
       const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
@@ -201,7 +204,7 @@ export function controlTasks(state: RunState): Task[] {
   const { rounds } = state.recipe;
   const { trained, fineTuned, evaluation } = state.control;
   if (trained === undefined) return tasksOfTraining(state, controlTraining(state));
-  if (fineTuneOwed(state, { trained, fineTuned })) return [trainTask(state, rounds, subjects.control, 0, undefined, trained.result.model)];
+  if (fineTuneOwed(state, { trained, fineTuned })) return [trainControl(state, trained.result.model)];
   return [evaluation === undefined ? subjects.control : undefined, fineTunedEvaluationOwed(state, state.control) ? subjects.controlFineTuned : undefined]
     .flatMap((subject) => (subject === undefined ? [] : evaluateTask(state, rounds, subject, 0) ?? []));
 }

@@ -3,10 +3,9 @@
  * model runs in its own library, and what it gives becomes log-probabilities of the data's classes.
  * Invariant: the program is the same for every format, so a model gives the same labels whatever it was saved as.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { invariant } from '../../proto/errors.ts';
 import type { ImageShape } from '../../recipe/index.ts';
-import type { Predictor } from '../learning/index.ts';
+import { eachBatch, type Predictor } from '../learning/index.ts';
 import { compile, loadTensorFlow, operations, type Program, type Tensor4D, type TensorFlow } from '../tensorflow/index.ts';
 import type { ForeignInput, ForeignOutput } from './agreement.ts';
 import type { ForeignModel, Values } from './model.ts';
@@ -62,17 +61,12 @@ export function createForeignPredictor(model: ForeignModel, input: ForeignInput,
   const classes = output.indices?.length ?? output.outputs;
   return {
     async logProbabilities(images, count) {
-      invariant(images.length === count * imageSize, `${count} images have ${count * imageSize} bytes, not ${images.length}`);
       const result = new Float32Array(count * classes);
-      for (let start = 0; start < count; start += raw.rows) {
-        if (start > 0) await nextTurn();
-        const rows = Math.min(raw.rows, count - start);
-        const batch = new Uint8Array(raw.rows * imageSize);
-        batch.set(images.subarray(start * imageSize, (start + rows) * imageSize));
+      await eachBatch(images, count, imageSize, raw.rows, async (batch, rows, start) => {
         const { values } = await raw.run(batch);
         invariant(values.length === raw.rows * output.outputs, `${raw.rows} images have ${raw.rows * output.outputs} outputs, not ${values.length}`);
         writeLogProbabilities(values, rows, output, result.subarray(start * classes));
-      }
+      });
       return result;
     },
     dispose() {

@@ -8,7 +8,7 @@ export { imageNoise, trainingNoise } from './noise/index.ts';
 export type { HeldOut } from './early-stop.ts';
 export { knownModel } from './named.ts';
 export { resizedPositions } from './positions.ts';
-export { createNoisedPredictor, createPredictor } from './predict.ts';
+export { createNoisedPredictor, createPredictor, eachBatch } from './predict.ts';
 export type { NoisedPredictor, Predictor } from './predict.ts';
 export { mergedAtStart, outerStep, replicaVariables, type OuterStep } from './outer.ts';
 export { averagedWeights } from './step.ts';

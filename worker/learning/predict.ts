@@ -67,9 +67,25 @@ function valuesOf(architecture: Architecture, weights: readonly TensorData[]): R
 }
 
 /**
- * A program over batches of images, made to take any number of them.
+ * Cuts `images` `[count, …]`, each of `imageSize` bytes, into batches of `batchSize`, the last one padded with zeros. `take` gets each with
+ * its number of images and the place of its first. The event loop is free between batches.
+ */
+export async function eachBatch(images: Uint8Array, count: number, imageSize: number, batchSize: number, take: (batch: Uint8Array, rows: number, start: number) => void | Promise<void>): Promise<void> {
+  invariant(images.length === count * imageSize, `${count} images have ${count * imageSize} bytes, not ${images.length}`);
+  for (let start = 0; start < count; start += batchSize) {
+    if (start > 0) await nextTurn();
+    const rows = Math.min(batchSize, count - start);
+    const given = images.subarray(start * imageSize, (start + rows) * imageSize);
+    // The graph copies what it is fed: only a batch that isn't full is made up here.
+    const batch = rows === batchSize ? given : new Uint8Array(batchSize * imageSize);
+    if (batch !== given) batch.set(given);
+    await take(batch, rows, start);
+  }
+}
+
+/**
+ * A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images.
  * @param weightsAs `variables` where `load` is to change them
- * `inputs`: what batch 0, 1, … is fed beside its images.
  */
 function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program, weightsAs: 'constants' | 'variables' = 'constants'): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; load(weights: readonly TensorData[]): void; dispose(): void } {
   invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
@@ -82,17 +98,9 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
   const imageSize = height * width * channels;
   return {
     async run(images, count, inputs) {
-      invariant(images.length === count * imageSize, `${count} images have ${count * imageSize} bytes, not ${images.length}`);
       const result = new Float32Array(count * classes);
-      for (let start = 0; start < count; start += batchSize) {
-        if (start > 0) await nextTurn();
-        const rows = Math.min(batchSize, count - start);
-        const given = images.subarray(start * imageSize, (start + rows) * imageSize);
-        // The graph copies what it is fed: only a batch that isn't full is made up here.
-        const batch = rows === batchSize ? given : new Uint8Array(batchSize * imageSize);
-        if (batch !== given) batch.set(given);
-        result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes);
-      }
+      await eachBatch(images, count, imageSize, batchSize, (batch, rows, start) =>
+        result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes));
       return result;
     },
     load: (weights) => executable.write(valuesOf(architecture, weights)),
