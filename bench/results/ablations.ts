@@ -12,7 +12,7 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { readyRecipe } from '../../recipe/index.ts';
 import { accuracies, mean, runOnce, type Outcome } from './shared/seeds.ts';
 
-export const description = 'ablations on Fashion-MNIST, 500 labels: each part of the method left out (--seeds 1,2,3 --steps N --threads N --arms A,B)';
+export const description = 'ablations on Fashion-MNIST, 500 labels: each part of the method left out (--seeds 1,2,3,4,5 --arms A,B --iterations N --steps N --threads N --at-once SEEDS)';
 
 interface Draft {
   models: { ladder: Record<string, string | number>[] };
@@ -21,16 +21,21 @@ interface Draft {
   labels: Record<string, unknown>;
   control: boolean;
   name: string;
+  rounds: number;
 }
 
 const WIDTH = 24;
 /** Of a student's steps: as its last share, the labeled images alone. */
 const FINE_TUNE_STEPS = 10;
 
+/** Of the seeds asked for, how many an arm has that does not ask for all: the first ones. */
+const FEW_SEEDS = 3;
+
 /** Each changes the shipped recipe in one way. */
-const arms: Readonly<Record<string, { readonly what: string; change(recipe: Draft): void }>> = {
-  shipped: { what: 'the recipe as it ships', change: () => undefined },
+const arms: Readonly<Record<string, { readonly what: string; readonly allSeeds?: boolean; change(recipe: Draft): void }>> = {
+  shipped: { what: 'the recipe as it ships', allSeeds: true, change: () => undefined },
   'no-noise': {
+    allSeeds: true,
     what: 'students and teacher without input noise and dropout',
     change: (recipe) => {
       recipe.noise.input = { name: 'none' };
@@ -54,63 +59,88 @@ const arms: Readonly<Record<string, { readonly what: string; change(recipe: Draf
 };
 
 export async function run(args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, threads: { type: 'string' }, steps: { type: 'string', default: '4000' }, arms: { type: 'string', default: Object.keys(arms).join(',') } } });
+  const { values } = parseArgs({
+    args,
+    options: { seeds: { type: 'string', default: '1,2,3,4,5' }, arms: { type: 'string', default: Object.keys(arms).join(',') }, iterations: { type: 'string', default: '3' }, steps: { type: 'string', default: '4000' }, threads: { type: 'string' }, 'at-once': { type: 'string', default: '1' } },
+  });
   const [seeds, names] = [values.seeds.split(',').map(Number), values.arms.split(',')];
   const unknown = names.filter((name) => arms[name] === undefined);
   if (unknown.length > 0) throw new AlumnusError('USAGE', `there is no arm ${unknown.join(', ')}; there are ${Object.keys(arms).join(', ')}`, { where: '--arms' });
-  const outcomes = new Map<string, Outcome[]>(names.map((name) => [name, []]));
-  for (const seed of seeds) {
-    // One home a seed: the data are imported once, and all arms have the very same.
-    const home = await mkdtemp(join(tmpdir(), 'alumnus-ablations-'));
-    const known = new Set<string>();
-    try {
-      for (const name of names) {
-        const file = join(home, `${name}.yaml`);
-        await writeFile(file, recipeOf(name, Number(values.steps)));
-        const outcome = await runOnce('fashion-mnist', { seed, home, recipe: file, known, ...(values.threads === undefined ? {} : { threads: values.threads }) });
-        known.add(outcome.run.runId);
-        outcomes.get(name)?.push(outcome);
-        process.stdout.write(`seed ${seed}, ${name}: ${accuracies(outcome.run).map((each) => each.toFixed(2)).join(', ')}\n`);
-      }
-    } finally {
-      await rm(home, { recursive: true, force: true });
+  const size: Size = { rounds: Number(values.iterations), steps: Number(values.steps) };
+  /** Of each arm its seeds, in the order asked for, and their test accuracies by iteration. */
+  const curves = new Map(names.map((name) => [name, new Map<number, readonly number[]>()]));
+  const waiting = [...seeds.keys()];
+  const playSeeds = async (): Promise<void> => {
+    for (let at = waiting.shift(); at !== undefined; at = waiting.shift()) {
+      const seed = seeds[at] ?? NaN;
+      const ofSeed = names.filter((name) => arms[name]?.allSeeds === true || (at ?? 0) < FEW_SEEDS);
+      await playSeed(seed, ofSeed, size, values.threads, (name, outcome) => {
+        curves.get(name)?.set(seed, accuracies(outcome.run));
+        process.stdout.write(`seed ${seed}, ${name}: ${accuracies(outcome.run).map((each) => each.toFixed(2)).join(', ')} (${outcome.seconds.toFixed(0)} s)\n`);
+      });
     }
-  }
-  report(seeds, names, new Map([...outcomes].map(([name, each]) => [name, each.map(({ run }) => accuracies(run))])), Number(values.steps));
+  };
+  await Promise.all(Array.from({ length: Number(values['at-once']) }, playSeeds));
+  report(seeds, names, curves, size);
 }
 
-function recipeOf(name: string, steps: number): string {
+interface Size {
+  readonly rounds: number;
+  readonly steps: number;
+}
+
+/** All arms of one seed in one home: the data are imported once, and all arms have the very same. */
+async function playSeed(seed: number, names: readonly string[], size: Size, threads: string | undefined, played: (name: string, outcome: Outcome) => void): Promise<void> {
+  const home = await mkdtemp(join(tmpdir(), 'alumnus-ablations-'));
+  const known = new Set<string>();
+  try {
+    for (const name of names) {
+      const file = join(home, `${name}.yaml`);
+      await writeFile(file, recipeOf(name, size));
+      const outcome = await runOnce('fashion-mnist', { seed, home, recipe: file, known, ...(threads === undefined ? {} : { threads }) });
+      known.add(outcome.run.runId);
+      played(name, outcome);
+    }
+  } finally {
+    await rm(home, { recursive: true, force: true });
+  }
+}
+
+function recipeOf(name: string, { rounds, steps }: Size): string {
   const recipe = parse(readyRecipe('fashion-mnist')!) as Draft;
   recipe.name = name;
   recipe.control = false;
+  recipe.rounds = rounds;
+  recipe.models.ladder = recipe.models.ladder.slice(0, rounds + 1);
   recipe.training.teacher.steps = steps;
   recipe.training.student.steps = steps;
   arms[name]!.change(recipe);
   return stringify(recipe);
 }
 
-/** @param byArm test accuracies in percent: arm, seed, iteration. */
-function report(seeds: readonly number[], names: readonly string[], byArm: ReadonlyMap<string, readonly (readonly number[])[]>, steps: number): void {
+/** @param curves test accuracies in percent: arm, seed, iteration. An arm with fewer seeds than the first is compared on those that it has. */
+function report(seeds: readonly number[], names: readonly string[], curves: ReadonlyMap<string, ReadonlyMap<number, readonly number[]>>, { rounds, steps }: Size): void {
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
-  const cell = (value: number): string => value.toFixed(2);
+  const cell = (value: number | undefined): string => value?.toFixed(2) ?? '';
   const verdict = (differences: readonly number[]): string => {
     const [least, most] = [Math.min(...differences), Math.max(...differences)];
     const signed = (value: number): string => (value > 0 ? `+${cell(value)}` : cell(value));
     return `${signed(mean(differences))} (${signed(least)} to ${signed(most)})${least <= 0 && most >= 0 ? ', no difference seen' : ''}`;
   };
-  const [base] = names;
-  const last = (arm: string, at: number): number => byArm.get(arm)?.[at]?.at(-1) ?? NaN;
+  const [base = ''] = names;
+  const last = (arm: string, seed: number): number | undefined => curves.get(arm)?.get(seed)?.at(-1);
   print(`\n| arm | what | ${seeds.map((seed) => `seed ${seed}`).join(' | ')} | mean | arm - ${base}, paired by seed |`);
   print(`|---|---|${'---|'.repeat(seeds.length + 2)}`);
   for (const name of names) {
-    const finals = seeds.map((_, at) => last(name, at));
-    print(`| ${name} | ${arms[name]!.what} | ${finals.map(cell).join(' | ')} | ${cell(mean(finals))} | ${name === base ? '' : verdict(finals.map((each, at) => each - last(base!, at)))} |`);
+    const played = seeds.filter((seed) => last(name, seed) !== undefined);
+    const differences = played.map((seed) => (last(name, seed) ?? NaN) - (last(base, seed) ?? NaN));
+    print(`| ${name} | ${arms[name]!.what} | ${seeds.map((seed) => cell(last(name, seed))).join(' | ')} | ${cell(mean(played.map((seed) => last(name, seed) ?? NaN)))} | ${name === base ? '' : verdict(differences)} |`);
   }
-  const curves = byArm.get(base!) ?? [];
+  const ofBase = [...(curves.get(base)?.values() ?? [])];
   print(`\n| ${base}: iteration | mean | against the iteration before |\n|---|---|---|`);
-  (curves[0] ?? []).forEach((_, at) => {
-    const values = curves.map((curve) => curve[at] ?? NaN);
-    print(`| ${at} | ${cell(mean(values))} | ${at === 0 ? '' : verdict(curves.map((curve) => (curve[at] ?? NaN) - (curve[at - 1] ?? NaN)))} |`);
+  (ofBase[0] ?? []).forEach((_, at) => {
+    const values = ofBase.map((curve) => curve[at] ?? NaN);
+    print(`| ${at} | ${cell(mean(values))} | ${at === 0 ? '' : verdict(ofBase.map((curve) => (curve[at] ?? NaN) - (curve[at - 1] ?? NaN)))} |`);
   });
-  print(`\nTest accuracy in percent of the last iteration's model, promoted or not; ${steps} steps a training. The range is that of the seeds; where it holds 0: no difference seen.`);
+  print(`\nTest accuracy in percent of the last iteration's model, promoted or not; ${rounds} iterations, ${steps} steps a training. The range is that of the seeds; where it holds 0: no difference seen. Means are over the seeds of a row.`);
 }
