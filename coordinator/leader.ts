@@ -1,70 +1,32 @@
 /**
- * The leader: takes commands one after another, journals what was decided, and only then lets anyone see it. It owns
- * the scheduler and, while it leads, the fold; `api` speaks for it on the wire.
+ * The leader: decides what comes of commands, time and silence, and hands out leases. It owns the scheduler and, while it
+ * leads, the fold; `api` speaks for it on the wire. Not for: how decisions become facts (coordinator/group-commit).
  *
  * Invariants:
- *  1. A caller is answered only after the journal has the facts (group commit: what arrives during one append is the next group).
- *  2. The states seen from outside are folds of what is journalled, never of drafts.
- *  3. When an append fails, this leader takes no more commands and grants nothing: `onFailure` is called, and another term begins.
- *  4. Nothing is granted before workers had time to announce what they hold, nor at a time when another might lead.
- *  5. A stage's end lies in a manifest before it is journalled (coordinator/manifests).
+ *  1. The states seen from outside are folds of what is journalled, never of drafts.
+ *  2. When an append fails, this leader takes no more commands and grants nothing: `onFailure` is called, and another term begins.
+ *  3. Nothing is granted before workers had time to announce what they hold, nor at a time when another might lead.
  */
 import { EventEmitter } from 'node:events';
-import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
-import { Event } from '../proto/gen/alumnus/v1/events.ts';
+import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
+import type { Event } from '../proto/gen/alumnus/v1/events.ts';
+import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
+import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
-import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
-import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
-import { decide, evolve, isDue, isEnded, journalled, openTasks, type Command, type RunState } from './run/index.ts';
-import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
-import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
+import { GroupCommit, type Change } from './group-commit.ts';
+import type { FactSink, Journal } from './journal/index.ts';
+import { decide, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
+import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
 
-/** Commands waiting for the journal; beyond it callers are told to come again. */
-const QUEUE_MAX = 10_000;
-/** Leaves room in a message for the group's own fields, and for a fact about a manifest for each of its runs. */
-const GROUP_BYTES_WANTED = GROUP_BYTES_MAX - 64 * 1024;
 /** A new leader waits this long for workers to announce what they hold, before it grants new leases. */
 export const ADOPTION_MS = 1_000;
-/**
- * A store that takes longer for a manifest holds up every run's facts: those of the one run are refused, to be said again.
- * Half of the time after which callers give up (10 s, workers' and the CLI's), so that they hear why, and others' facts in
- * the group are still acknowledged in time.
- */
-const MANIFEST_MS_MAX = 5_000;
-/** Facts between two snapshots: folding so many takes a second or two. */
-const SNAPSHOT_EVENTS = 20_000;
-/** After a snapshot that failed, facts until the next try. */
-const SNAPSHOT_RETRY_EVENTS = 1_000;
 
 /** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
 export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored';
-
-interface Decided {
-  readonly events: readonly Event[];
-  readonly state: RunState;
-}
-
-interface Queued {
-  readonly runId: string;
-  readonly decide: (state: RunState | undefined, nowMs: number) => Decided;
-  /** The task that the command completes. */
-  readonly closes?: string;
-  /** Facts as they were once journalled: alone in their group, since they have their manifests. */
-  readonly restores?: boolean;
-  readonly resolve: (state: RunState) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** What one group brings for one run. */
-interface Share {
-  readonly taken: Queued[];
-  readonly events: Event[];
-  draft: RunState;
-}
 
 export interface LeaderOptions {
   readonly journal: Journal;
@@ -78,7 +40,7 @@ export interface LeaderOptions {
   readonly log?: (line: string) => void;
   /** Told of each group after the journal has it. */
   readonly facts?: FactSink;
-  /** Default SNAPSHOT_EVENTS. */
+  /** Facts between two snapshots. Default: as `Snapshots`. */
   readonly snapshotEvents?: number;
 }
 
@@ -87,18 +49,13 @@ export class Leader {
   readonly leaseMs: number;
   readonly scheduler: Scheduler;
   readonly #options: LeaderOptions;
+  readonly #commits: GroupCommit;
+  readonly #snapshots: Snapshots;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #grantsFromMs: number;
-  #queue: Queued[] = [];
-  #committing = false;
-  #failed: AlumnusError | undefined;
   #granted = false;
-  /** Runs whose last manifest could not be written: callers come again and again, and the log says it once. */
-  readonly #unwritten = new Set<string>();
   /** When the last tick began. */
   #tickedMs: number | undefined;
-  #snapshotAt: number;
-  #snapshotting = false;
   #storeHoldsRuns = false;
   /** Workers that lived at the last tick. */
   #living: ReadonlySet<string> = new Set();
@@ -108,7 +65,21 @@ export class Leader {
     this.term = options.term;
     this.leaseMs = options.leaseMs;
     this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
-    this.#snapshotAt = options.fold.sequence + (options.snapshotEvents ?? SNAPSHOT_EVENTS);
+    const { journal, fold, store, term, clock, facts, snapshotEvents } = options;
+    const log = (line: string): void => this.log(line);
+    this.#snapshots = new Snapshots({ journal, fold, store, term, log, snapshotEvents });
+    this.#commits = new GroupCommit({
+      journal, fold, store, term, clock, log, facts,
+      onCommitted: (events, changes) => this.#follow(events, changes),
+      onAnswered: () => {
+        this.touch();
+        this.#snapshots.writeWhenDue();
+      },
+      onFailure: (error) => {
+        this.#changes.emit('failure', error);
+        this.touch();
+      },
+    });
     const open = this.runs().filter((run) => !isEnded(run.phase));
     for (const run of open) this.#schedule(run, undefined);
     // Where no run is open nobody can hold a lease, and nobody needs to be waited for.
@@ -140,12 +111,12 @@ export class Leader {
   /** Whether a lease granted now is surely this leader's to grant. */
   get mayGrant(): boolean {
     const now = this.now();
-    return this.#failed === undefined && now >= this.#grantsFromMs && now < (this.#options.untilMs?.() ?? Infinity);
+    return this.failure === undefined && now >= this.#grantsFromMs && now < (this.#options.untilMs?.() ?? Infinity);
   }
 
   /** Why this leader leads no more; undefined while it does. */
   get failure(): AlumnusError | undefined {
-    return this.#failed;
+    return this.#commits.failure;
   }
 
   run(runId: string): RunState {
@@ -229,10 +200,21 @@ export class Leader {
     this.#changes.emit('change');
   }
 
+
   /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws; NOT_LEADER, where the facts may be journalled or not. */
   command(runId: string, command: Command): Promise<RunState> {
     const closes = command.kind === 'complete' ? { closes: command.task.taskId } : {};
-    return this.#enqueue({ runId, decide: (state, nowMs) => decide(state, { fleet: this.#fleet(nowMs), ...command }, nowMs), ...closes });
+    return this.#commits.take({ runId, decide: (state, nowMs) => decide(state, { fleet: this.#fleet(nowMs), ...command }, nowMs), ...closes });
+  }
+
+  /** @see GroupCommit.restore */
+  restore(runId: string, pieces: readonly (readonly Event[])[], expected: number): Promise<void> {
+    return this.#commits.restore(runId, pieces, expected);
+  }
+
+  /** Leads no more, and says so to everyone who waits. */
+  stop(why: AlumnusError): void {
+    this.#commits.stop(why);
   }
 
   /** Workers that live; undefined while they may not have had time to say that they do. */
@@ -240,78 +222,13 @@ export class Leader {
     return nowMs < this.#grantsFromMs ? undefined : this.scheduler.liveWorkers(nowMs);
   }
 
-  /**
-   * Takes facts as they were once journalled, with their data: `reconcile` has them from the bucket. Nothing that comes meanwhile gets
-   * between two pieces. @param expected how many facts of the run are known, those about manifests aside. @throws RUN_CONFLICT where the run went on, and what `command` does.
-   */
-  async restore(runId: string, pieces: readonly (readonly Event[])[], expected: number): Promise<void> {
-    let known = expected;
-    await Promise.all(pieces.map((facts) => {
-      const before = known;
-      known += facts.filter(({ fact }) => fact?.$case !== 'manifestWritten').length;
-      return this.#enqueue({
-        runId, restores: true,
-        decide: (state) => {
-          // Alone in its group: the draft is what is journalled, and so is what is pending.
-          if ((state?.manifest?.facts ?? 0) + this.pending(runId).length !== before) throw new AlumnusError('RUN_CONFLICT', 'the run went on meanwhile: say reconcile again', { where: runId });
-          let restored = state;
-          for (const fact of facts) restored = evolve(restored, fact);
-          invariant(restored !== undefined, 'facts that are restored leave a run');
-          return { events: facts, state: restored };
-        },
-      });
-    }));
-  }
-
-  #enqueue(command: Omit<Queued, 'resolve' | 'reject'>): Promise<RunState> {
-    if (this.#failed !== undefined) return Promise.reject(this.#failed);
-    if (this.#queue.length >= QUEUE_MAX) return Promise.reject(new AlumnusError('TIMED_OUT', 'the journal is behind', { where: this.journal.description }));
-    return new Promise<RunState>((resolve, reject) => {
-      this.#queue.push({ ...command, resolve, reject });
-      if (!this.#committing) void this.#commit();
-    });
-  }
-
-  async #commit(): Promise<void> {
-    this.#committing = true;
-    // Let everything that arrived in this turn of the event loop join the group.
-    await new Promise((resolve) => setImmediate(resolve));
-    while (this.#queue.length > 0 && this.#failed === undefined) {
-      const shares = this.#gather();
-      await this.#writeManifests(shares);
-      const events = [...shares.values()].flatMap((share) => share.events);
-      if (events.length === 0) continue;
-      if (this.#stopped()) {
-        this.#refuse(shares);
-        break;
-      }
-      const { journal, fold } = this.#options;
-      const group = { schemaVersion: schemaVersionOf(events), term: this.term, firstSequence: fold.sequence + 1, events };
-      const facts = events.map(journalled);
-      try {
-        await journal.append(fold.sequence, this.term, facts);
-      } catch (thrown) {
-        this.#fail(toAlumnusError(thrown), [...shares.values()].flatMap((share) => share.taken));
-        break;
-      }
-      if (this.#stopped()) {
-        // It ended during the append: the fold belongs to the node again, which reads these facts from the journal.
-        this.#refuse(shares);
-        break;
-      }
-      const before = new Map([...shares.keys()].map((runId) => [runId, fold.runs.get(runId)]));
-      fold.take(group);
-      this.#options.facts?.publish({ ...group, events: facts });
-      for (const event of events) this.#tell(event);
-      for (const [runId, { taken }] of shares) {
-        for (const { closes } of taken) if (closes !== undefined) this.scheduler.close(runId, closes, this.now());
-        this.#schedule(this.run(runId), taken.some((queued) => queued.restores) ? undefined : before.get(runId));
-      }
-      for (const [runId, { taken }] of shares) for (const queued of taken) queued.resolve(this.run(runId));
-      this.touch();
-      this.#snapshotWhenDue();
+  /** What is journalled becomes what is wanted of workers. */
+  #follow(events: readonly Event[], changes: readonly Change[]): void {
+    for (const event of events) this.#tell(event);
+    for (const { runId, before, closed } of changes) {
+      for (const taskId of closed) this.scheduler.close(runId, taskId, this.now());
+      this.#schedule(this.run(runId), before);
     }
-    this.#committing = false;
   }
 
   /** What an operator looks for in the log: a line for each turn of a run. */
@@ -328,114 +245,6 @@ export class Leader {
       }
     })();
     if (line !== '') this.log(`run ${runId} ${line}`);
-  }
-
-  /** Who ended during an await says so to those whose group it was; `#fail` could not know of them. */
-  #refuse(shares: ReadonlyMap<string, Share>): void {
-    for (const { taken } of shares.values()) for (const queued of taken) queued.reject(this.#failed);
-  }
-
-  /** Asked after each await: the world goes on meanwhile. */
-  #stopped(): boolean {
-    return this.#failed !== undefined;
-  }
-
-  /** As many commands as one group holds, decided one after another. */
-  #gather(): Map<string, Share> {
-    const shares = new Map<string, Share>();
-    let bytes = 0;
-    let at = 0;
-    for (; at < this.#queue.length; at += 1) {
-      const queued = this.#queue[at];
-      invariant(queued !== undefined, 'the queue has no holes');
-      const { runId } = queued;
-      if (queued.restores && shares.size > 0) break;
-      try {
-        const share = shares.get(runId);
-        const { events, state } = queued.decide(share?.draft ?? this.#options.fold.runs.get(runId), this.now());
-        const more = events.reduce((sum, event) => sum + Event.encode(journalled(event)).finish().length, 0);
-        const { factBytesMax } = this.journal;
-        if (more > factBytesMax) throw new AlumnusError('FACT_TOO_LARGE', `its facts take ${more} bytes, and the journal takes ${factBytesMax} at once`, { where: runId });
-        // What would outgrow the message opens the next one; a fact that is larger by itself goes alone.
-        if (bytes > 0 && bytes + more > GROUP_BYTES_WANTED) break;
-        bytes += more;
-        if (share === undefined) shares.set(runId, { taken: [queued], events: [...events], draft: state });
-        else {
-          share.taken.push(queued);
-          share.events.push(...events);
-          share.draft = state;
-        }
-        if (queued.restores) {
-          at += 1;
-          break;
-        }
-      } catch (thrown) {
-        queued.reject(toAlumnusError(thrown, runId));
-      }
-    }
-    this.#queue = this.#queue.slice(at);
-    return shares;
-  }
-
-  /** Ahead of the journal; where the store can't, what needs one is refused and all others go on. */
-  async #writeManifests(shares: Map<string, Share>): Promise<void> {
-    const { store, clock } = this.#options;
-    await Promise.all([...shares].map(async ([runId, share]) => {
-      if (!wantsManifest(share.events) || share.taken.some((queued) => queued.restores)) return;
-      const late = new AbortController();
-      try {
-        const fact = await Promise.race([
-          writeManifest(store, runId, share.draft.manifest, [...this.pending(runId), ...share.events], this.term),
-          clock.sleep(MANIFEST_MS_MAX, late.signal).then((): never => {
-            throw new AlumnusError('TIMED_OUT', `the object store took longer than ${MANIFEST_MS_MAX / 1000} s for a manifest`, { where: runId });
-          }),
-        ]);
-        share.events.push({ runId, atMs: this.now(), fact });
-        if (this.#unwritten.delete(runId)) this.log(`run ${runId} goes on: its manifest is written`);
-      } catch (thrown) {
-        // What needs none is told by the next one.
-        if (!needsManifest(share.events)) return;
-        shares.delete(runId);
-        const error = toAlumnusError(thrown, runId);
-        if (!this.#unwritten.has(runId)) this.#options.log?.(`run ${runId} does not go on while its manifest can't be written: ${error.sentence}`);
-        this.#unwritten.add(runId);
-        // What the store holds against the leader says nothing about what its callers brought: they are to come again with it.
-        const refusal = error.retryable ? error : new AlumnusError('MANIFEST_REFUSED', `the coordinator's manifest was refused: ${error.sentence}`, { where: runId, cause: error });
-        for (const queued of share.taken) queued.reject(refusal);
-      } finally {
-        late.abort();
-      }
-    }));
-  }
-
-  /** Leads no more, and says so to everyone who waits. */
-  stop(why: AlumnusError): void {
-    if (this.#failed === undefined) this.#fail(why, []);
-  }
-
-  #fail(error: AlumnusError, taken: readonly Queued[]): void {
-    // Callers are to come again, to whoever leads then: their facts may be journalled or not, and either is found there.
-    this.#failed = error.retryable ? error : new AlumnusError('NOT_LEADER', error.message, { cause: error });
-    for (const queued of [...taken, ...this.#queue]) queued.reject(this.#failed);
-    this.#queue = [];
-    this.#changes.emit('failure', error);
-    this.touch();
-  }
-
-  #snapshotWhenDue(): void {
-    const { fold, store, journal, log, snapshotEvents = SNAPSHOT_EVENTS } = this.#options;
-    if (this.#snapshotting || fold.sequence < this.#snapshotAt) return;
-    this.#snapshotting = true;
-    fold.write(store, this.term).then(async (snapshot) => {
-      await journal.truncate(snapshot);
-      this.#snapshotAt = snapshot.sequence + snapshotEvents;
-    }).catch((thrown: unknown) => {
-      // The journal keeps everything until one succeeds: a longer start, no loss.
-      this.#snapshotAt = fold.sequence + SNAPSHOT_RETRY_EVENTS;
-      log?.(`no snapshot could be kept: ${toAlumnusError(thrown).sentence}`);
-    }).finally(() => {
-      this.#snapshotting = false;
-    });
   }
 
   /** Brings the scheduler in line with a run. Label completions were closed one by one; only changes of what is wanted rebuild the queue. */
@@ -500,7 +309,7 @@ export class Leader {
       await this.command(runId, { kind: 'clock', inFlightMs });
     } catch (thrown) {
       // Raised, paused, ended or opened since the tick looked; or the store takes no manifest just now, which the log says: the next tick comes.
-      if (!(thrown instanceof AlumnusError && (thrown.code === 'RUN_CONFLICT' || this.#unwritten.has(runId)))) throw thrown;
+      if (!(thrown instanceof AlumnusError && (thrown.code === 'RUN_CONFLICT' || this.#commits.isHeldUp(runId)))) throw thrown;
     }
   }
 }
