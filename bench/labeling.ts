@@ -5,6 +5,7 @@
  * tar, decoding (`decode`) or the worker's own cache of decoded shards (`cache`, as in every round but the first), prediction, table, tally, upload.
  * What is not: leases, a network between worker and store (it is a directory), GPUs, compiling (once a teacher).
  * The ratio can reach 1 only where decoding has processors to itself: on a CPU, where TensorFlow takes them all, it pays for every image that it decodes.
+ * With `--threads` below the number of processors TensorFlow leaves some of them, as a GPU does; the bare engine has as many threads then.
  * So the CPU time of decoding and writing is printed too: `cpu` is what an image costs beyond its prediction, as a share of the prediction's.
  * `bound` is the ratio that this CPU time leaves where no processor ever waits (true on a machine that has nothing else to do).
  * The two alternate, so that a busy machine slows both; the ratio of each round counts, not the ratio of two means.
@@ -12,23 +13,21 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { encodePng, type ImageShape } from '../dataset/index.ts';
-import type { Task } from '../proto/gen/alumnus/v1/task.ts';
 import type { Architecture } from '../recipe/index.ts';
 import { decodedShard, type DecodedShard } from '../worker/data/index.ts';
 import { Turnstile } from '../worker/engine/turnstile.ts';
 import { createPredictor, type Predictor } from '../worker/learning/index.ts';
-import { runTask, type TaskContext } from '../worker/tasks/index.ts';
 import { loadTensorFlow } from '../worker/tensorflow/index.ts';
 import { range } from './shared/figures.ts';
-import { contextOf, labelTask, madeUpWeights, pipeline, writeShards, writeTeacher } from './shared/labeling.ts';
+import { Labeler, labelTask, madeUpWeights, pipeline, writeShards, writeTeacher } from './shared/labeling.ts';
 
-export const description = 'labeling end to end against the bare engine\'s predict rate';
+export const description = 'labeling end to end against the bare engine\'s predict rate (--threads N, default all processors; --shards N, default 4)';
 
 /** Odd, so that the median is a round that happened. */
 const rounds = 5;
-const shards = 4;
 const batchSize = 256;
 
 interface Case {
@@ -64,30 +63,31 @@ async function measure(images: number, work: () => Promise<void>): Promise<Measu
   return { imagesPerSecond: images / seconds, cpuMsPerImage: (user + system) / 1000 / images };
 }
 
-export async function run(): Promise<void> {
-  const { threads } = loadTensorFlow({ threads: availableParallelism() });
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { threads: { type: 'string', default: String(availableParallelism()) }, shards: { type: 'string', default: '4' } } });
+  const { threads } = loadTensorFlow({ threads: Number(values.threads) });
   for (const each of cases) {
     const folder = await mkdtemp(join(tmpdir(), 'alumnus-bench-'));
     try {
-      await one(each, folder, threads);
+      await one(each, folder, threads, Number(values.shards));
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 }
 
-async function one({ name, architecture, samplesPerShard, encode, extension }: Case, folder: string, threads: number): Promise<void> {
+async function one({ name, architecture, samplesPerShard, encode, extension }: Case, folder: string, threads: number, shards: number): Promise<void> {
   const { height, width, channels } = architecture.input;
   const shape: ImageShape = { height, width, channels: channels === 1 ? 1 : 3 };
-  const { store, shards: refs } = await writeShards(join(folder, 'store'), shape, { shards, samplesPerShard, extension, encode });
-  const context = (task: Task, cacheFolder: string): TaskContext => contextOf(store, task, cacheFolder, device);
+  const { store, url, shards: refs } = await writeShards(join(folder, 'store'), shape, { shards, samplesPerShard, extension, encode });
   const weights = madeUpWeights(architecture);
   const teacher = await writeTeacher(store, architecture, weights);
   const cacheFolder = join(folder, 'cache');
   const decoded = await Promise.all(refs.map((shard) => decodedShard({ store, shape, cacheFolder, signal: new AbortController().signal }, shard)));
   const images = shards * samplesPerShard;
   const predictor = await createPredictor(architecture, weights, batchSize);
-  const device = new Turnstile();
+  const turnstile = new Turnstile();
+  const labelers = [new Labeler('', turnstile), new Labeler(cacheFolder, turnstile)];
   let pass = 0;
   // Else every pass but the first would take over what the one before it wrote (worker/tasks/earlier-labels.ts).
   const forget = async (): Promise<void> => {
@@ -95,8 +95,7 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
   };
   const ways: readonly (() => Promise<Measured>)[] = [
     () => measure(images, () => bare(predictor, decoded)),
-    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1, batchSize), ''))))),
-    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1, batchSize), cacheFolder))))),
+    ...labelers.map((labeler) => () => forget().then(() => measure(images, () => pipeline(refs, (shard) => labeler.label(labelTask(teacher, shard, pass += 1, batchSize), url))))),
   ];
   // Once for nothing: compiling, starting threads.
   for (const way of ways) await way();
@@ -107,6 +106,7 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
     for (const way of order) measured[way]!.push(await ways[way]!());
   }
   predictor.dispose();
+  for (const labeler of labelers) await labeler.close();
   const [engine, decode, cache] = measured as [Measured[], Measured[], Measured[]];
   const ratios = (of: readonly Measured[], figure: (each: Measured) => number): number[] => of.map((each, round) => figure(each) / figure(engine[round]!));
   const rate = ({ imagesPerSecond }: Measured): number => imagesPerSecond;
