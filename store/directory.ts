@@ -292,11 +292,12 @@ export class DirectoryStore implements ObjectStore {
     return true;
   }
 
+  /** Makes a folder durable with those above it. Of one that is known to be, nothing is asked again: a flush may wait for all that other processes write. */
   async #ensureFolder(folder: string): Promise<void> {
-    if (this.#folders.has(folder)) return;
+    if (folder.length <= this.#root.length || this.#folders.has(folder)) return;
+    await this.#ensureFolder(dirname(folder));
     await this.#fs.mkdir(folder, { recursive: true });
-    // A folder is durable once its parent is flushed, up to the root.
-    for (let at = folder; at.length > this.#root.length; at = dirname(at)) await this.#flushFolder(dirname(at));
+    await this.#flushFolder(dirname(folder));
     this.#folders.add(folder);
   }
 
