@@ -1,7 +1,7 @@
 /**
  * Labeling end to end against the bare engine: one worker's label tasks, from shards in a store to tables and records in it, as an engine does
  * them (on its label thread), and the same model predicting the same decoded batches from memory.
- * What is measured: images a second of a whole pass over the shards, two tasks at a time as a worker's two slots have them: download, digest,
+ * What is measured: images a second of a whole pass over the shards, three tasks at a time as a worker's slots have them: download, digest,
  * tar, decoding (`decode`) or the worker's own cache of decoded shards (`cache`, as in every round but the first), prediction, table, tally, upload.
  * A pass begins with nothing read and ends with a table to write, in both of which the engine has nothing to do; so it has many shards.
  * What is not: leases, a network between worker and store (it is a directory), GPUs, compiling (once a teacher).

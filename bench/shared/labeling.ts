@@ -12,8 +12,8 @@ import type { TensorData } from '../../worker/learning/index.ts';
 import type { TaskContext } from '../../worker/tasks/index.ts';
 import { writeModel } from '../../worker/tasks/model.ts';
 
-/** As a worker has them: a task in hand and the next one loading. */
-const slots = 2;
+/** As a worker has them: a task on the device, the next one loading, and one whose labels are written. */
+const slots = 3;
 
 /** A smooth shape on dark ground and a little noise: it compresses as photographs and digits do. */
 export function picture(number: number, { height, width, channels }: ImageShape): Uint8Array {

@@ -22,7 +22,7 @@ const RUN = 'patterns-chaos';
 const KILLS_PER_RUN = 4;
 const WORKERS = ['worker-1', 'worker-2'];
 /** Leases that one worker holds at most: a task in hand and the next one loading. */
-const SLOTS = 2;
+const SLOTS = 3;
 /** Kills count as failed attempts; with this many allowed none of them costs a shard. */
 const ATTEMPTS = 20;
 const TICK_MS = 20;

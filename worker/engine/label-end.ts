@@ -13,7 +13,7 @@ import type { Predict } from '../tasks/index.ts';
 import { Attempts, type Device } from './attempts.ts';
 import type { FromLabelThread, Port, ToLabelThread } from './messages.ts';
 
-/** Of each of the worker's two tasks. What this thread does between two batches (a table of 2,000 x 1,000 takes 0.1 s) must not empty the queue. */
+/** Of each of the worker's tasks. What this thread does between two batches (a table of 2,000 x 1,000 takes 0.1 s) must not empty the queue. */
 const AHEAD_BYTES = 64 * 1024 ** 2;
 /** Beyond, only memory is spent: images so small are predicted by the thousand in some milliseconds. */
 const AHEAD_BATCHES_MAX = 64;
