@@ -10,7 +10,7 @@
  * So the CPU time of decoding and writing is printed too: `cpu` is what an image costs beyond its prediction, as a share of the prediction's.
  * `bound` is the ratio that this CPU time leaves where no processor ever waits (true on a machine that has nothing else to do).
  * The ratio is the product of two: how much of the time TensorFlow is at work, which is the pipeline's doing (`at work`, against the same share alone),
- * and how fast it then is (`pace`, against its own alone), which is the machine's: processors share caches, memory and often a core.
+ * and how fast it then is (`pace`, against its own alone), which is the machine's: other threads and processes take its processors, caches and memory.
  * The ways alternate, so that a busy machine slows all; the ratio of each round counts, not the ratio of two means.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
