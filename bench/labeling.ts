@@ -1,39 +1,42 @@
 /**
- * Labeling end to end against the bare engine: one worker's label tasks, from shards in a store to tables in it, and the same model
- * predicting the same decoded batches from memory.
- * What is measured: images a second of a whole pass over the shards, two tasks at a time as a worker's two slots have them: download, digest,
+ * Labeling end to end against the bare engine: one worker's label tasks, from shards in a store to tables and records in it, as an engine does
+ * them (on its label thread), and the same model predicting the same decoded batches from memory.
+ * What is measured: images a second of a whole pass over the shards, three tasks at a time as a worker's slots have them: download, digest,
  * tar, decoding (`decode`) or the worker's own cache of decoded shards (`cache`, as in every round but the first), prediction, table, tally, upload.
+ * A pass begins with nothing read and ends with a table to write, in both of which the engine has nothing to do; so it has many shards.
  * What is not: leases, a network between worker and store (it is a directory), GPUs, compiling (once a teacher).
  * The ratio can reach 1 only where decoding has processors to itself: on a CPU, where TensorFlow takes them all, it pays for every image that it decodes.
+ * With `--threads` below the number of processors TensorFlow leaves some of them, as a GPU does; the bare engine has as many threads then.
  * So the CPU time of decoding and writing is printed too: `cpu` is what an image costs beyond its prediction, as a share of the prediction's.
  * `bound` is the ratio that this CPU time leaves where no processor ever waits (true on a machine that has nothing else to do).
- * The two alternate, so that a busy machine slows both; the ratio of each round counts, not the ratio of two means.
+ * The ratio is the product of two: how much of the time TensorFlow is at work, which is the pipeline's doing (`at work`, against the same share alone),
+ * and how fast it then is (`pace`, against its own alone), which is the machine's: other threads and processes take its processors, caches and memory.
+ * The ways alternate, so that a busy machine slows all; the ratio of each round counts, not the ratio of two means.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { encodePng, type ImageShape } from '../dataset/index.ts';
-import type { Task } from '../proto/gen/alumnus/v1/task.ts';
 import type { Architecture } from '../recipe/index.ts';
 import { decodedShard, type DecodedShard } from '../worker/data/index.ts';
 import { Turnstile } from '../worker/engine/turnstile.ts';
 import { createPredictor, type Predictor } from '../worker/learning/index.ts';
-import { runTask, type TaskContext } from '../worker/tasks/index.ts';
 import { loadTensorFlow } from '../worker/tensorflow/index.ts';
 import { range } from './shared/figures.ts';
-import { contextOf, labelTask, madeUpWeights, pipeline, writeShards, writeTeacher } from './shared/labeling.ts';
+import { Labeler, labelTask, madeUpWeights, pipeline, writeShards, writeTeacher } from './shared/labeling.ts';
 
-export const description = 'labeling end to end against the bare engine\'s predict rate';
+export const description = 'labeling end to end against the bare engine\'s predict rate (--threads N, default: all processors)';
 
 /** Odd, so that the median is a round that happened. */
 const rounds = 5;
-const shards = 4;
 const batchSize = 256;
 
 interface Case {
   readonly name: string;
   readonly architecture: Architecture;
+  readonly shards: number;
   readonly samplesPerShard: number;
   readonly encode: (pixels: Uint8Array, shape: ImageShape) => Promise<Uint8Array>;
   readonly extension: 'png' | 'jpg';
@@ -42,11 +45,11 @@ interface Case {
 const cases: readonly Case[] = [
   {
     name: '28x28x1 PNG, cnn of width 16', architecture: { model: { name: 'cnn', options: { width: 16 } }, input: { height: 28, width: 28, channels: 1 }, classes: 10 },
-    samplesPerShard: 2_000, extension: 'png', encode: (pixels, shape) => Promise.resolve(encodePng(pixels, shape)),
+    shards: 32, samplesPerShard: 2_000, extension: 'png', encode: (pixels, shape) => Promise.resolve(encodePng(pixels, shape)),
   },
   {
     name: '64x64x3 JPEG, cnn of width 32', architecture: { model: { name: 'cnn', options: { width: 32 } }, input: { height: 64, width: 64, channels: 3 }, classes: 100 },
-    samplesPerShard: 500, extension: 'jpg', encode: (pixels, shape) => sharp(pixels, { raw: shape }).jpeg({ quality: 90 }).toBuffer(),
+    shards: 16, samplesPerShard: 500, extension: 'jpg', encode: (pixels, shape) => sharp(pixels, { raw: shape }).jpeg({ quality: 90 }).toBuffer(),
   },
 ];
 
@@ -54,18 +57,40 @@ interface Measured {
   readonly imagesPerSecond: number;
   /** Of the whole process, on all its threads. */
   readonly cpuMsPerImage: number;
+  /** Within TensorFlow's calls. */
+  readonly atWorkMsPerImage: number;
+}
+
+/** Of this process, since it was loaded. */
+let atWorkMs = 0;
+
+function watch(): void {
+  const { binding } = loadTensorFlow();
+  const runSavedModel = binding.runSavedModel.bind(binding);
+  Object.defineProperty(binding, 'runSavedModel', {
+    value: (...given: Parameters<typeof runSavedModel>) => {
+      const startMs = performance.now();
+      try {
+        return runSavedModel(...given);
+      } finally {
+        atWorkMs += performance.now() - startMs;
+      }
+    },
+  });
 }
 
 async function measure(images: number, work: () => Promise<void>): Promise<Measured> {
-  const [cpu, startMs] = [process.cpuUsage(), performance.now()];
+  const [cpu, atWorkBeforeMs, startMs] = [process.cpuUsage(), atWorkMs, performance.now()];
   await work();
   const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  return { imagesPerSecond: images / seconds, cpuMsPerImage: (user + system) / 1000 / images };
+  return { imagesPerSecond: images / seconds, cpuMsPerImage: (user + system) / 1000 / images, atWorkMsPerImage: (atWorkMs - atWorkBeforeMs) / images };
 }
 
-export async function run(): Promise<void> {
-  const { threads } = loadTensorFlow({ threads: availableParallelism() });
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { threads: { type: 'string', default: String(availableParallelism()) } } });
+  const { threads } = loadTensorFlow({ threads: Number(values.threads) });
+  watch();
   for (const each of cases) {
     const folder = await mkdtemp(join(tmpdir(), 'alumnus-bench-'));
     try {
@@ -76,18 +101,18 @@ export async function run(): Promise<void> {
   }
 }
 
-async function one({ name, architecture, samplesPerShard, encode, extension }: Case, folder: string, threads: number): Promise<void> {
+async function one({ name, architecture, shards, samplesPerShard, encode, extension }: Case, folder: string, threads: number): Promise<void> {
   const { height, width, channels } = architecture.input;
   const shape: ImageShape = { height, width, channels: channels === 1 ? 1 : 3 };
-  const { store, shards: refs } = await writeShards(join(folder, 'store'), shape, { shards, samplesPerShard, extension, encode });
-  const context = (task: Task, cacheFolder: string): TaskContext => contextOf(store, task, cacheFolder, device);
+  const { store, url, shards: refs } = await writeShards(join(folder, 'store'), shape, { shards, samplesPerShard, extension, encode });
   const weights = madeUpWeights(architecture);
   const teacher = await writeTeacher(store, architecture, weights);
   const cacheFolder = join(folder, 'cache');
   const decoded = await Promise.all(refs.map((shard) => decodedShard({ store, shape, cacheFolder, signal: new AbortController().signal }, shard)));
   const images = shards * samplesPerShard;
   const predictor = await createPredictor(architecture, weights, batchSize);
-  const device = new Turnstile();
+  const turnstile = new Turnstile();
+  const labelers = [new Labeler('', turnstile), new Labeler(cacheFolder, turnstile)];
   let pass = 0;
   // Else every pass but the first would take over what the one before it wrote (worker/tasks/earlier-labels.ts).
   const forget = async (): Promise<void> => {
@@ -95,8 +120,7 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
   };
   const ways: readonly (() => Promise<Measured>)[] = [
     () => measure(images, () => bare(predictor, decoded)),
-    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1, batchSize), ''))))),
-    () => forget().then(() => measure(images, () => pipeline(refs, (shard) => runTask(context(labelTask(teacher, shard, pass += 1, batchSize), cacheFolder))))),
+    ...labelers.map((labeler) => () => forget().then(() => measure(images, () => pipeline(refs, (shard) => labeler.label(labelTask(teacher, shard, pass += 1, batchSize), url))))),
   ];
   // Once for nothing: compiling, starting threads.
   for (const way of ways) await way();
@@ -107,14 +131,17 @@ async function one({ name, architecture, samplesPerShard, encode, extension }: C
     for (const way of order) measured[way]!.push(await ways[way]!());
   }
   predictor.dispose();
+  for (const labeler of labelers) await labeler.close();
   const [engine, decode, cache] = measured as [Measured[], Measured[], Measured[]];
   const ratios = (of: readonly Measured[], figure: (each: Measured) => number): number[] => of.map((each, round) => figure(each) / figure(engine[round]!));
   const rate = ({ imagesPerSecond }: Measured): number => imagesPerSecond;
   /** The ratio that is left where all processors work all the time: each image's own seconds of them, against the engine's time for it. */
   const bounds = (of: readonly Measured[]): number[] => of.map(({ cpuMsPerImage }, round) => Math.min(1, ((1000 / engine[round]!.imagesPerSecond) * availableParallelism()) / cpuMsPerImage));
+  const share = ({ imagesPerSecond, atWorkMsPerImage }: Measured): number => (atWorkMsPerImage * imagesPerSecond) / 1000;
+  const pace = ({ atWorkMsPerImage }: Measured): number => 1 / atWorkMsPerImage;
   const line = (way: string, of: readonly Measured[]): string =>
-    `  ${way}: ratio ${range(ratios(of, rate), 2)}; images/s ${range(of.map(rate), 0)}; cpu +${range(ratios(of, (each) => each.cpuMsPerImage).map((share) => 100 * (share - 1)), 0)} %; bound ${range(bounds(of), 2)}, and of it ${range(ratios(of, rate).map((ratio, round) => ratio / bounds(of)[round]!), 2)}\n`;
-  process.stdout.write(`labeling, ${name}: end to end / engine alone, which gives images/s ${range(engine.map(rate), 0)}; median and range of ${rounds} alternating rounds of ${images} images, ${threads} threads on ${availableParallelism()} processors\n`);
+    `  ${way}: ratio ${range(ratios(of, rate), 2)}, of at work ${range(ratios(of, share), 2)} and pace ${range(ratios(of, pace), 2)}; images/s ${range(of.map(rate), 0)}; cpu +${range(ratios(of, (each) => each.cpuMsPerImage).map((ratio) => 100 * (ratio - 1)), 0)} %; bound ${range(bounds(of), 2)}, and of it ${range(ratios(of, rate).map((ratio, round) => ratio / bounds(of)[round]!), 2)}\n`;
+  process.stdout.write(`labeling, ${name}: end to end / engine alone, which gives images/s ${range(engine.map(rate), 0)}, at work ${range(engine.map(share), 2)} of the time; median and range of ${rounds} alternating rounds of ${images} images, ${threads} threads on ${availableParallelism()} processors\n`);
   process.stdout.write(line('decode', decode) + line('cache ', cache));
 }
 

@@ -89,17 +89,24 @@ export class DirectoryStore implements ObjectStore {
     encodeMetadata(options.metadata ?? {}, prefix);
     const temporary = this.#temporaryPath();
     try {
-      const { digest, bytes } = await this.#writeTemporary(temporary, content);
-      const ref = { key: checkKey(`${prefix}/${digest}${options.extension ?? ''}`), sha256: digest, bytes };
-      const path = this.#objectPath(ref.key);
-      if (options.metadata !== undefined) await this.#putMetadata(ref.key, options.metadata);
+      const writing = this.#writeTemporary(temporary, content);
+      writing.catch(() => undefined);
+      // What is in memory has its name before it is written: then all that must be on disk before the object is gets there side by side.
+      const digest = content instanceof Uint8Array ? sha256(content) : (await writing).digest;
+      const key = checkKey(`${prefix}/${digest}${options.extension ?? ''}`);
+      const path = this.#objectPath(key);
+      const steps = [writing, this.#ensureFolder(dirname(path)), options.metadata === undefined ? undefined : this.#putMetadata(key, options.metadata)] as const;
+      // All have ended before the temporary file is removed.
+      await Promise.allSettled(steps);
+      const [written] = await Promise.all(steps);
+      const ref = { key, sha256: digest, bytes: written.bytes };
+      if (written.digest !== digest) throw digestMismatch(ref, written.digest);
       if (await this.#digestOf(path) === digest) {
         // Whoever wrote it may have died before its name was durable.
         await this.#flushFolder(dirname(path));
         return ref;
       }
       // Either nothing lies here, or bytes that are not what the name says: the right ones take the name back.
-      await this.#ensureFolder(dirname(path));
       await this.#fs.rename(temporary, path);
       await this.#flushFolder(dirname(path));
       return ref;
@@ -292,11 +299,12 @@ export class DirectoryStore implements ObjectStore {
     return true;
   }
 
+  /** Makes a folder durable with those above it. Of one that is known to be, nothing is asked again: a flush may wait for all that other processes write. */
   async #ensureFolder(folder: string): Promise<void> {
-    if (this.#folders.has(folder)) return;
+    if (folder.length <= this.#root.length || this.#folders.has(folder)) return;
+    await this.#ensureFolder(dirname(folder));
     await this.#fs.mkdir(folder, { recursive: true });
-    // A folder is durable once its parent is flushed, up to the root.
-    for (let at = folder; at.length > this.#root.length; at = dirname(at)) await this.#flushFolder(dirname(at));
+    await this.#flushFolder(dirname(folder));
     this.#folders.add(folder);
   }
 

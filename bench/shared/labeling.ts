@@ -2,16 +2,18 @@
 import { pathToFileURL } from 'node:url';
 import type { ImageShape } from '../../dataset/index.ts';
 import { writeShard } from '../../dataset/shards.ts';
-import { Stage, Task, type ObjectRef, type ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { AlumnusError } from '../../proto/errors.ts';
+import { Stage, Task, type ObjectRef, type ShardRef, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { parameterCount, parameterSpecs, type Architecture } from '../../recipe/index.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
+import { LabelThread } from '../../worker/engine/label-thread.ts';
 import { Turnstile } from '../../worker/engine/turnstile.ts';
 import type { TensorData } from '../../worker/learning/index.ts';
 import type { TaskContext } from '../../worker/tasks/index.ts';
 import { writeModel } from '../../worker/tasks/model.ts';
 
-/** As a worker has them: a task in hand and the next one loading. */
-const slots = 2;
+/** As a worker has them: a task on the device, the next one loading, and one whose labels are written. */
+const slots = 3;
 
 /** A smooth shape on dark ground and a little noise: it compresses as photographs and digits do. */
 export function picture(number: number, { height, width, channels }: ImageShape): Uint8Array {
@@ -29,17 +31,19 @@ export function picture(number: number, { height, width, channels }: ImageShape)
 
 export interface Shelf {
   readonly store: ObjectStore;
+  readonly url: string;
   readonly shards: readonly ShardRef[];
 }
 
 export async function writeShards(folder: string, shape: ImageShape, { shards, samplesPerShard, extension, encode }: { shards: number; samplesPerShard: number; extension: 'png' | 'jpg'; encode: (pixels: Uint8Array, shape: ImageShape) => Promise<Uint8Array> }): Promise<Shelf> {
-  const store = await openStore(pathToFileURL(folder).href);
+  const url = pathToFileURL(folder).href;
+  const store = await openStore(url);
   const refs: ShardRef[] = [];
   for (let shard = 0; shard < shards; shard += 1) {
     const samples = await Promise.all(Array.from({ length: samplesPerShard }, async (_, at) => ({ key: `s${shard}-${at}`, extension, bytes: await encode(picture(shard * samplesPerShard + at, shape), shape) })));
     refs.push(await writeShard(store, 'bench', 'unlabeled', shard, samples));
   }
-  return { store, shards: refs };
+  return { store, url, shards: refs };
 }
 
 export const contextOf = (store: ObjectStore, task: Task, cacheFolder: string, device: Turnstile): TaskContext => ({
@@ -62,6 +66,36 @@ export const labelTask = (teacher: ObjectRef, shard: ShardRef, pass: number, bat
   taskId: `label-${shard.name}-${pass}`, runId: 'bench', stage: Stage.LABEL, subject: shard.name, outputPrefix: `runs/bench/${pass}-${shard.name}`,
   spec: { $case: 'label', value: { teacher, shard, batchSize } },
 });
+
+/** Label tasks as an engine does them, on its label thread, whose predictions are made on this one. */
+export class Labeler {
+  readonly #thread: LabelThread;
+  readonly #waiting = new Map<number, { readonly resolve: (result: TaskResult) => void; readonly reject: (error: Error) => void }>();
+  #lastId = 0;
+
+  constructor(cacheFolder: string, turnstile: Turnstile) {
+    this.#thread = new LabelThread({
+      cacheFolder, workerId: 'bench', turnstile,
+      send: (message) => {
+        if (message.kind === 'done') this.#waiting.get(message.id)?.resolve(message.result);
+        if (message.kind === 'failed') this.#waiting.get(message.id)?.reject(new AlumnusError(message.code, message.message, { where: message.where }));
+      },
+    });
+  }
+
+  label(task: Task, storeUrl: string): Promise<TaskResult> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise<TaskResult>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#thread.run({ kind: 'run', id, task, storeUrl });
+    }).finally(() => this.#waiting.delete(id));
+  }
+
+  close(): Promise<void> {
+    return this.#thread.close();
+  }
+}
 
 /** As a worker's lease loop. */
 export async function pipeline(shards: readonly ShardRef[], label: (shard: ShardRef) => Promise<unknown>): Promise<void> {

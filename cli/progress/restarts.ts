@@ -8,7 +8,7 @@ import type { RunView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { stageName } from '../../proto/stages.ts';
 import { plain } from '../format.ts';
 
-/** A worker that is lost takes two tasks along; more lines at once say no more than their number. */
+/** A worker that is lost takes three tasks along; more lines at once say no more than their number. */
 const LINES_MAX = 4;
 /** A failure that is the worker's end, not the task's. */
 const LOST_CODES = new Set(['LEASE_EXPIRED', 'WORKER_RESTARTED']);

@@ -21,8 +21,8 @@ import { planKills, targets, type Kill, type Target } from './plan.ts';
 const RUN = 'patterns-chaos';
 const KILLS_PER_RUN = 4;
 const WORKERS = ['worker-1', 'worker-2'];
-/** Leases that one worker holds at most: a task in hand and the next one loading. */
-const SLOTS = 2;
+/** Leases that one worker holds at most: a task on the device, the next one loading, and one whose labels are written. */
+const SLOTS = 3;
 /** Kills count as failed attempts; with this many allowed none of them costs a shard. */
 const ATTEMPTS = 20;
 const TICK_MS = 20;

@@ -6,12 +6,12 @@ import type { Coordinator, RealCluster, Worker } from '../harness/real-cluster.t
 import type { Server } from '../harness/servers.ts';
 import type { Direction, Fault } from './faults.ts';
 
-/** Leases that one worker holds at most: a task in hand and the next one loading. */
-export const SLOTS = 2;
+/** Leases that one worker holds at most: a task on the device, the next one loading, and one whose labels are written. */
+export const SLOTS = 3;
 
 /**
  * Attempts that a worker makes on a store that is full for at most 6 s: it waits between them at least 50 ms, 100 ms, 200 ms,
- * so that the eighth comes later; and two may be in flight when the disk fills.
+ * so that the eighth comes later; and as many as a worker holds may be in flight when the disk fills.
  */
 const FULL_ATTEMPTS = 7 + SLOTS;
 

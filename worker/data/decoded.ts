@@ -31,7 +31,7 @@ export interface Reading {
   readonly readAheadBytes?: number;
 }
 
-/** Two tasks read at the same time; well within the memory of a machine that has a device. */
+/** Three tasks may read at the same time; well within the memory of a machine that has a device. */
 export const READ_AHEAD_BYTES = 256 * 1024 ** 2;
 /** A piece is one job of a decoding thread: some milliseconds of work, far above the cost of handing it over. */
 const PIECE_BYTES = 512 * 1024;

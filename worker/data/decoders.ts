@@ -1,6 +1,6 @@
 /**
- * The decoding threads of this process: images to pixels beside the engine's own thread, which TensorFlow holds for
- * the length of a step. They are started as work needs them, shared by all tasks, and keep the process alive only while they work.
+ * The decoding threads: images to pixels beside the engine's own thread, which TensorFlow holds for the length of a step, and beside its label
+ * thread; each of the two has some of its own. They are started as work needs them, shared by all tasks of their thread, and keep the process alive only while they work.
  * Not for: reading shards, choosing what to decode.
  * Invariants:
  *  1. Every job is resolved or rejected, whatever becomes of its thread.

@@ -31,8 +31,8 @@ const LATE_RENEWALS_MAX = 2;
 const STOP_TRIES_MAX = 4;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
-/** A task in hand and the next one loading. */
-const SLOTS = 2;
+/** Of label tasks, the only ones that share a worker: one on the device, the next one loading, and one whose labels are written. */
+const SLOTS = 3;
 /** Refusals that are about the result itself: it would be refused again. Any other is the coordinator's trouble, and may pass. */
 const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'FACT_TOO_LARGE']);
 /** Ends of an attempt that say nothing about its task. */

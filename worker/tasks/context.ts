@@ -19,7 +19,33 @@ export interface TaskContext {
   note(line: string): void;
   /** Runs `work` when the device is free; only there may TensorFlow be used. */
   onDevice<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** Of a task on a thread that has no TensorFlow, whose `onDevice` serves nobody; default: `predictHere` within `onDevice`. */
+  readonly predict?: Predict;
 }
+
+/** Which predictions: a label task's, without the images. */
+export interface PredictionSpec {
+  readonly teacher: ObjectRef;
+  readonly batchSize: number;
+  /** Of the ablation of a noised teacher; absent: clean. */
+  readonly teacherNoiseJson: string | undefined;
+  /** Of the noise. */
+  readonly seed: number;
+}
+
+export interface ImageBatch {
+  /** `[count, height, width, channels]`, in a buffer of its own: it may be given to another thread. */
+  readonly images: Uint8Array;
+  /** At most the batch size; less in the last batch alone. */
+  readonly count: number;
+}
+
+/**
+ * Asks for the device once the first batch is there, and holds it until the last one is predicted. The batches are closed whatever the end.
+ * @param take gets the log-probabilities `[count, classes]` of each batch, in order
+ * @returns milliseconds from the first batch's prediction to the last one's end, compiling left out
+ */
+export type Predict = (spec: PredictionSpec, batches: AsyncIterable<ImageBatch>, take: (logProbabilities: Float32Array) => void) => Promise<number>;
 
 /** In a checkpoint's metadata beside what every output says: steps done. */
 export const CHECKPOINT_STEP = 'alumnus.step';

@@ -11,7 +11,9 @@ import { replica } from './replica.ts';
 import { select } from './select.ts';
 import { train } from './train.ts';
 
-export type { TaskContext } from './context.ts';
+export type { ImageBatch, Predict, PredictionSpec, TaskContext } from './context.ts';
+export { predictHere } from './predictions.ts';
+export { letGo } from './prepared.ts';
 export { writeRecord } from './record.ts';
 export { withSpecification } from './specification.ts';
 

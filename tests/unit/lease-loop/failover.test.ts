@@ -115,10 +115,10 @@ test('with all slots full, and no call open, it notices at once that the leader 
   const [first, second] = [await coordinator(1), await coordinator(2)];
   first.renewEveryMs = 600_000;
   const { engine } = worker(`${first.address},${second.address}`);
-  first.grant('t1', 't2');
-  await until(() => expect(engine.begun).toEqual(['t1', 't2']));
+  first.grant('t1', 't2', 't3');
+  await until(() => expect(engine.begun).toEqual(['t1', 't2', 't3']));
   first.die();
-  await until(() => expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1', 't2']));
+  await until(() => expect(second.registered[0]?.held.map(({ taskId }) => taskId)).toEqual(['t1', 't2', 't3']));
 });
 
 test('a result that was being reported when the leader died goes to the next one', async () => {

@@ -2,7 +2,7 @@
 import * as fileSystem from 'node:fs/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DirectoryStore, openStore, type FileSystem } from '../../../store/index.ts';
@@ -114,6 +114,34 @@ describe('a directory store', () => {
     const store = await DirectoryStore.open(temporaryFolder(), { fileSystem: lying });
     await expect(store.putAddressed('p', content)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(await collect(store.list(''))).toEqual([]);
+  });
+
+  it('flushes every new folder\'s name once, and that of each object, before a put is done', async () => {
+    const root = temporaryFolder();
+    const flushed: string[] = [];
+    const watched: FileSystem = {
+      ...fileSystem,
+      open: async (...given) => {
+        const handle = await fileSystem.open(...given);
+        const sync = handle.sync.bind(handle);
+        handle.sync = () => {
+          if (!String(given[0]).startsWith(join(root, 'temporary'))) flushed.push(relative(root, String(given[0])));
+          return sync();
+        };
+        return handle;
+      },
+    };
+    const store = await DirectoryStore.open(root, { fileSystem: watched });
+    const newlyFlushed = async (prefix: string): Promise<string[]> => {
+      flushed.length = 0;
+      await store.putAddressed(prefix, content);
+      return [...flushed];
+    };
+    // The name of a folder lies in the one above it; the last is that of the object.
+    expect(await newlyFlushed('a/b')).toEqual(['objects', 'objects/a', 'objects/a/b']);
+    expect(await newlyFlushed('a/c')).toEqual(['objects/a', 'objects/a/c']);
+    expect(await newlyFlushed('a/c')).toEqual(['objects/a/c']);
+    expect(await newlyFlushed('a/c/d/e')).toEqual(['objects/a/c', 'objects/a/c/d', 'objects/a/c/d/e']);
   });
 
   it('says that its folder cannot be written to', async () => {
