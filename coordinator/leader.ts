@@ -15,6 +15,7 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
+import { Indexing } from './indexing.ts';
 import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
 import { needsManifest, wantsManifest, writeManifest } from './manifests.ts';
 import { decide, evolve, isDue, isEnded, journalled, openTasks, type Command, type RunState } from './run/index.ts';
@@ -86,6 +87,7 @@ export class Leader {
   readonly term: number;
   readonly leaseMs: number;
   readonly scheduler: Scheduler;
+  readonly indexing: Indexing;
   readonly #options: LeaderOptions;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #grantsFromMs: number;
@@ -108,6 +110,7 @@ export class Leader {
     this.term = options.term;
     this.leaseMs = options.leaseMs;
     this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
+    this.indexing = new Indexing(this.scheduler);
     this.#snapshotAt = options.fold.sequence + (options.snapshotEvents ?? SNAPSHOT_EVENTS);
     const open = this.runs().filter((run) => !isEnded(run.phase));
     for (const run of open) this.#schedule(run, undefined);
@@ -195,7 +198,7 @@ export class Leader {
       this.#granted = true;
       this.#options.log?.(`grants the first lease of term ${this.term}`);
     }
-    return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.run(lease.task.runId).checkpoints.get(lease.task.taskId) ?? []] } }));
+    return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.#options.fold.runs.get(lease.task.runId)?.checkpoints.get(lease.task.taskId) ?? []] } }));
   }
 
   /** Journals how far a training came, where that is news; returns when it is a fact. What is no news, or of a task closed meanwhile, is left alone. */
@@ -453,10 +456,11 @@ export class Leader {
     else this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks({ ...run, phase: 'running' }), run.phase === 'running');
   }
 
-  /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone. */
+  /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone; one that is no run's has no facts. */
   async failLease(lease: LiveLease, code: string, message: string, counts: boolean): Promise<void> {
     const task = this.scheduler.task(lease.taskId);
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
+    if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
       await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()), heldMs: this.now() - lease.grantedAtMs });
     } catch (thrown) {

@@ -62,8 +62,8 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
     const note = (line: string): void => void process.stderr.write(`${task.taskId}: ${line}\n`);
     const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, checkpoint, note, onDevice });
     const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
-    // Before anyone is told: whoever takes the result finds it in the bucket.
-    await writeRecord(store, task, values.worker, done);
+    // Before anyone is told: whoever takes the result finds it in the bucket. What is found of a tar is no run's, and lies there already.
+    if (result.$case !== 'index') await writeRecord(store, task, values.worker, done);
     send({ kind: 'done', id, result: done });
   } catch (thrown) {
     const error = toAlumnusError(thrown, message.task.taskId);
