@@ -7,14 +7,14 @@
  *     for the leader for SEEK_MS_MAX before it gives up; one address that doesn't answer is told at once.
  *  2. What changes something may be said twice and is done once: a run's id is chosen here, so that a second submission
  *     meets the first; a second pause meets a paused run. Only an id that we chose, or a state that was asked for, is taken for ours.
- *  3. `watch` goes on with another leader once it has seen the run.
+ *  3. `watch` and `index` go on with another leader once one has answered; `index` asks it only for tars that are not done.
  */
 import { randomBytes } from 'node:crypto';
-import { connectivityState, credentials, type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { connectivityState, credentials, type CallOptions, type ClientReadableStream, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
@@ -33,6 +33,8 @@ const RECONNECT_MS = 500;
 /** An election takes a second or three. */
 const SEEK_MS_MAX = 10_000;
 const SEEK_PAUSE_MS_MAX = 400;
+/** Tars that a leader holds of one registration: some hundred bytes each, and a message of a megabyte or two. */
+const INDEX_TARS_MAX = 10_000;
 /** Among several coordinators, one that takes this long to connect is passed by for now; and one that stands still is noticed after twice PING_MS. */
 const CONNECT_MS_MAX = 1_000;
 const PING_MS = 2_000;
@@ -71,6 +73,8 @@ export interface Operator {
   /** @param runId empty for every run in the bucket. */
   reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
   workers(): Promise<ListWorkersResponse>;
+  /** Has workers read tars, until all are done. `done` holds places in the list. @throws AlumnusError that of a tar that could not be read */
+  index(request: IndexTarsRequest, options: WatchOptions): AsyncGenerator<IndexTarsProgress>;
   close(): void;
 }
 
@@ -168,39 +172,40 @@ export function connect(list: string): Operator {
     }
   }
 
-  async function* stream(runId: string, signal: AbortSignal): AsyncGenerator<RunView> {
+  async function* stream<Answer>(open: (client: OperatorServiceClient) => ClientReadableStream<Answer>, signal: AbortSignal): AsyncGenerator<Answer> {
     const address = addresses.current;
-    const views = clientOf(address).watchRun({ runId });
+    const answers = open(clientOf(address));
     // An aborted stream ends in an error of its own; the loop below has ended by then.
-    views.on('error', () => undefined);
-    const stop = (): void => views.cancel();
+    answers.on('error', () => undefined);
+    const stop = (): void => answers.cancel();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      for await (const view of views) yield view as RunView;
+      for await (const answer of answers) yield answer as Answer;
     } catch (thrown) {
       throw fromStatus(thrown, address);
     } finally {
       signal.removeEventListener('abort', stop);
-      views.cancel();
+      answers.cancel();
     }
   }
 
-  async function* watch(runId: string, { signal, onAway }: WatchOptions): AsyncGenerator<RunView> {
+  /** The answers of one leader after another, until one is the last. */
+  async function* lasting<Answer>(open: (client: OperatorServiceClient) => ClientReadableStream<Answer>, isLast: (answer: Answer) => boolean, { signal, onAway }: WatchOptions): AsyncGenerator<Answer> {
     let seen = false;
     let toldAway = false;
     let awaySince: number | undefined;
     while (!signal.aborted) {
       try {
-        for await (const view of stream(runId, signal)) {
+        for await (const answer of stream(open, signal)) {
           if (toldAway) onAway?.(false);
           toldAway = false;
           awaySince = undefined;
           seen = true;
           addresses.answered();
-          yield view;
-          if (hasEnded(view)) return;
+          yield answer;
+          if (isLast(answer)) return;
         }
-        // The stream ended before the run did: the coordinator is going.
+        // The stream ended before its time: the coordinator is going.
         awaySince ??= Date.now();
       } catch (thrown) {
         if (signal.aborted) return;
@@ -216,6 +221,22 @@ export function connect(list: string): Operator {
     }
   }
 
+  async function* index({ location, labeled, tars }: IndexTarsRequest, options: WatchOptions): AsyncGenerator<IndexTarsProgress> {
+    for (let begin = 0; begin < tars.length && !options.signal.aborted; begin += INDEX_TARS_MAX) {
+      const left = new Map(tars.slice(begin, begin + INDEX_TARS_MAX).map((tar, at) => [begin + at, tar]));
+      let asked: number[] = [];
+      const open = (client: OperatorServiceClient): ClientReadableStream<IndexTarsProgress> => {
+        asked = [...left.keys()];
+        return client.indexTars({ location, labeled, tars: [...left.values()] });
+      };
+      for await (const answer of lasting(open, () => left.size === 0, options)) {
+        const done = answer.done.map((at) => asked[at] ?? -1);
+        for (const at of done) left.delete(at);
+        yield { ...answer, done };
+      }
+    }
+  }
+
   return {
     get address() {
       return addresses.current;
@@ -224,7 +245,8 @@ export function connect(list: string): Operator {
     submit,
     runs: () => call((client) => client.listRuns, {}),
     run: (runId) => call((client) => client.getRun, { runId }),
-    watch,
+    watch: (runId, options) => lasting((client) => client.watchRun({ runId }), hasEnded, options),
+    index,
     pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, 'paused'),
     resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, 'running'),
     cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, 'cancelled'),

@@ -16,6 +16,7 @@ import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
+import { Indexing } from './indexing.ts';
 import type { FactSink, Journal } from './journal/index.ts';
 import { decide, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
@@ -48,6 +49,7 @@ export class Leader {
   readonly term: number;
   readonly leaseMs: number;
   readonly scheduler: Scheduler;
+  readonly indexing: Indexing;
   readonly #options: LeaderOptions;
   readonly #commits: GroupCommit;
   readonly #snapshots: Snapshots;
@@ -65,6 +67,7 @@ export class Leader {
     this.term = options.term;
     this.leaseMs = options.leaseMs;
     this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
+    this.indexing = new Indexing(this.scheduler);
     const { journal, fold, store, term, clock, facts, snapshotEvents } = options;
     const log = (line: string): void => this.log(line);
     this.#snapshots = new Snapshots({ journal, fold, store, term, log, snapshotEvents });
@@ -166,7 +169,7 @@ export class Leader {
       this.#granted = true;
       this.#options.log?.(`grants the first lease of term ${this.term}`);
     }
-    return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.run(lease.task.runId).checkpoints.get(lease.task.taskId) ?? []] } }));
+    return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.#options.fold.runs.get(lease.task.runId)?.checkpoints.get(lease.task.taskId) ?? []] } }));
   }
 
   /** Journals how far a training came, where that is news; returns when it is a fact. What is no news, or of a task closed meanwhile, is left alone. */
@@ -262,10 +265,11 @@ export class Leader {
     else this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks({ ...run, phase: 'running' }), run.phase === 'running');
   }
 
-  /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone. */
+  /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone; one that is no run's has no facts. */
   async failLease(lease: LiveLease, code: string, message: string, counts: boolean): Promise<void> {
     const task = this.scheduler.task(lease.taskId);
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
+    if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
       await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()), heldMs: this.now() - lease.grantedAtMs });
     } catch (thrown) {

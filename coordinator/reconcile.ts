@@ -248,6 +248,7 @@ export function outputsOf({ result }: TaskResult): ObjectRef[] {
       case 'audit': return [result.value.audit];
       case 'replica': return [result.value.state];
       case 'merge': return [result.value.merged, result.value.trained?.model];
+      case 'index':
       case undefined: return [];
     }
   })();

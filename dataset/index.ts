@@ -5,11 +5,12 @@ export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect
 export { sharedKeys } from './keys.ts';
 export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, referenceOf, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
-export { appendDataset, registerDataset, type PlacedTars, type Registered, type RegisterOptions } from './register.ts';
+export { appendDataset, registerDataset, type PlacedTars, type Registered, type RegisterOptions, type TarReaders } from './register.ts';
 export { samplePixels, shardSamples, type PlacedShard } from './registered.ts';
 export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts';
 export { openSource, sourceKinds, type SourceFiles, type SourceKind } from './sources/index.ts';
 export type { Source, SourceSample } from './sources/source.ts';
 export type { SplitRequest } from './split.ts';
 export { readLabels, readOrigins, type Labels } from './tables.ts';
+export { indexTar, type PlacedTar, type TarIndex } from './tar-index.ts';
 export { verifyDataset, type DatasetProblem } from './verify.ts';

@@ -1,19 +1,15 @@
 /**
  * Register and append: tars become shards where they lie. Each is read once from end to end, to hash it and to count its
- * samples, a few at a time; what is known of each is kept in a file as soon as it is known, so that whoever is interrupted
- * goes on. Last the manifest is written.
+ * samples, here or by the workers of a fleet; what is known of each lies in the store as soon as it is known (tar-index.ts),
+ * so that whoever is interrupted goes on. Last the manifest is written.
  * Invariants:
  *  1. Nothing at the place is written, moved or copied.
  *  2. Memory holds some facts of each tar and one window of those that are being read, never a tar; of a labeled part also
  *     keys and classes.
  *  3. The same tars and options give the same manifest digest, however often the reading was interrupted.
  */
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { createInterface } from 'node:readline';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
-import { paths, sha256Stream, type ObjectReader, type ObjectStore, type PartName } from '../store/index.ts';
+import { paths, type ObjectReader, type ObjectStore, type PartName } from '../store/index.ts';
 import { classesOf, type SourceLabel } from './classes.ts';
 import { shapeOf } from './images.ts';
 import type { Progress } from './import.ts';
@@ -22,19 +18,26 @@ import { placedName, readerAt, registeredKey } from './registered.ts';
 import { SHARD_BYTES_MAX, shardName } from './shards.ts';
 import { samplesIn } from './sources/webdataset.ts';
 import { encodeLabels, readLabels } from './tables.ts';
-import { readTar, type ByteSource } from './tar.ts';
+import { HashedRanges, indexTar, knownTar, type PlacedTar, type TarIndex } from './tar-index.ts';
+import { readTar } from './tar.ts';
 
-/** Read at once of one tar: fills a connection, and several of them fit any memory. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
 const AT_ONCE_DEFAULT = 4;
+/** Small objects that are asked for at once: hides the store's latency. */
+const LOOKUPS_AT_ONCE = 16;
+
+/**
+ * Others who read tars, such as a fleet of workers, and keep in the same store what they find (`indexTar`). Told again and again
+ * until all are done: which tars that was since the last time, and how many bytes of all of them are read by now, as far as is known.
+ */
+export type TarReaders = (tars: readonly PlacedTar[], signal: AbortSignal) => AsyncIterable<{ readonly indexed: readonly PlacedTar[]; readonly bytes: number }>;
 
 export interface PlacedTars {
   /** URL of the place; tars are the objects below it whose keys end in `.tar`. */
   readonly location: string;
   readonly part: PartName;
-  /** Where what is known of each tar is kept until the manifest is written. */
-  readonly journalFile: string;
-  /** Tars that are read at once. Default 4. */
+  /** Who reads the tars. Default this process. */
+  readonly readers?: TarReaders;
+  /** Tars that this process reads at once. Default 4. */
   readonly atOnce?: number;
   /** Class names in the order of their indices, where the dataset has none yet. Default what the labels are. */
   readonly classes?: readonly string[];
@@ -54,17 +57,8 @@ export interface Registered extends LoadedManifest {
   readonly notes: readonly string[];
 }
 
-interface Tar {
-  readonly key: string;
-  readonly bytes: number;
-}
-
-interface IndexedTar extends Tar {
-  readonly sha256: string;
-  readonly samples: number;
-  /** Own keys and labels, where the part is a labeled one. */
-  readonly labels?: readonly (readonly [string, SourceLabel])[];
-}
+type Tar = Pick<PlacedTar, 'key' | 'bytes' | 'writtenMs'>;
+type IndexedTar = PlacedTar & TarIndex;
 
 /** @throws AlumnusError DATASET_EXISTS, DATASET_SOURCE_UNREADABLE, DATASET_TOO_LARGE, SHARD_CORRUPT, CANCELLED; as `openPlace` */
 export async function registerDataset(store: ObjectStore, options: RegisterOptions, progress: Progress = () => undefined): Promise<Registered> {
@@ -76,7 +70,7 @@ export async function registerDataset(store: ObjectStore, options: RegisterOptio
   if (first === undefined) throw new AlumnusError('DATASET_SOURCE_UNREADABLE', 'no object there has a name that ends in ".tar"', { where: options.location });
   const image = options.image ?? await shapeOfFirst(reader, tars, options.location);
   const empty: DatasetManifest = { schemaVersion: 1, name: options.name, classes: [], image, parts: {} };
-  return extend(store, empty, tars, reader, options, progress);
+  return extend(store, empty, tars, options, progress);
 }
 
 /**
@@ -95,19 +89,19 @@ export async function appendDataset(store: ObjectStore, reference: string, optio
   });
   if (tars.length === 0) return { ...before, added: 0, notes: ['every tar there belongs to the dataset already'] };
   const next: DatasetManifest = { ...before.manifest, version: versionOf(before.manifest) + 1, previous: before.digest };
-  const extended = await extend(store, next, tars, reader, options, progress);
+  const extended = await extend(store, next, tars, options, progress);
   return extended.added > 0 ? extended : { ...before, added: 0, notes: extended.notes };
 }
 
 const shardsOf = (manifest: DatasetManifest): DatasetShard[] => partNames.flatMap((part) => manifest.parts[part]?.shards ?? []);
 
 /** The manifest with these tars at the end of the part, written unless none of them is new. */
-async function extend(store: ObjectStore, manifest: DatasetManifest, tars: readonly Tar[], reader: ObjectReader, options: PlacedTars, progress: Progress): Promise<Registered> {
-  const { location, part: partName, journalFile } = options;
+async function extend(store: ObjectStore, manifest: DatasetManifest, tars: readonly Tar[], options: PlacedTars, progress: Progress): Promise<Registered> {
+  const { location, part: partName } = options;
   const labeled = partName !== 'unlabeled';
   const notes: string[] = [];
   const part: DatasetPart = manifest.parts[partName] ?? { samples: 0, shards: [] };
-  const indexed = await indexTars(reader, tars, labeled, options, progress);
+  const indexed = await indexTars(store, tars.map((tar) => ({ ...tar, location, labeled })), options, progress);
   const known = new Set(shardsOf(manifest).map(({ ref }) => ref.sha256));
   const added: IndexedTar[] = [];
   let [copies, empty] = [0, 0];
@@ -119,10 +113,7 @@ async function extend(store: ObjectStore, manifest: DatasetManifest, tars: reado
   }
   if (copies > 0) notes.push(`${copies} tars that are exact copies of others were left out`);
   if (empty > 0) notes.push(`${empty} tars without an image were left out`);
-  const finish = async (written: LoadedManifest): Promise<Registered> => {
-    await rm(journalFile, { force: true });
-    return { ...written, added: added.length, notes };
-  };
+  const finish = (written: LoadedManifest): Registered => ({ ...written, added: added.length, notes });
   if (added.length === 0) {
     if (part.shards.length === 0) throw new AlumnusError('DATASET_SOURCE_UNREADABLE', 'no tar there holds a PNG or JPEG image', { where: location });
     return finish(await loadManifest(store, manifest.name));
@@ -163,10 +154,10 @@ function* labelsOf(tars: readonly IndexedTar[]): Iterable<SourceLabel> {
 /** In the order of their keys, whatever the place lists first. */
 async function tarsAt(reader: ObjectReader, location: string): Promise<Tar[]> {
   const tars: Tar[] = [];
-  for await (const { key, bytes } of reader.list('')) {
+  for await (const { key, bytes, writtenMs } of reader.list('')) {
     if (!key.endsWith('.tar')) continue;
     if (bytes > SHARD_BYTES_MAX) throw new AlumnusError('DATASET_TOO_LARGE', `the tar has ${bytes} bytes, and a worker holds at most ${SHARD_BYTES_MAX} of one: cut it into smaller ones`, { where: placedName(location, key) });
-    tars.push({ key, bytes });
+    tars.push({ key, bytes, ...(writtenMs === undefined ? {} : { writtenMs: Math.floor(writtenMs) }) });
   }
   return tars.sort((a, b) => (a.key < b.key ? -1 : 1));
 }
@@ -182,143 +173,62 @@ async function shapeOfFirst(reader: ObjectReader, tars: readonly Tar[], location
   throw new AlumnusError('DATASET_SOURCE_UNREADABLE', 'no tar there holds a PNG or JPEG image', { where: location });
 }
 
-/** An object from its first byte to its last, each read once, in ranges, and hashed on the way. */
-class HashedRanges implements ByteSource {
-  readonly #reader: ObjectReader;
-  readonly #tar: Tar;
-  readonly #onBytes: (bytes: number) => void;
-  readonly #hash = sha256Stream();
-  #window = Buffer.alloc(0);
-  #windowStart = 0;
-
-  constructor(reader: ObjectReader, tar: Tar, onBytes: (bytes: number) => void) {
-    this.#reader = reader;
-    this.#tar = tar;
-    this.#onBytes = onBytes;
-  }
-
-  get #read(): number {
-    return this.#windowStart + this.#window.byteLength;
-  }
-
-  async read(start: number, end: number): Promise<Uint8Array> {
-    invariant(start >= this.#windowStart && start <= this.#read, 'a tar is read in its order');
-    if (end > this.#read && this.#read < this.#tar.bytes) {
-      const next = await this.#fetch(Math.max(end, this.#read + WINDOW_BYTES));
-      // A new buffer each time: entries handed out keep theirs.
-      this.#window = Buffer.concat([this.#window.subarray(start - this.#windowStart), next]);
-      this.#windowStart = start;
-    }
-    return this.#window.subarray(start - this.#windowStart, end - this.#windowStart);
-  }
-
-  async #fetch(end: number): Promise<Uint8Array> {
-    const { key, bytes } = this.#tar;
-    // Its digest is what is being found out; the length is checked.
-    const content = await this.#reader.getRange({ key, bytes, sha256: '' }, this.#read, Math.min(end, bytes));
-    this.#hash.update(content);
-    this.#onBytes(content.byteLength);
-    return content;
-  }
-
-  /** Of the whole object: what no one has asked for is read now. */
-  async digest(): Promise<string> {
-    while (this.#read < this.#tar.bytes) {
-      const next = await this.#fetch(this.#read + WINDOW_BYTES);
-      this.#windowStart = this.#read + next.byteLength;
-      this.#window = Buffer.alloc(0);
-    }
-    return this.#hash.digest('hex');
-  }
-}
-
-async function indexTar(reader: ObjectReader, location: string, tar: Tar, labeled: boolean, onBytes: (bytes: number) => void): Promise<IndexedTar> {
-  const where = placedName(location, tar.key);
-  const ranges = new HashedRanges(reader, tar, onBytes);
-  const keys = new Set<string>();
-  const labels: [string, SourceLabel][] = [];
-  for await (const { key, label } of samplesIn(readTar(ranges, where), where, labeled)) {
-    if (keys.has(key)) throw new AlumnusError('SHARD_CORRUPT', `the tar holds two images called ${JSON.stringify(key)}`, { where });
-    keys.add(key);
-    if (!labeled) continue;
-    if (label === undefined) throw new AlumnusError('DATASET_SOURCE_UNREADABLE', `the image ${JSON.stringify(key)} has no label: write a .cls or .json beside it, or register with --part unlabeled`, { where });
-    labels.push([key, label]);
-  }
-  return { ...tar, sha256: await ranges.digest(), samples: keys.size, ...(labeled ? { labels } : {}) };
-}
-
-/** What an earlier attempt found out, by the tar's key. A line that was cut off is found out again. */
-async function readJournal(file: string): Promise<Map<string, IndexedTar>> {
-  const known = new Map<string, IndexedTar>();
-  const input = createReadStream(file);
-  try {
-    for await (const line of createInterface({ input, crlfDelay: Infinity })) {
-      try {
-        const tar = JSON.parse(line) as IndexedTar;
-        known.set(tar.key, tar);
-      } catch {
-        // Cut off where its writer was.
-      }
-    }
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw toAlumnusError(thrown, file);
-  }
-  return known;
-}
-
-async function indexTars(reader: ObjectReader, tars: readonly Tar[], labeled: boolean, options: PlacedTars, progress: Progress): Promise<IndexedTar[]> {
-  const { journalFile, signal, atOnce = AT_ONCE_DEFAULT } = options;
-  const known = await readJournal(journalFile);
+/** What is known of the tars, in their order, after those of which nothing was known were read: here, or by whoever `options.readers` is. */
+async function indexTars(store: ObjectStore, tars: readonly PlacedTar[], options: PlacedTars, progress: Progress): Promise<IndexedTar[]> {
+  const { signal, atOnce = AT_ONCE_DEFAULT, readers } = options;
   const total = tars.reduce((sum, { bytes }) => sum + bytes, 0);
-  const label = 'reading tars';
-  let done = 0;
-  const indexed: (IndexedTar | undefined)[] = tars.map((tar) => {
-    const before = known.get(tar.key);
-    if (before?.bytes !== tar.bytes) return undefined;
-    done += tar.bytes;
-    return before;
-  });
-  progress(done, total, label);
-  await mkdir(dirname(journalFile), { recursive: true });
-  const journal = await open(journalFile, 'a').catch((thrown: unknown) => {
-    throw toAlumnusError(thrown, journalFile);
-  });
+  const indices = new Map<PlacedTar, TarIndex>();
   const stopping = new AbortController();
   const stop = signal === undefined ? stopping.signal : AbortSignal.any([signal, stopping.signal]);
-  let next = 0;
-  // Line behind line; a line that its process did not finish begins no other's.
-  let written: Promise<unknown> = journal.appendFile('\n');
-  const work = async (): Promise<void> => {
-    while (next < tars.length) {
-      const at = next;
-      next += 1;
-      const tar = tars[at];
-      if (tar === undefined || indexed[at] !== undefined) continue;
-      const found = await indexTar(reader, options.location, tar, labeled, (bytes) => {
+  /** `work` on each of the tars, `width` of them at once; on a failure the others end, too. */
+  const each = async (all: readonly PlacedTar[], width: number, work: (tar: PlacedTar) => Promise<void>): Promise<void> => {
+    const left = all.values();
+    const take = async (): Promise<void> => {
+      for (const tar of left) {
         stop.throwIfAborted();
-        progress(done += bytes, total, label);
-      });
-      indexed[at] = found;
-      written = written.then(() => journal.appendFile(`${JSON.stringify(found)}\n`));
-      await written;
-    }
-  };
-  try {
-    // On a failure the others end with their next window, for the same reason.
-    const ends = await Promise.allSettled(Array.from({ length: atOnce }, () => work().catch((thrown: unknown) => {
+        await work(tar);
+      }
+    };
+    const ends = await Promise.allSettled(Array.from({ length: width }, () => take().catch((thrown: unknown) => {
       stopping.abort(thrown);
       throw thrown;
     })));
     const failed = ends.find((end) => end.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+  };
+  let done = 0;
+  const read = (bytes: number): void => {
+    stop.throwIfAborted();
+    progress(done += bytes, total, 'reading tars');
+  };
+  try {
+    await each(tars, LOOKUPS_AT_ONCE, async (tar) => {
+      const known = await knownTar(store, tar);
+      if (known !== undefined) indices.set(tar, known);
+      done += known === undefined ? 0 : tar.bytes;
+    });
+    progress(done, total, 'reading tars');
+    const unknown = tars.filter((tar) => !indices.has(tar));
+    if (readers === undefined) await each(unknown, atOnce, async (tar) => void indices.set(tar, await indexTar(store, tar, read)));
+    else if (unknown.length > 0) {
+      const before = done;
+      for await (const { indexed, bytes } of readers(unknown, stop)) {
+        progress(done = before + bytes, total, 'reading tars');
+        await each(indexed, LOOKUPS_AT_ONCE, async (tar) => {
+          const found = await knownTar(store, tar);
+          if (found === undefined) throw new AlumnusError('OBJECT_NOT_FOUND', 'the tar was read, and what was found is not in this object store: the coordinator uses another one', { where: placedName(tar.location, tar.key) });
+          indices.set(tar, found);
+        });
+      }
+    }
+    stop.throwIfAborted();
   } catch (thrown) {
     if (signal?.aborted === true) throw new AlumnusError('CANCELLED', 'the reading was stopped; what was read is kept, and the same command goes on from there', { where: options.location, cause: thrown });
     throw toAlumnusError(thrown, options.location);
-  } finally {
-    await journal.close();
   }
-  return indexed.map((tar) => {
-    invariant(tar !== undefined, 'every tar was read');
-    return tar;
+  return tars.map((tar) => {
+    const index = indices.get(tar);
+    invariant(index !== undefined, 'every tar was read');
+    return { ...tar, ...index };
   });
 }

@@ -11,6 +11,7 @@ import { reconcile } from '../reconcile.ts';
 import { putRunData } from '../run-data.ts';
 import { isEnded, type Command } from '../run/index.ts';
 import { statusOf, unary } from './grpc.ts';
+import { indexTars } from './index-tars.ts';
 import { prepareSubmission } from './submission.ts';
 import { runView, summaryOf, workerView } from './views.ts';
 
@@ -117,6 +118,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     resumeRun: commanded((_: RunCommandRequest, inFlightMs) => ({ kind: 'resume', inFlightMs })),
     cancelRun: commanded((request: RunCommandRequest) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
     changeBudget: commanded(({ deviceHours, wallHours }: ChangeBudgetRequest, inFlightMs) => ({ kind: 'budget', deviceHours, wallHours, inFlightMs })),
+    indexTars: indexTars(leading),
     reconcile: unary((request) => reconcile(leading.leader(), request)),
     listWorkers: unary(() => {
       const leader = leading.leader();

@@ -65,6 +65,11 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     const task = leader.scheduler.task(taskId);
     if (task === undefined) return { accepted: false, reason: 'the task is closed' };
     if (task.spec?.$case !== result.result.$case) throw new AlumnusError('USAGE', `a ${task.spec?.$case ?? 'nameless'} task can't be completed by a ${result.result.$case} result`, { where: taskId });
+    if (task.spec.$case === 'index') {
+      leader.indexing.complete(task, leader.now());
+      leader.touch();
+      return { accepted: true, reason: '' };
+    }
     try {
       await leader.command(task.runId, { kind: 'complete', task, workerId, result });
       return { accepted: true, reason: '' };

@@ -247,6 +247,7 @@ function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: rea
     case 'audit': return { outputs: [result.value.audit], name: 'audit' };
     case 'replica': return { outputs: [result.value.state], name: 'state' };
     case 'merge': return { outputs: [result.value.merged, ...(result.value.trained === undefined ? [] : [result.value.trained.model])], name: result.value.trained === undefined ? 'merged weights' : 'merged weights and model' };
+    case 'index': throw new Error('invariant broken: no run has tasks that index tars');
   }
 }
 

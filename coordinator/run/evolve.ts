@@ -174,6 +174,8 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
       return withIteration(state, { [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value });
     case 'audit':
       return withIteration(state, { audit: result.value });
+    case 'index':
+      throw new Error('invariant broken: no run has tasks that index tars');
   }
 }
 

@@ -82,7 +82,7 @@ interface RunQueue {
 }
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
-const wantsDeviceAlone = (task: Task): boolean => task.spec?.$case !== 'label';
+const wantsDeviceAlone = ({ spec }: Task): boolean => spec?.$case !== 'label' && spec?.$case !== 'index';
 /** A merge is short against its replicas: among their times it would make stragglers of them. */
 const stageKey = (task: Task): string => `${task.iteration}/${task.stage}/${task.spec?.$case}`;
 

@@ -91,6 +91,7 @@ function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
     case 'audit': return { audit: result.value.audit };
     case 'replica': return { state: result.value.state };
     case 'merge': return { merged: result.value.merged, ...(result.value.trained === undefined ? {} : { model: result.value.trained.model }) };
+    case 'index': return {};
   }
 }
 

@@ -125,6 +125,7 @@ function inputs(task: Task): string {
       const { firstStep, steps, merged, inputs: states, last, images } = task.spec.value;
       return `steps ${firstStep}+${steps}, from ${shortDigest(merged?.sha256)} to ${states.map((each) => `k${each.replica}:${shortDigest(each.state?.sha256)}`).join(' ')}, ${images} images${last ? ', last' : ''}`;
     }
+    case 'index':
     case undefined: return '';
   }
 }

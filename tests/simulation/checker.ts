@@ -469,6 +469,7 @@ function outputDigest(result: NonNullable<NonNullable<Extract<NonNullable<Event[
     case 'audit': return result.value.audit?.sha256 ?? '';
     case 'replica': return result.value.state?.sha256 ?? '';
     case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;
+    case 'index':
     case undefined: return '';
   }
 }

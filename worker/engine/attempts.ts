@@ -59,8 +59,8 @@ export class Attempts {
       const note = (line: string): void => void process.stderr.write(`${task.taskId}: ${line}\n`);
       const result = await runTask({ task, store, cacheFolder, signal: abort.signal, progress, checkpoint, note, ...device });
       const done: TaskResult = { result, deviceMs: Math.round(heldMs()) };
-      // Before anyone is told: whoever takes the result finds it in the bucket.
-      await writeRecord(store, task, workerId, done);
+      // Before anyone is told: whoever takes the result finds it in the bucket. What is found of a tar is no run's, and lies there already.
+      if (result.$case !== 'index') await writeRecord(store, task, workerId, done);
       send({ kind: 'done', id, result: done });
     } catch (thrown) {
       const error = toAlumnusError(thrown, message.task.taskId);

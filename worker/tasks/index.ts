@@ -4,6 +4,7 @@ import { audit } from './audit.ts';
 import { required, type TaskContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
 import { importTeacher } from './import.ts';
+import { indexOne } from './index-tar.ts';
 import { label } from './label.ts';
 import { merge } from './merge.ts';
 import { letGo } from './prepared.ts';
@@ -20,8 +21,8 @@ export { withSpecification } from './specification.ts';
 /** @throws AlumnusError with the code that the attempt failed with. */
 export async function runTask(context: TaskContext): Promise<NonNullable<TaskResult['result']>> {
   const spec = required(context.task.spec, 'spec');
-  // A merge stands between two rounds of one training; any other kind needs the memory.
-  if (spec.$case !== 'replica' && spec.$case !== 'merge') letGo();
+  // A merge stands between two rounds of one training, and a tar may; any other kind needs the memory.
+  if (spec.$case !== 'replica' && spec.$case !== 'merge' && spec.$case !== 'index') letGo();
   switch (spec.$case) {
     case 'label':
       return { $case: 'label', value: await label(context, spec.value) };
@@ -33,6 +34,8 @@ export async function runTask(context: TaskContext): Promise<NonNullable<TaskRes
       return { $case: 'evaluate', value: await evaluate(context, spec.value) };
     case 'import':
       return { $case: 'import', value: await importTeacher(context, spec.value) };
+    case 'index':
+      return { $case: 'index', value: await indexOne(context, spec.value) };
     case 'audit':
       return { $case: 'audit', value: await audit(context, spec.value) };
     case 'replica':

@@ -1,18 +1,19 @@
 /** `alumnus dataset register` and `append`: tars become shards of a dataset where they lie. */
 import { type Command, Option } from 'commander';
 import { AlumnusError } from '../../../proto/errors.ts';
-import { action, declare, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../../command.ts';
+import { action, addressOption, declare, homeOption, outputOption, storeOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { PlacedTars, Progress, Registered } from '../../../dataset/index.ts';
 import type { ObjectStore, PartName } from '../../../store/index.ts';
 import type { Context } from '../../context.ts';
-import { homeFolder, placeUrl, storeUrl } from '../../home.ts';
+import { coordinatorAddress, placeUrl, storeUrl } from '../../home.ts';
 import { classList, imageSize } from './values.ts';
 
-interface Flags extends OutputFlag {
+interface Flags extends OutputFlag, AddressFlag {
   part: PartName;
   classes?: string[];
   size?: { height: number; width: number; channels: 1 | 3 };
   atOnce: number;
+  fleet?: boolean;
   home?: string;
   store?: string;
 }
@@ -25,13 +26,14 @@ const withPlace = (command: Command): Command => command
   .addOption(new Option('--part <part>', 'what the images are; all but unlabeled ones need a .cls or .json beside each').choices(PARTS).default('unlabeled'))
   .option('--classes <names>', 'class names in the order of their indices, with commas', classList)
   .option('--at-once <n>', 'tars that are read at the same time', wholeNumber(1, AT_ONCE_MAX), 4)
+  .addOption(new Option('--fleet', 'the coordinator\'s workers read the tars, not this command').conflicts('atOnce')).addOption(addressOption())
   .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
 
 export function addDatasetRegister(group: Command, context: Context): void {
   const register = withPlace(declare(group, 'register <name> <place>', {
     summary: 'Make a dataset of WebDataset tars where they lie; nothing is copied',
-    description: 'Reads every tar below the place once, to hash it and to count its images. Interrupted, the same command goes on where it stopped. Workers read the tars from the same place: its URL must be right for them, and their keys must open it. What changes there afterwards is noticed by its digest.',
-    examples: ['alumnus dataset register web s3://crawl/tars', 'alumnus dataset register photos file:///mnt/photos --part labeled --size 224x224x3'],
+    description: 'Reads every tar below the place once, to hash it and to count its images. Interrupted, the same command goes on where it stopped. With --fleet workers do the reading, beside their runs. Workers read the tars from the same place: its URL must be right for them, and their keys must open it. What changes there afterwards is noticed by its digest.',
+    examples: ['alumnus dataset register web s3://crawl/tars', 'alumnus dataset register photos file:///mnt/photos --part labeled --size 224x224x3', 'alumnus dataset register web s3://crawl/tars --fleet --address coordinator:7700'],
   })).option('--size <HxWxC>', 'what images are brought to when they are read (the first image\'s)', imageSize);
   action(register, context, (name: string, place: string, flags: Flags) => run(context, name, place, flags, async (store, tars, progress) => {
     const { registerDataset } = await import('../../../dataset/index.ts');
@@ -50,20 +52,24 @@ export function addDatasetRegister(group: Command, context: Context): void {
 }
 
 async function run(context: Context, name: string, place: string, flags: Flags, make: (store: ObjectStore, tars: PlacedTars, progress: Progress) => Promise<Registered>): Promise<void> {
-  const [{ createHash }, { join }, { openStore }, { outputForm, printSingle }, { describeDataset }, { inspectDataset, referenceOf }, { transferProgress }, { plural, plain }] = await Promise.all([
-    import('node:crypto'), import('node:path'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-text.ts'), import('../../../dataset/index.ts'), import('../../dataset-import.ts'), import('../../format.ts'),
+  const [{ openStore }, { outputForm, printSingle }, { describeDataset }, { inspectDataset, referenceOf }, { transferProgress }, { plural, plain }, { connect }, { fleetReaders }] = await Promise.all([
+    import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-text.ts'), import('../../../dataset/index.ts'), import('../../dataset-import.ts'), import('../../format.ts'), import('../../client.ts'), import('../../fleet-readers.ts'),
   ]);
   const form = outputForm(flags.output);
   if (flags.part === 'unlabeled' && flags.classes !== undefined) throw new AlumnusError('USAGE', 'goes with a part that has labels: --part labeled', { where: '--classes' });
+  if (flags.fleet !== true && flags.address !== undefined) throw new AlumnusError('USAGE', 'goes with --fleet', { where: '--address' });
   const ownUrl = storeUrl(context.env, flags);
   const location = placeUrl(place, ownUrl);
   const store = await openStore(ownUrl);
-  // One file for each place: a registration of another place does not take up what this one left.
-  const journalFile = join(homeFolder(context.env, flags.home), 'registering', `${name.replaceAll(/[^\w.-]/g, '_')}-${createHash('sha256').update(`${ownUrl}\n${location}\n${flags.part}`).digest('hex').slice(0, 12)}.jsonl`);
   const progress = transferProgress(context, name);
   const release = context.hold();
+  const operator = flags.fleet === true ? connect(coordinatorAddress(context.env, flags.address)) : undefined;
   try {
-    const { manifest, added, notes } = await make(store, { location, part: flags.part, journalFile, atOnce: flags.atOnce, signal: context.signal, ...(flags.classes === undefined ? {} : { classes: flags.classes }) }, progress.update);
+    const readers = operator && fleetReaders(operator, (line) => {
+      progress.end();
+      context.note(`${name}: ${line}`);
+    });
+    const { manifest, added, notes } = await make(store, { location, part: flags.part, atOnce: flags.atOnce, signal: context.signal, ...(readers === undefined ? {} : { readers }), ...(flags.classes === undefined ? {} : { classes: flags.classes }) }, progress.update);
     progress.end();
     for (const note of notes) context.note(`  ${plain(note)}`);
     const reference = referenceOf(manifest);
@@ -71,6 +77,7 @@ async function run(context: Context, name: string, place: string, flags: Flags, 
     await printSingle(context, form, { kind: 'Dataset', name: reference, value: { ...dataset, added, notes }, text: () => describeDataset(dataset) });
     context.note(`${reference}: ${added === 0 ? 'nothing new' : `${plural(added, 'shard')} added`}`);
   } finally {
+    operator?.close();
     progress.end();
     release();
   }

@@ -57,6 +57,7 @@ const service: OperatorServiceServer = {
   },
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }], notice: '' }),
   getRun: answerRun,
+  indexTars: (call) => call.end(),
   watchRun: (call) => {
     if (call.request.runId === 'paused-000001') {
       call.write(pausedRun('i0.train.student: 2 attempts failed, the last with STORE_FULL: no space is left on the device'));

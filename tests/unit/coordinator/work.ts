@@ -89,6 +89,8 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
   };
   const deviceMs = wishes.deviceMs ?? 1000;
   switch (task.spec?.$case) {
+    case 'index':
+      return { deviceMs, result: { $case: 'index', value: { sha256: output('index').sha256, samples: 1 } } };
     case 'label':
       return { deviceMs, result: { $case: 'label', value: { labels: output('labels'), tally: output('tally'), samples: task.spec.value.shard?.samples ?? 0 } } };
     case 'select': {

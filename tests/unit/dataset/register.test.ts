@@ -1,6 +1,6 @@
 /** Tars that are registered where they lie, and versions that are appended. Archives are made by tar-stream, digests by Node's own hash. */
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
@@ -14,7 +14,6 @@ import { collect, GRAY, jpeg, memorySource, picture, png, tarOf, temporaryFolder
 let store: ObjectStore;
 let place: string;
 let location: string;
-let journalFile: string;
 
 const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -25,15 +24,14 @@ async function tar(name: string, entries: Readonly<Record<string, Uint8Array | s
   return bytes;
 }
 
-const register = (more: Partial<Parameters<typeof registerDataset>[1]> = {}): Promise<Registered> => registerDataset(store, { name: 'web', location, part: 'unlabeled', journalFile, ...more });
-const append = (more: Partial<Parameters<typeof appendDataset>[2]> = {}): Promise<Registered> => appendDataset(store, 'web', { location, part: 'unlabeled', journalFile, ...more });
+const register = (more: Partial<Parameters<typeof registerDataset>[1]> = {}): Promise<Registered> => registerDataset(store, { name: 'web', location, part: 'unlabeled', ...more });
+const append = (more: Partial<Parameters<typeof appendDataset>[2]> = {}): Promise<Registered> => appendDataset(store, 'web', { location, part: 'unlabeled', ...more });
 const keysIn = async (): Promise<string[]> => (await collect(store.list(''))).map(({ key }) => key);
 
 beforeEach(async () => {
   ({ store } = await temporaryStore());
   place = join(temporaryFolder(), 'tars');
   location = pathToFileURL(place).href;
-  journalFile = join(place, '..', 'journal', 'web.jsonl');
 });
 
 describe('registering tars', () => {
@@ -51,8 +49,10 @@ describe('registering tars', () => {
         { name: 'unlabeled-000001', ref: { key: 'deep/a.tar', sha256: digestOf(first), bytes: first.byteLength }, samples: 1, location },
       ],
     });
-    expect(await keysIn()).toEqual([paths.datasetManifest('web')]);
-    expect(readdirSync(join(place, '..', 'journal'))).toEqual([]);
+    const keys = await keysIn();
+    expect(keys.filter((key) => !key.startsWith('indexed/'))).toEqual([paths.datasetManifest('web')]);
+    // Of each tar, and nothing else.
+    expect(keys).toHaveLength(3);
     expect((await inspectDataset(store, 'web')).parts[0]?.registered).toEqual([{ location, shards: 2 }]);
   });
 
@@ -167,29 +167,70 @@ describe('registering tars', () => {
 
 describe('an interrupted registration', () => {
   const names = ['a.tar', 'b.tar', 'c.tar'];
+  const WRITTEN_S = 1_700_000_000;
+  const written = (name: string, laterS = 0): void => utimesSync(join(place, name), WRITTEN_S, WRITTEN_S + laterS);
   const make = async (): Promise<void> => {
-    for (const [at, name] of names.entries()) await tar(name, { '0.png': png(at), '1.png': png(10 + at) });
+    for (const [at, name] of names.entries()) {
+      await tar(name, { '0.png': png(at), '1.png': png(10 + at) });
+      written(name);
+    }
+  };
+
+  /** Other bytes of the same length, as if written at the same time or later. */
+  const overwrite = (name: string, laterS: number): void => {
+    writeFileSync(join(place, name), Buffer.alloc(statSync(join(place, name)).size, 1));
+    written(name, laterS);
   };
 
   it('goes on with what it had not read, and ends with the same manifest', async () => {
     await make();
-    const whole = await register({ name: 'other' });
+    const { store: another } = await temporaryStore();
+    const whole = await registerDataset(another, { name: 'web', location, part: 'unlabeled' });
     const stopping = new AbortController();
     let windows = 0;
-    const interrupted = registerDataset(store, { name: 'web', location, part: 'unlabeled', journalFile, atOnce: 1, signal: stopping.signal }, (done) => {
+    const interrupted = registerDataset(store, { name: 'web', location, part: 'unlabeled', atOnce: 1, signal: stopping.signal }, (done) => {
       windows += done > 0 ? 1 : 0;
       if (windows === 2) stopping.abort();
     });
     await expect(interrupted).rejects.toMatchObject({ code: 'CANCELLED' });
-    const known = readFileSync(journalFile, 'utf8').split('\n').filter((line) => line !== '').map((line) => (JSON.parse(line) as { key: string }).key);
-    expect(known.length).toBeGreaterThan(0);
-    expect(known.length).toBeLessThan(3);
-    // A line that was cut off by a crash; and what is known is not read again: other bytes of that length would show.
-    appendFileSync(journalFile, '{"key":"c.tar","byt');
-    const first = readFileSync(join(place, 'a.tar'));
-    writeFileSync(join(place, 'a.tar'), Buffer.alloc(first.byteLength, 1));
-    const { manifest } = await register({ image: GRAY });
-    expect(manifest.parts.unlabeled).toEqual(whole.manifest.parts.unlabeled);
+    const known = (await keysIn()).length;
+    expect(known).toBeGreaterThan(0);
+    expect(known).toBeLessThan(3);
+    const ranges = vi.spyOn(DirectoryStore.prototype, 'getRange');
+    onTestFinished(() => void vi.restoreAllMocks());
+    const { digest } = await register({ image: GRAY });
+    expect(digest).toBe(whole.digest);
+    expect(ranges.mock.calls.map(([ref]) => ref.key)).toEqual(names.slice(known));
+  });
+
+  it('takes a tar of the same size that was written anew for another, and one of the same time for what it was', async () => {
+    await make();
+    await register();
+    overwrite('b.tar', 0);
+    await register({ name: 'again', image: GRAY });
+    overwrite('a.tar', 1);
+    await expect(register({ name: 'third', image: GRAY })).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: `${location}/a.tar` });
+  });
+
+  it('what is kept of a tar and is none of ours is named, not believed', async () => {
+    await make();
+    await register();
+    const [key = ''] = (await keysIn()).filter((each) => each.startsWith('indexed/'));
+    await store.delete(key);
+    await store.putNamed(key, Buffer.from('{"sha256":"short","samples":1}'));
+    await expect(register({ name: 'again' })).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: key });
+    await store.delete(key);
+    await register({ name: 'again' });
+  });
+
+  it('labels count in what is kept: a tar that was read without them is read again with them', async () => {
+    const bytes = await tar('a.tar', { 'x.png': png(1), 'x.cls': 'dog', 'y.png': png(2), 'y.json': '{"label":"cat"}' });
+    await register();
+    const { manifest } = await register({ name: 'labeled', part: 'labeled' });
+    expect(manifest.parts.labeled).toMatchObject({ samples: 2, classCounts: [1, 1] });
+    const objects = (await collect(store.list('indexed/'))).map(({ key }) => store.getNamed(key));
+    const contents = (await Promise.all(objects)).map((object) => JSON.parse(Buffer.from(object?.content ?? []).toString()) as unknown);
+    expect(contents).toEqual(expect.arrayContaining([{ sha256: digestOf(bytes), samples: 2 }, { sha256: digestOf(bytes), samples: 2, labels: [['x', 'dog'], ['y', 'cat']] }]));
   });
 });
 
@@ -239,7 +280,7 @@ describe('appending', () => {
     const other = pathToFileURL(join(place, '..', 'others')).href;
     mkdirSync(join(place, '..', 'others'));
     writeFileSync(join(place, '..', 'others', 'd.tar'), await tarOf({ '0.png': png(4) }));
-    const both = await Promise.allSettled([append(), append({ location: other, journalFile: `${journalFile}2` })]);
+    const both = await Promise.allSettled([append(), append({ location: other })]);
     // One that reads late finds the other's version, and makes the next.
     const refused = both.flatMap((each) => (each.status === 'rejected' ? [each.reason as { code: string }] : []));
     expect(refused.length).toBeLessThan(2);

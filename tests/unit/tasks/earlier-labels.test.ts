@@ -75,7 +75,7 @@ describe('a run over a newer version', () => {
   test('labels the new shard alone, and has the other labels as they were, as outputs of its own', async () => {
     const first = await label('first');
     expect([...first.labeled.values()].map(({ onDevice }) => onDevice)).toEqual(Array<number>(SHARDS).fill(1));
-    await appendDataset(store, DATASET, { location: pathToFileURL(place).href, part: 'unlabeled', journalFile: join(home.home, 'journal.jsonl') });
+    await appendDataset(store, DATASET, { location: pathToFileURL(place).href, part: 'unlabeled' });
     const second = await label('second');
     expect([...second.labeled].filter(([, { onDevice }]) => onDevice > 0).map(([shard]) => shard)).toEqual([`unlabeled-${String(SHARDS).padStart(6, '0')}`]);
     expect(second.labeled.size).toBe(SHARDS + 1);
