@@ -6,6 +6,7 @@
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec, Score } from '../proto/gen/alumnus/v1/task.ts';
+import { comparisonText } from './comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -238,6 +239,8 @@ export function summaryText(view: RunView, columns: number, losses = false): str
     ];
     lines.push(...legend, '');
   }
+  const comparisons = comparisonText(view);
+  if (comparisons !== '') lines.push(comparisons, '');
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);
