@@ -3,7 +3,7 @@
  * the difference on test is of two proportions (cli/statistics.ts), that on validation is paired, image by image.
  */
 import type { ComparisonView, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
-import { integer, none, percent, plain, points, pValue } from './format.ts';
+import { duration, integer, none, percent, plain, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { difference, type Difference, type Proportion } from './statistics.ts';
 
@@ -12,6 +12,10 @@ export interface ComparisonRow {
   readonly what: string;
   readonly model: string;
   readonly parameters: number;
+  /** That its training saw, copies and repetitions counted. */
+  readonly images: number;
+  /** Of its training, in milliseconds. */
+  readonly deviceMs: number;
   readonly validation: Proportion | undefined;
   readonly test: Proportion | undefined;
   /** Expected calibration error on test, or on validation where there is no test split; 0 to 1. */
@@ -36,7 +40,7 @@ function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<Compariso
   const [test, own] = [proportion(model?.test), proportion(student?.test)];
   const scored = model?.test ?? model?.validation;
   return {
-    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, validation: proportion(model?.validation), test, calibrationError: proportion(scored) === undefined ? undefined : scored?.calibrationError,
+    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: model?.images ?? 0, deviceMs: model?.trainMs ?? 0, validation: proportion(model?.validation), test, calibrationError: proportion(scored) === undefined ? undefined : scored?.calibrationError,
     difference: model === student || test === undefined || own === undefined ? undefined : difference(test, own),
     paired: paired === undefined || p === undefined ? undefined : { onlyThis: paired.studentOnlyRight, onlyStudent: paired.teacherOnlyRight, pValue: p },
     state: givenUp !== '' ? `given up: ${givenUp}` : proportion(model?.validation) === undefined ? 'waits' : '',
@@ -55,8 +59,8 @@ export function comparisonRows(view: RunView): ComparisonRow[] {
   ];
 }
 
-export const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;
-export const pairedText = ({ onlyThis, onlyStudent, pValue: p }: NonNullable<ComparisonRow['paired']>): string => `${integer(onlyThis)} against ${integer(onlyStudent)}, ${pValue(p)}`;
+const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;
+const pairedText = ({ onlyThis, onlyStudent, pValue: p }: NonNullable<ComparisonRow['paired']>): string => `${integer(onlyThis)} against ${integer(onlyStudent)}, ${pValue(p)}`;
 
 /** As a terminal shows them; empty where the recipe has none. */
 export function comparisonText(view: RunView): string {
@@ -64,11 +68,11 @@ export function comparisonText(view: RunView): string {
   if (rows.length === 0) return '';
   const share = (value: Proportion | undefined): string => (value === undefined ? none : percent(value.correct / value.total, 2));
   return `${table(
-    ['comparison', 'what', 'model', 'parameters', 'validation', 'test', 'ECE', 'test, against the student', 'validation, paired'],
+    ['comparison', 'what', 'model', 'parameters', 'images seen', 'device time', 'validation', 'test', 'ECE', 'test, against the student', 'validation, paired'],
     rows.map((row) => [
-      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, share(row.validation), share(row.test),
+      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, row.images > 0 ? integer(row.images) : none, row.deviceMs > 0 ? duration(row.deviceMs) : none, share(row.validation), share(row.test),
       row.calibrationError === undefined ? none : percent(row.calibrationError, 1), row.difference === undefined ? none : differenceText(row.difference), row.paired === undefined ? none : pairedText(row.paired),
     ]),
-    [3, 4, 5, 6],
+    [3, 4, 5, 6, 7, 8],
   )}\nComparisons decide nothing. Differences in points with their 95 % interval; paired: images that only the comparison, and only the student, got right, and p of McNemar's exact test.`;
 }

@@ -47,6 +47,10 @@ export function stageShare(view: RunView): number {
 
 function stageCount(view: RunView): string {
   if (view.summary?.stage === Stage.LABEL) return `${integer(view.stageDone)} of ${plural(view.stageTotal, 'shard')} labeled`;
+  // Nothing of a stage is left: the run waits for what is beside it.
+  if (view.summary?.stage === Stage.PROMOTE && view.comparisons.length > 0) {
+    return `${integer(view.comparisons.filter(({ model, givenUp }) => givenUp !== '' || accuracy(model?.validation) !== '').length)} of ${plural(view.comparisons.length, 'comparison')} done`;
+  }
   const shared = sharedTraining(view);
   if (shared !== undefined) return roundText(shared);
   const only = stageTasks(view).find((task) => task.state === 'leased' && task.progress !== undefined && task.progress.total > 0);

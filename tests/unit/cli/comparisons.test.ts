@@ -1,9 +1,10 @@
 /** Comparisons as tables and in the report: against whom, with which intervals, and what there is not. */
 import { expect, test } from 'vitest';
 import { comparisonRows, comparisonText } from '../../../cli/comparisons.ts';
-import { newsBetween } from '../../../cli/progress/view.ts';
+import { newsBetween, progressText } from '../../../cli/progress/view.ts';
 import { renderReport } from '../../../cli/report/page.ts';
 import { summaryText } from '../../../cli/summary.ts';
+import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { finishedRun, runWithComparisons } from './fixture.ts';
 
 test('each is beside the last student, with its difference on test and its pairs on validation', () => {
@@ -34,4 +35,10 @@ test('terminal and report show the same figures, and escape what is the user\'s'
 test('a comparison that is evaluated is news', () => {
   const after = runWithComparisons();
   expect(newsBetween({ ...after, comparisons: after.comparisons.map((each) => ({ ...each, model: undefined })) }, after).filter((line) => line.startsWith('truth'))).toEqual(['truth: true labels · validation 98.0 % · test 98.5 %']);
+});
+
+test('a run that waits for its comparisons says how many are done', () => {
+  const view = runWithComparisons();
+  const waiting = { ...view, summary: { ...view.summary!, state: 'running', stage: Stage.PROMOTE, endedAtMs: 0 } };
+  expect(progressText(waiting)).toContain('3 of 4 comparisons done');
 });

@@ -8,7 +8,7 @@ import { recipeSchema, type RecipeInput } from '../../../recipe/index.ts';
 import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
 const comparisons: NonNullable<RecipeInput['comparisons']> = [
-  { name: 'alone', labels: 'none', model: Object.assign({ model: 'cnn' }, { width: 8 }) },
+  { name: 'alone', labels: 'none', model: { model: 'cnn', width: 8 } as never },
   { name: 'soft', kind: 'soft', noise: { input: { name: 'none' } }, steps: 70 },
   { name: 'truth', labels: 'truth' },
   { name: 'noise-20', labels: 'truth', label_noise: 0.2 },
