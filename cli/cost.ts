@@ -24,7 +24,7 @@ export function describeModel(choice: Readonly<Record<string, unknown>>): string
   return [String(choice['model']), ...options].join(' ');
 }
 
-/** The trainings of a run in which no student is refused, the control last. */
+/** The trainings of a run in which no student is refused, those beside the stages last. */
 export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training[] {
   const { teacher, student, replicas = 1, fine_tune: tuned } = recipe.training;
   const together = replicas === 'auto' ? 1 : replicas;
@@ -34,13 +34,14 @@ export function trainingsOf(recipe: Recipe, data: RunData | undefined): Training
   const tunedParameters = (choice: ModelChoice): number | undefined => counted(choice, data?.image && { ...data.image, ...tuned?.image });
   const training = (title: string, choice: ModelChoice, steps: number, images: number): Training => ({ title, model: describeModel(choice), parameters: parameters(choice), steps, images: images * together });
   const studentImages = student.batch_labeled + student.batch_unlabeled;
-  const fineTuning = (title: string, iteration: number): Training[] => (tuned === undefined ? [] : [{ ...training(`${title} fine-tuned`, modelOfIteration(recipe, iteration), tuned.steps, tuned.batch_labeled), parameters: tunedParameters(modelOfIteration(recipe, iteration)) }]);
+  const fineTuning = (title: string, choice: ModelChoice): Training[] => (tuned === undefined ? [] : [{ ...training(`${title} fine-tuned`, choice, tuned.steps, tuned.batch_labeled), parameters: tunedParameters(choice) }]);
   const rounds = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => iteration).filter((iteration) => !isImported(recipe, iteration)).map((iteration) => {
     const choice = modelOfIteration(recipe, iteration);
     const own = iteration === 0 ? training('iteration 0', choice, teacher.steps, teacher.batch_labeled) : training(`iteration ${iteration}`, choice, student.steps, studentImages);
-    return [own, ...fineTuning(`iteration ${iteration}`, iteration)];
+    return [own, ...fineTuning(`iteration ${iteration}`, choice)];
   }).flat();
-  return recipe.control ? [...rounds, training('control', modelOfIteration(recipe, recipe.rounds), student.steps, studentImages), ...fineTuning('control', recipe.rounds)] : rounds;
+  const besides = recipe.rounds === 0 ? [] : [...(recipe.control ? [{ name: 'control', model: undefined, steps: undefined }] : []), ...(recipe.comparisons ?? [])];
+  return [...rounds, ...besides.flatMap(({ name, model = modelOfIteration(recipe, recipe.rounds), steps = student.steps }) => [training(name, model, steps, studentImages), ...fineTuning(name, model)])];
 }
 
 /** @param data undefined before a coordinator has looked at the datasets */

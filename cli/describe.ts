@@ -32,7 +32,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['State', `${summary?.state ?? ''}${summary?.reason ? `: ${summary.reason}` : ''}`],
       ['What to do', nextStep(summary)],
       ['Iteration', `${summary?.iteration ?? 0} of ${summary?.rounds ?? 0}${running && summary !== undefined ? `, ${stageName(summary.stage)}, ${view.stageDone} of ${view.stageTotal} tasks done` : ''}`],
-      ...view.sharedTrainings.map((training): [string, string] => [training.subject === 'control' ? 'Control' : 'Training', roundText(training)]),
+      ...view.sharedTrainings.map((training): [string, string] => [training.subject === 'student' ? 'Training' : training.subject === 'control' ? 'Control' : training.subject, roundText(training)]),
       ['Submitted', instant(summary?.submittedAtMs ?? 0)],
       ['Ended', instant(summary?.endedAtMs ?? 0)],
       ['Took', duration(((summary?.endedAtMs || view.nowMs) ?? 0) - (summary?.submittedAtMs ?? 0))],

@@ -26,12 +26,16 @@ export interface Proportion {
   readonly total: number;
 }
 
+export interface Difference extends Interval {
+  readonly value: number;
+}
+
 /**
  * Newcombe's hybrid score interval (1998, Statistics in Medicine 17:873, method 10) of the difference a - b, 95 %.
  * It takes the two as independent. Both are measured on the same images, so the true interval is narrower: it errs on
  * the side of not claiming a difference.
  */
-export function difference(a: Proportion, b: Proportion): Interval & { readonly value: number } {
+export function difference(a: Proportion, b: Proportion): Difference {
   const [first, second] = [wilson(a.correct, a.total), wilson(b.correct, b.total)];
   const [p, q] = [a.correct / a.total, b.correct / b.total];
   return {

@@ -6,6 +6,7 @@
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec, Score } from '../proto/gen/alumnus/v1/task.ts';
+import { comparisonText } from './comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -154,6 +155,10 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     const pair = compared(best, first);
     if (pair !== undefined) said.push(compareSentence(`The best model (iteration ${best.title})`, 'the first teacher', pair.a, pair.b, pair.name));
   }
+  if (best?.iteration !== undefined && best.iteration > 0 && best !== first) {
+    const price = priceOfGain(view, first, best);
+    if (price !== '') said.push(price);
+  }
   if (best?.other !== undefined) {
     const [tuned, before] = best.fineTuned ? [best, best.other] : [best.other, best];
     const pair = compared(tuned, before);
@@ -170,6 +175,17 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     said.push(`Validation has ${integer(validation)} labels${validation > labeled ? `, more than the ${integer(labeled)} trained on` : ` beside the ${integer(labeled)} trained on`}${second}.`);
   }
   return said;
+}
+
+/** What each point over the first teacher took: images that students learned from and saw, and time of devices, by all iterations up to the best. Empty where nothing was gained. */
+function priceOfGain(view: RunView, first: SummaryRow | undefined, best: SummaryRow): string {
+  const pair = first === undefined ? undefined : compared(best, first);
+  const gained = pair === undefined ? 0 : 100 * (share(pair.a) - share(pair.b));
+  const students = view.iterations.filter((each) => each.iteration > 0 && each.iteration <= (best.iteration ?? 0));
+  if (pair === undefined || gained <= 0 || students.length === 0) return '';
+  const deviceMs = students.reduce((sum, each) => sum + (each.model?.trainMs ?? 0), 0);
+  const seen = students.reduce((sum, each) => sum + (each.model?.images ?? 0), 0);
+  return `What a point of ${pair.name} accuracy over the first teacher took, of ${gained.toFixed(2)} gained: ${duration(deviceMs / gained)} of training and ${integer(seen / gained)} images seen by students; ${integer(best.kept ?? 0)} pseudo-labels were kept for the best one.`;
 }
 
 /** Which trainings ended before their last step, and whose weights they handed back; empty where none did. */
@@ -238,6 +254,8 @@ export function summaryText(view: RunView, columns: number, losses = false): str
     ];
     lines.push(...legend, '');
   }
+  const comparisons = comparisonText(view);
+  if (comparisons !== '') lines.push(comparisons, '');
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);

@@ -18,7 +18,7 @@ import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
 import { Indexing } from './indexing.ts';
 import type { FactSink, Journal } from './journal/index.ts';
-import { decide, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { besidesOf, besideState, decide, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
@@ -255,7 +255,7 @@ export class Leader {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
       const rounds = [...state.rounds.values()].map(({ merges, current: round }) => [merges, round?.round, round?.replicas, round?.included?.length, ...(round?.givenUp.keys() ?? [])].join(','));
-      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, state.control.trained !== undefined, state.control.fineTuned !== undefined, state.control.evaluation !== undefined, state.control.fineTunedEvaluation !== undefined, state.control.givenUp, ...rounds].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, ...besidesOf(state.recipe).map(({ subject }) => Object.keys(besideState(state, subject)).join()), ...rounds].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;

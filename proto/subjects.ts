@@ -5,7 +5,7 @@
  */
 import { Stage } from './gen/alumnus/v1/task.ts';
 
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher', fineTuned: 'student.fine-tuned', controlFineTuned: 'control.fine-tuned' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher', fineTuned: 'student.fine-tuned' } as const;
 
 /** Of a task, or of a fact about one. */
 interface Place {
@@ -13,14 +13,22 @@ interface Place {
   readonly subject: string;
 }
 
+/** Of a training beside the stages that the recipe asks for by name. A name has no dots. */
+export const comparisonSubject = (name: string): string => `comparison.${name}`;
+
+/** Of the model that a training's model becomes by fine-tuning. @param training the training's own subject */
+export const fineTunedSubject = (training: string): string => `${training}.fine-tuned`;
+
 /** One replica of one round of a shared training, or, without `replica`, the merge that ends the round. */
 export interface TrainingPart {
-  readonly training: 'student' | 'control';
+  /** The subject of the training as a whole. */
+  readonly training: string;
   readonly round: number;
   readonly replica?: number;
 }
 
-const PART = /^(student|control)\.r(\d{4,})\.(?:k(\d+)|merge)$/;
+const PART = /^(student|control|comparison\.[a-z0-9-]+)\.r(\d{4,})\.(?:k(\d+)|merge)$/;
+const BESIDE = /^(control|comparison\.[a-z0-9-]+)(?:\.|$)/;
 
 /** Such as `student.r0012.k3`, and `student.r0012.merge`. */
 export const partSubject = ({ training, round, replica }: TrainingPart): string => `${training}.r${String(round).padStart(4, '0')}.${replica === undefined ? 'merge' : `k${replica}`}`;
@@ -29,13 +37,16 @@ export const partSubject = ({ training, round, replica }: TrainingPart): string 
 export function partOf({ stage, subject }: Place): TrainingPart | undefined {
   const [, training, round, replica] = (stage === Stage.TRAIN ? PART.exec(subject) : null) ?? [];
   if (training === undefined) return undefined;
-  return { training: training === subjects.control ? 'control' : 'student', round: Number(round), ...(replica === undefined ? {} : { replica: Number(replica) }) };
+  return { training, round: Number(round), ...(replica === undefined ? {} : { replica: Number(replica) }) };
 }
 
-/** Whether it is about the control, or a part of the control's training or its fine-tuning; all run beside the stages. */
-export const isControl = (place: Place): boolean => place.stage !== Stage.LABEL && (place.subject === subjects.control || place.subject === subjects.controlFineTuned || partOf(place)?.training === subjects.control);
+/** The subject of the training beside the stages that it is about (the control's, or a comparison's), or a part or the fine-tuning of; undefined for what is of a stage. */
+export const besideOf = ({ stage, subject }: Place): string | undefined => (stage === Stage.LABEL ? undefined : BESIDE.exec(subject)?.[1]);
+
+/** Whether it runs beside the stages. */
+export const isBeside = (place: Place): boolean => besideOf(place) !== undefined;
 
 /** Whether it is about a model after fine-tuning. */
-export const isFineTuned = ({ stage, subject }: Place): boolean => stage !== Stage.LABEL && (subject === subjects.fineTuned || subject === subjects.controlFineTuned);
+export const isFineTuned = ({ stage, subject }: Place): boolean => stage !== Stage.LABEL && subject.endsWith('.fine-tuned');
 
 export const isAudit = ({ stage, subject }: Place): boolean => stage === Stage.EVALUATE && subject === subjects.audit;

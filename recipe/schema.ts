@@ -6,7 +6,10 @@
  */
 import { z } from 'zod';
 import { invariant } from '../proto/errors.ts';
-import { findModel, modelNames, rangeProblem } from './models/index.ts';
+import { COMPARISONS_MAX, comparisonSchema } from './comparison.ts';
+import { modelChoice } from './model-choice.ts';
+import { findModel } from './models/index.ts';
+import { noiseSchema } from './noise.ts';
 import { teacherSchema } from './teacher.ts';
 
 const positiveInteger = (max: number) => z.int().min(1).max(max);
@@ -31,69 +34,6 @@ const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
 export const DEVICE_HOURS_MAX = 100_000_000;
 export const WALL_HOURS_MAX = 87_600;
-
-const modelChoice = z
-  .object({ model: z.string().describe(`The model's name: ${modelNames.join(', ')}.`) })
-  .catchall(z.number().describe('An option of the model.'))
-  .superRefine((choice, context) => {
-    const options = findModel(choice.model)?.options;
-    if (options === undefined) {
-      context.addIssue({ code: 'custom', path: ['model'], message: `there is no model "${choice.model}"; there are ${modelNames.join(', ')}` });
-      return;
-    }
-    for (const [key, value] of Object.entries(choice)) {
-      if (key === 'model') continue;
-      const option = Object.hasOwn(options, key) ? options[key] : undefined;
-      if (option === undefined) context.addIssue({ code: 'custom', path: [key], message: `${choice.model} has no such option; it has ${Object.keys(options).join(', ')}` });
-      else {
-        const problem = rangeProblem(option, value);
-        if (problem !== undefined) context.addIssue({ code: 'custom', path: [key], message: problem });
-      }
-    }
-  });
-
-const inputNoise = z.discriminatedUnion('name', [
-  z.strictObject({ name: z.literal('none') }),
-  z.strictObject({
-    name: z.literal('affine'),
-    degrees: z.number().min(0).max(180).default(10).describe('Rotation drawn uniformly from -degrees to degrees.'),
-    translate_pixels: z.number().min(0).max(64).default(2).describe('Shift along each axis drawn uniformly from minus to plus this, in pixels.'),
-    scale: z.number().min(0).max(0.9).default(0.1).describe('Scale drawn uniformly from 1 - scale to 1 + scale.'),
-    flip: z.boolean().default(false).describe('Mirror half of the images left to right; not where left and right tell classes apart, as in digits.'),
-  }),
-  z.strictObject({
-    name: z.literal('randaugment'),
-    operations: z.enum(['paper14', 'tf16']).default('paper14').describe('paper14: the 14 operations of the RandAugment paper; tf16: the 16 of its published code.'),
-    layers: z.int().min(1).max(4).default(2).describe('Operations applied to each image (N).'),
-    magnitude: z.number().min(0).max(30).default(10).describe('Strength M: 0 to 30 as in the paper with paper14; 0 to 10 is the published scale of tf16, larger values extrapolate.'),
-  }),
-]);
-
-const erasing = z
-  .strictObject({
-    probability: share.default(0.25).describe('Share of the images that lose a rectangle.'),
-    area_min: z.number().gt(0).max(1).default(0.02).describe('Least area of the rectangle, as a share of the image.'),
-    area_max: z.number().gt(0).max(1).default(1 / 3).describe('Largest area; the area is drawn uniformly.'),
-    aspect_min: z.number().gt(0).max(1).default(0.3).describe('Least height / width, and of width / height; the logarithm is drawn uniformly.'),
-    mode: z.enum(['pixel', 'const']).default('pixel').describe('What fills it. pixel: every value drawn from 0 to 255; const: gray of 128.'),
-  })
-  .refine(({ area_min, area_max }) => area_min <= area_max, { path: ['area_max'], message: 'must not be below area_min' });
-
-const mix = z
-  .strictObject({
-    mixup_alpha: z.number().min(0).max(100).default(0).describe('Mixup: lambda is drawn from Beta(alpha, alpha). 0, the default, is no mixup; DeiT has 0.8.'),
-    cutmix_alpha: z.number().min(0).max(100).default(0).describe('The same of CutMix; DeiT has 1.'),
-    probability: z.number().gt(0).max(1).default(1).describe('Share of the images that are mixed.'),
-    switch_probability: share.default(0.5).describe('Where both are on: the share of mixed images that get CutMix.'),
-  })
-  .refine(({ mixup_alpha, cutmix_alpha }) => mixup_alpha > 0 || cutmix_alpha > 0, { message: 'give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed' });
-
-const noise = z.strictObject({
-  input: inputNoise.prefault({ name: 'randaugment' }).describe('What is done to each image first.'),
-  // Not there, rather than there and off: what a task hashes of an old recipe must stay as it was.
-  erasing: erasing.optional().describe('Random erasing of each image, after the input noise. Absent: off; {}: on, as DeiT.'),
-  mix: mix.optional().describe('Mixup and CutMix of images and their targets, last. Absent: off.'),
-});
 
 const optimizer = z.strictObject({
   name: z.enum(['adamw', 'sgd', 'rmsprop']).default('adamw').describe('adamw: decoupled weight decay; sgd: Nesterov momentum; rmsprop: TensorFlow\'s, with momentum, as the published code of EfficientNet and Noisy Student.'),
@@ -197,7 +137,7 @@ export const recipeSchema = z
       .transform(({ replicas, sharing: shared, ...training }): typeof training & { replicas?: number | 'auto'; sharing?: z.output<typeof sharing> } =>
         (replicas === undefined || replicas === 1 ? training : { ...training, replicas, sharing: shared ?? sharing.parse({}) }))
       .prefault({}),
-    noise: noise.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
+    noise: noiseSchema.prefault({}).describe('Every model trains noised; labels are written on clean input (but for labels.noised_teacher).'),
     labels: z
       .strictObject({
         kind: z.enum(['soft', 'hard']).default('soft'),
@@ -245,6 +185,8 @@ export const recipeSchema = z
       .prefault({})
       .describe('When one of these is spent the run pauses: what is under way may finish, nothing more is begun. `alumnus run budget` changes them later.'),
     control: z.boolean().default(false).describe('Also train the final student\'s architecture on the labeled images alone, same noise, same steps.'),
+    // Not there, rather than there and empty: a recipe from before it is the same recipe.
+    comparisons: z.array(comparisonSchema).min(1).max(COMPARISONS_MAX).optional().describe('More trainings beside the stages, each the last student with something else about it. Evaluated and reported; they decide nothing.'),
   })
   .superRefine((recipe, context) => {
     const { ladder, teacher: imported } = recipe.models;
@@ -271,6 +213,12 @@ export const recipeSchema = z
         context.addIssue({ code: 'custom', path: ['data', part], message: 'name a dataset here, or one for all parts in data.dataset' });
       }
     }
+    const names = (recipe.comparisons ?? []).map((each) => each.name);
+    names.forEach((each, at) => {
+      if (names.indexOf(each) < at) context.addIssue({ code: 'custom', path: ['comparisons', at, 'name'], message: `${each} is the name of an earlier one` });
+      if (each === 'control') context.addIssue({ code: 'custom', path: ['comparisons', at, 'name'], message: 'control is the name of the one that `control: true` asks for' });
+    });
+    if (names.length > 0 && recipe.rounds === 0) context.addIssue({ code: 'custom', path: ['comparisons'], message: 'are compared with the last student, and with rounds: 0 there is none' });
     const { schedule } = recipe.training;
     for (const field of ['decay_factor', 'decay_steps', 'decay_epochs'] as const) {
       if (schedule[field] !== undefined && schedule.name !== 'exponential') context.addIssue({ code: 'custom', path: ['training', 'schedule', field], message: `belongs to the schedule "exponential", and this one is "${schedule.name}"` });

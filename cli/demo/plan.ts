@@ -50,7 +50,10 @@ export function planDemo(flags: DemoFlags): DemoPlan {
   if (flags.seed !== undefined) document.setIn(['seed'], flags.seed);
   if (flags.fast) {
     document.setIn(['name'], `${String(document.getIn(['name']))}-fast`);
-    const { training } = parseRecipe(text, flags.recipe?.file);
+    const { training, comparisons = [] } = parseRecipe(text, flags.recipe?.file);
+    comparisons.forEach(({ steps }, at) => {
+      if (steps !== undefined) document.setIn(['comparisons', at, 'steps'], Math.max(1, Math.ceil(steps * FAST_STEPS_SHARE)));
+    });
     for (const phase of ['teacher', 'student'] as const) {
       document.setIn(['training', phase, 'steps'], Math.max(1, Math.ceil(training[phase].steps * FAST_STEPS_SHARE)));
     }

@@ -5,7 +5,7 @@
 import type { IterationView, RunView, SharedTrainingView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
-import { isControl as isOfControl, partOf } from '../../proto/subjects.ts';
+import { isBeside as isOfBeside, partOf } from '../../proto/subjects.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
 import { remedyOf } from '../remedy.ts';
 import { waitingForStore } from './restarts.ts';
@@ -17,10 +17,10 @@ const progressOf = (task: TaskView): number => {
   return task.progress !== undefined && task.progress.total > 0 ? Math.min(1, task.progress.done / task.progress.total) : 0;
 };
 
-const isControl = ({ task }: TaskView): boolean => task !== undefined && isOfControl(task);
+const isBeside = ({ task }: TaskView): boolean => task !== undefined && isOfBeside(task);
 
-/** The tasks of the present stage; the control runs beside it and is not counted in. */
-const stageTasks = (view: RunView): TaskView[] => view.tasks.filter((task) => !isControl(task) && task.task?.stage === view.summary?.stage);
+/** The tasks of the present stage; what runs beside it is not counted in. */
+const stageTasks = (view: RunView): TaskView[] => view.tasks.filter((task) => !isBeside(task) && task.task?.stage === view.summary?.stage);
 
 /** The stage's training, where several workers share it. */
 const sharedTraining = (view: RunView): SharedTrainingView | undefined =>
@@ -47,6 +47,10 @@ export function stageShare(view: RunView): number {
 
 function stageCount(view: RunView): string {
   if (view.summary?.stage === Stage.LABEL) return `${integer(view.stageDone)} of ${plural(view.stageTotal, 'shard')} labeled`;
+  // Nothing of a stage is left: the run waits for what is beside it.
+  if (view.summary?.stage === Stage.PROMOTE && view.comparisons.length > 0) {
+    return `${integer(view.comparisons.filter(({ model, givenUp }) => givenUp !== '' || accuracy(model?.validation) !== '').length)} of ${plural(view.comparisons.length, 'comparison')} done`;
+  }
   const shared = sharedTraining(view);
   if (shared !== undefined) return roundText(shared);
   const only = stageTasks(view).find((task) => task.state === 'leased' && task.progress !== undefined && task.progress.total > 0);
@@ -55,7 +59,7 @@ function stageCount(view: RunView): string {
 }
 
 const trainLoss = (view: RunView): number | undefined => {
-  const training = view.tasks.find((task) => task.state === 'leased' && !isControl(task) && task.task?.stage === Stage.TRAIN && (task.progress?.loss ?? 0) > 0);
+  const training = view.tasks.find((task) => task.state === 'leased' && !isBeside(task) && task.task?.stage === Stage.TRAIN && (task.progress?.loss ?? 0) > 0);
   return training?.progress?.loss;
 };
 
@@ -220,6 +224,10 @@ export function newsBetween(before: RunView | undefined, after: RunView): string
   if (accuracy(before?.control?.validation) === '' && accuracy(after.control?.validation) !== '') {
     const test = accuracy(after.control?.test);
     news.push(`control: ${plain(after.control?.label ?? '')} on the labeled images alone · validation ${accuracy(after.control?.validation)}${test === '' ? '' : ` · test ${test}`}`);
+  }
+  for (const { name, what, model } of after.comparisons) {
+    const known = before?.comparisons.find((each) => each.name === name)?.model;
+    if (accuracy(known?.validation) === '' && accuracy(model?.validation) !== '') news.push(`${plain(name)}: ${plain(what)} · validation ${accuracy(model?.validation)}${accuracy(model?.test) === '' ? '' : ` · test ${accuracy(model?.test)}`}`);
   }
   const seen = new Set(before?.warnings ?? []);
   for (const warning of after.warnings) if (!seen.has(warning)) news.push(`warning: ${plain(warning)}`);

@@ -204,3 +204,22 @@ ${classes.map((each, index) => {
     return html`<g><title>${each.name}: the teacher gave this class to ${integer(each.labeled)}; ${integer(each.kept)} kept, ${integer(each.rows)} rows with copies</title><text class="name" x="${NAME_WIDTH}" y="${f(y + ROW / 2 + 4)}" text-anchor="end">${shortName(each.name)}</text><rect class="fill control" opacity="0.55" x="${f(x(0))}" y="${f(y + 3)}" width="${f(x(each.labeled) - x(0))}" height="8"/><rect class="fill validation" x="${f(x(0))}" y="${f(y + 13)}" width="${f(x(each.rows) - x(0))}" height="8"/></g>`;
   })}`);
 }
+
+/** Differences with their intervals, one row each, around 0. Values are shares; the axis is in points. */
+export function intervalChart(label: string, rows: readonly { readonly name: string; readonly value: number; readonly low: number; readonly high: number }[]): Markup {
+  const ROW = 22;
+  const NAMES = 120;
+  const height = TOP + rows.length * ROW + BOTTOM;
+  const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)));
+  const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
+  const x = (value: number): number => NAMES + ((value - low) / (high - low)) * (WIDTH - NAMES - RIGHT);
+  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+  const points = (value: number): string => `${value > 0 ? '+' : ''}${(value * 100).toFixed(digits)}`;
+  return frame(label, height, html`
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${TOP}" x2="${f(x(tick))}" y2="${height - BOTTOM}"/><text class="tick" x="${f(x(tick))}" y="${height - 12}" text-anchor="middle">${points(tick)}</text>`)}
+<line class="stroke control" x1="${f(x(0))}" y1="${TOP}" x2="${f(x(0))}" y2="${height - BOTTOM}"/>
+${rows.map((row, at) => {
+    const y = f(TOP + ROW * (at + 0.5));
+    return html`<g><title>${row.name}: ${(row.value * 100).toFixed(2)} points (${(row.low * 100).toFixed(2)} to ${(row.high * 100).toFixed(2)})</title><text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (at + 0.5) + 4)}" text-anchor="end">${row.name.length > 18 ? `${row.name.slice(0, 17)}…` : row.name}</text><line class="stroke validation" x1="${f(x(row.low))}" y1="${y}" x2="${f(x(row.high))}" y2="${y}"/><circle class="fill validation" cx="${f(x(row.value))}" cy="${y}" r="4"/></g>`;
+  })}`);
+}

@@ -11,6 +11,7 @@ import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRo
 import { difference, wilson, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, type LegendEntry, type LossLine } from './charts.ts';
+import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
 import { style } from './style.ts';
 
@@ -58,6 +59,7 @@ ${iterationTable(summary)}
 ${accuracyPanel(summary)}
 ${lossPanel(view)}
 </div>
+${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
 ${confidenceSection(view)}

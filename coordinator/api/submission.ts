@@ -88,6 +88,10 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       }
     }
   }
+  const truthful = (recipe.comparisons ?? []).findIndex((each) => each.labels === 'truth');
+  if (truthful >= 0 && unlabeled?.part.truth === undefined) {
+    throw new AlumnusError('RECIPE_INVALID', `true labels are asked for, and nobody knows those of ${unlabeled?.ref.dataset ?? 'data.unlabeled'}: only a dataset that was imported from labeled images has them`, { where: `comparisons.${truthful}.labels` });
+  }
   if (recipe.models.teacher !== undefined) outputIndices(recipe.models.teacher, classes);
   ladderGrows(recipe, image, classes.length);
   fineTuningFits(recipe, image, classes.length);

@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, ComparisonView, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { foreignTeacherName, isImported, modelOfIteration, modelOptions } from '../../recipe/index.ts';
+import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { candidateOf, currentIteration, decideGate, isControl, isEnded, isFineTuned, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, isBeside, isEnded, isFineTuned, mcnemarExact, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -18,15 +18,18 @@ export function summaryOf(leader: Leader, run: RunState): RunSummary {
 function labelOf({ recipe }: RunState, iteration: number): string {
   const { teacher } = recipe.models;
   if (teacher !== undefined && isImported(recipe, iteration)) return foreignTeacherName(teacher);
-  const choice = modelOfIteration(recipe, iteration);
+  return choiceLabel(modelOfIteration(recipe, iteration));
+}
+
+function choiceLabel(choice: ModelChoice): string {
   const written = Object.entries(modelOptions(choice)).filter(([key]) => Object.hasOwn(choice, key)).map(([key, value]) => `${key}=${value}`);
   return [choice.model, ...written].join(' ');
 }
 
-/** @param image what it takes */
-function modelView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined, image: ImageSpec | undefined = run.data.image): ModelView {
+/** @param label of the model; @param image what it takes */
+function modelView(run: RunState, label: string, trained: Trained | undefined, evaluation: EvaluateResult | undefined, image: ImageSpec | undefined = run.data.image): ModelView {
   return {
-    label: labelOf(run, iteration), parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
+    label, parameters: trained?.result.parameters ?? 0, model: trained?.result.model, evaluation: evaluation?.evaluation,
     validation: evaluation?.validation, test: evaluation?.test, steps: trained?.result.steps ?? 0, images: trained?.result.images ?? 0,
     finalLoss: trained?.result.finalLoss ?? 0, curve: trained?.result.curve ?? [], trainMs: trained?.deviceMs ?? 0, calibration: evaluation?.calibration,
     bestStep: trained?.result.bestStep, stoppedAtStep: trained?.result.stoppedAtStep, image,
@@ -36,9 +39,9 @@ function modelView(run: RunState, iteration: number, trained: Trained | undefine
 }
 
 /** The same of a model after fine-tuning; undefined where the recipe has none. */
-function fineTunedView(run: RunState, iteration: number, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView | undefined {
+function fineTunedView(run: RunState, label: string, trained: Trained | undefined, evaluation: EvaluateResult | undefined): ModelView | undefined {
   const { fine_tune: tuned } = run.recipe.training;
-  return tuned === undefined ? undefined : modelView(run, iteration, trained, evaluation, run.data.image && { ...run.data.image, ...tuned.image });
+  return tuned === undefined ? undefined : modelView(run, label, trained, evaluation, run.data.image && { ...run.data.image, ...tuned.image });
 }
 
 /** What the gate would have decided on each smaller sample, at the level that it had. */
@@ -53,10 +56,10 @@ function gatesWithFewer(run: RunState, evaluation: EvaluateResult | undefined, g
 
 function iterationView(run: RunState, each: IterationState): IterationView {
   return {
-    iteration: each.iteration, try: each.try, model: modelView(run, each.iteration, each.student, each.evaluation), selection: each.selection, audit: each.audit,
+    iteration: each.iteration, try: each.try, model: modelView(run, labelOf(run, each.iteration), each.student, each.evaluation), selection: each.selection, audit: each.audit,
     decision: each.decision ?? '', gate: each.gate, gatesWithFewer: gatesWithFewer(run, candidateOf(run, each).evaluation, each.gate), quarantined: each.quarantined.size, teacherSha256: each.teacher?.sha256 ?? '',
     threshold: each.teacher === undefined ? undefined : thresholdOf(run, each),
-    fineTuned: fineTunedView(run, each.iteration, each.fineTuned, each.fineTunedEvaluation),
+    fineTuned: fineTunedView(run, labelOf(run, each.iteration), each.fineTuned, each.fineTunedEvaluation),
   };
 }
 
@@ -86,19 +89,48 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
-  if (run.control.givenUp !== undefined) warnings.push(`the control was given up: ${run.control.givenUp}`);
+  for (const { subject, comparison } of besidesOf(run.recipe)) {
+    const { givenUp } = besideState(run, subject);
+    if (givenUp !== undefined) warnings.push(`the ${comparison === undefined ? 'control' : `comparison ${comparison.name}`} was given up: ${givenUp}`);
+  }
   const rates = scheduled.flatMap(({ leases }) => leases).map((lease) => lease.progress?.rate ?? 0);
   return {
     summary: summaryOf(leader, run), recipeJson: run.recipeJson, data: run.dataRef === undefined ? run.data : withoutShards(run.data),
     iterations: [...run.iterations.map((each) => iterationView(run, each)), ...run.refusedTries.map((each) => iterationView(run, each))].sort((a, b) => a.iteration - b.iteration || a.try - b.try),
-    control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, run.recipe.rounds, run.control.trained, run.control.evaluation) : undefined,
+    control: run.recipe.control && run.recipe.rounds > 0 ? modelView(run, labelOf(run, run.recipe.rounds), run.control.trained, run.control.evaluation) : undefined,
     tasks, stageDone, stageTotal, stageQuarantined: current.quarantined.size,
     bestModel: run.best?.model, bestIteration: run.best?.iteration ?? 0, storeUrl, nowMs: now,
     imagesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), secondsLeft: secondsLeft(run, scheduled.flatMap(({ task, leases }) => leases.map((lease) => ({ task, lease }))), leader.scheduler.liveWorkers(now)), warnings,
     budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)), sharedTrainings: sharedTrainingViews(run),
-    controlFineTuned: run.recipe.control && run.recipe.rounds > 0 ? fineTunedView(run, run.recipe.rounds, run.control.fineTuned, run.control.fineTunedEvaluation) : undefined,
+    controlFineTuned: run.recipe.control && run.recipe.rounds > 0 ? fineTunedView(run, labelOf(run, run.recipe.rounds), run.control.fineTuned, run.control.fineTunedEvaluation) : undefined,
     fineTunedTeaches: run.recipe.training.fine_tune?.teaches === true,
+    comparisons: comparisonViews(run),
   };
+}
+
+function comparisonViews(run: RunState): ComparisonView[] {
+  return besidesOf(run.recipe).flatMap(({ subject, comparison }): ComparisonView[] => {
+    if (comparison === undefined) return [];
+    const { trained, evaluation, fineTuned, fineTunedEvaluation, givenUp = '' } = besideState(run, subject);
+    const label = comparison.model === undefined ? labelOf(run, run.recipe.rounds) : choiceLabel(comparison.model);
+    const paired = (run.recipe.training.fine_tune?.teaches === true ? fineTunedEvaluation : evaluation)?.paired[0];
+    return [{
+      name: comparison.name, what: comparison.what ?? changeOf(comparison), model: modelView(run, label, trained, evaluation), fineTuned: fineTunedView(run, label, fineTuned, fineTunedEvaluation),
+      paired, pValue: paired === undefined ? undefined : mcnemarExact(paired.studentOnlyRight, paired.teacherOnlyRight), givenUp,
+    }];
+  });
+}
+
+/** What a comparison changes, in words: the recipe's own where it has no sentence. */
+function changeOf({ model, labels, label_noise: labelNoise, kind, noise, steps }: Comparison): string {
+  const changes = [
+    model === undefined ? '' : choiceLabel(model),
+    labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${(100 * labelNoise).toFixed(0)} % of them replaced`}` : '',
+    kind === undefined ? '' : `${kind} labels`,
+    noise === undefined ? '' : `input noise: ${noise.input.name}`,
+    steps === undefined ? '' : `${steps} steps`,
+  ].filter((each) => each !== '');
+  return changes.length === 0 ? 'the last student again' : changes.join(', ');
 }
 
 function sharedTrainingViews(run: RunState): SharedTrainingView[] {
@@ -159,9 +191,9 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     ?? lastRate(run);
   if (perStep === undefined) return -1;
   const stepsDone = new Map(sharedTrainingViews(run).map((view) => [view.subject, view.merging ? view.stepsDone + view.roundSteps : view.stepsDone]));
-  const done = (subject: 'control' | 'student'): number => {
+  const done = (subject: string): number => {
     const merged = stepsDone.get(subject);
-    const inHand = trainings.filter(({ task }) => isControl(task) === (subject === 'control')).map(({ lease }) => lease.progress?.done ?? 0);
+    const inHand = trainings.filter(({ task }) => (besideOf(task) ?? 'student') === subject).map(({ lease }) => lease.progress?.done ?? 0);
     // A round takes as long as the slowest of its replicas.
     return merged === undefined ? inHand[0] ?? 0 : merged + (inHand.length === 0 ? 0 : Math.min(...inHand));
   };
@@ -172,10 +204,15 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     if (run.iterations[iteration]?.fineTuned === undefined && !isImported(run.recipe, iteration)) fineTunings += 1;
   }
   if (steps > 0) steps -= done('student');
-  const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;
+  let beside = 0;
+  for (const { subject, comparison } of besidesOf(run.recipe)) {
+    const { trained, fineTuned, givenUp } = besideState(run, subject);
+    if (givenUp !== undefined) continue;
+    if (trained === undefined) beside += (comparison?.steps ?? student.steps) - done(subject);
+    if (fineTuned === undefined) fineTunings += 1;
+  }
   const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
-  if (run.recipe.control && run.control.fineTuned === undefined) fineTunings += 1;
-  return Math.max(0, ((steps + control) * turns + fineTunings * stepsOfFineTuning(run)) * perStep);
+  return Math.max(0, ((steps + beside) * turns + fineTunings * stepsOfFineTuning(run)) * perStep);
 }
 
 /** As many steps of a student as a fine-tuning is, by images and pixels: at most, since what is frozen costs less. */
@@ -187,7 +224,7 @@ function stepsOfFineTuning({ recipe: { training: { student, fine_tune: tuned } }
 
 const batchOf = (run: RunState, task: Task): number => {
   const { teacher, student } = run.recipe.training;
-  return task.iteration === 0 && !isControl(task) ? teacher.batch_labeled : student.batch_labeled + student.batch_unlabeled;
+  return task.iteration === 0 && !isBeside(task) ? teacher.batch_labeled : student.batch_labeled + student.batch_unlabeled;
 };
 
 /** Seconds of a device for one step. Of a shared training that is what its replicas took together, by the steps that they made together. */

@@ -14,6 +14,7 @@ import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorC
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
+import { besidesOwed } from './beside.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
 import { evolve } from './evolve.ts';
@@ -21,8 +22,8 @@ import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } 
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
-import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
-import { auditWanted, controlTasks, controlWanted, openTasks, openTrainings } from './tasks.ts';
+import { currentIteration, isAudit, isBeside, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
+import { auditWanted, besideTasks, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
 export type Command = Said & {
@@ -253,7 +254,7 @@ function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: rea
 
 /** Whether this very task is still wanted. Does not derive the label tasks, of which there are many. */
 export function isOpen(state: RunState, task: Task): boolean {
-  if (isControl(task)) return state.phase === 'running' && controlTasks(state).some((open) => open.taskId === task.taskId);
+  if (isBeside(task)) return state.phase === 'running' && besideTasks(state).some((open) => open.taskId === task.taskId);
   if (task.iteration !== state.iteration || task.stage !== state.stage) return false;
   if (task.stage === Stage.LABEL) {
     const { labels, quarantined, teacher } = currentIteration(state);
@@ -279,7 +280,7 @@ function givingUp(state: RunState, task: Task, workers: readonly string[], code:
   const reason = `${workers.length} attempts failed on ${workersNamed(workers)}, the last with ${code}: ${message}`;
   const place = placeOf(task);
   if (canDoWithout(state, place) && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place, reason } }];
-  const dispensable = task.stage === Stage.LABEL || isControl(task) || isAudit(task);
+  const dispensable = task.stage === Stage.LABEL || isBeside(task) || isAudit(task);
   // A part that its round can't do without takes its whole training along.
   if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: sharedOf(state, place)?.training ?? place, reason } }];
   if (code === 'TRAINING_DIVERGED') return [{ $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } }];
@@ -379,9 +380,9 @@ function afterDecision(state: RunState, enter: (stage: Stage, attempt?: number, 
   return finish(state);
 }
 
-/** The run ends with the best model it had, not with the last; the control is waited for. */
+/** The run ends with the best model it had, not with the last; what trains beside the stages is waited for. */
 function finish(state: RunState): Fact | undefined {
-  if (controlWanted(state)) return undefined;
+  if (besidesOwed(state).length > 0) return undefined;
   const best = bestOf(state.promoted);
   if (best === undefined) return { $case: 'runFailed', value: { code: 'INTERNAL', reason: 'no model was promoted' } };
   return { $case: 'runSucceeded', value: { bestModel: best.model, bestIteration: best.iteration } };

@@ -8,10 +8,11 @@ import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
+import { besidesGivenAnotherGo, withBeside } from './beside.ts';
 import { wallMsSpent } from './budget.ts';
 import { candidateOf } from './fine-tune.ts';
 import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
-import { CHECKPOINTS_MAX, currentIteration, guardRules, isAudit, isControl, isFineTuned, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { CHECKPOINTS_MAX, currentIteration, guardRules, besideOf, isAudit, isFineTuned, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -52,7 +53,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
-      refusedTries: [], promoted: [], control: {}, gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
+      refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
     };
   }
   invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
@@ -91,7 +92,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       invariant(place !== undefined, 'a quarantine names its task');
       const next = closed(state, place.taskId);
       if (partOf(place) !== undefined) return replicaGivenUp(next, place, reason);
-      if (isControl(place)) return { ...next, control: { ...state.control, givenUp: reason } };
+      const beside = besideOf(place);
+      if (beside !== undefined) return withBeside(next, beside, { givenUp: reason });
       if (isAudit(place)) return withIteration(next, { auditGivenUp: reason });
       return withIteration(next, { quarantined: currentIteration(next).quarantined.set(place.subject, reason) });
     }
@@ -115,9 +117,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       const goesOn: RunState = { ...state, phase: 'running', reason: '', pauseRule: '', pausedBy: '', budget: { ...state.budget, runningSinceMs: atMs } };
       // A larger budget says nothing about what was given up: that stands.
       if (state.pauseRule === pauseRules.budget) return goesOn;
-      // Whoever resumes asks for another go at what was given up in this stage, and at the control.
-      const { givenUp: _givenUp, ...control } = state.control;
-      const resumed: RunState = { ...goesOn, failures: ImmutableMap(), control, rounds: givenAnotherGo(state.rounds) };
+      // Whoever resumes asks for another go at what was given up in this stage, and beside the stages.
+      const resumed: RunState = { ...goesOn, failures: ImmutableMap(), ...besidesGivenAnotherGo(state), rounds: givenAnotherGo(state.rounds) };
       if (state.pauseRule === pauseRules.coverage) return withIteration(resumed, { coverageAcknowledged: true });
       if (guardRules.includes(state.pauseRule)) return withIteration(resumed, { passed: [...(currentIteration(state).passed ?? []), state.pauseRule] });
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
@@ -155,9 +156,10 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
     // Done as if one worker had done it.
     return completed({ ...state, rounds: state.rounds.delete(shared.training.taskId) }, shared.training, { $case: 'train', value: trained }, shared.deviceMs + deviceMs, atMs);
   }
-  if (isControl(place)) {
-    if (result.$case === 'train') return { ...state, control: { ...state.control, [isFineTuned(place) ? 'fineTuned' : 'trained']: { result: result.value, deviceMs } } };
-    if (result.$case === 'evaluate') return { ...state, control: { ...state.control, [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value } };
+  const beside = besideOf(place);
+  if (beside !== undefined) {
+    if (result.$case === 'train') return withBeside(state, beside, { [isFineTuned(place) ? 'fineTuned' : 'trained']: { result: result.value, deviceMs } });
+    if (result.$case === 'evaluate') return withBeside(state, beside, { [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value });
   }
   switch (result.$case) {
     case 'label':

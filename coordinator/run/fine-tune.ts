@@ -55,7 +55,8 @@ export function fineTuneSpec(training: TrainSpec, begin: ObjectRef, { steps, bat
 export function mustTrainAsAsked(task: Task, result: NonNullable<TaskResult['result']>): void {
   if (task.spec?.$case !== 'train' || result.$case !== 'train') return;
   const bad = (what: string): AlumnusError => new AlumnusError('USAGE', `${what}: the worker is of an earlier release`, { where: task.taskId });
-  const { begin, trainingJson } = task.spec.value;
+  const { begin, truth, trainingJson } = task.spec.value;
   if (result.value.begunSha256 !== begin?.sha256) throw bad(`the training began with ${result.value.begunSha256 ?? 'no model'}, not with ${begin?.sha256 ?? 'none'}`);
+  if (result.value.truthSha256 !== truth?.sha256) throw bad(`the training learned from ${result.value.truthSha256 === undefined ? 'the teacher\'s labels' : 'true labels'}, not from ${truth === undefined ? 'those' : 'true ones'}`);
   if ('early_stop' in (JSON.parse(trainingJson) as object) && result.value.bestStep === undefined) throw bad('the training measured nothing on images held out, as training.early_stop asks');
 }

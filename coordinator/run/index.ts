@@ -1,4 +1,5 @@
 /** The public door of `coordinator/run`: a run as pure functions. Facts in, state out; state and command in, facts out. */
+export { besidesOf, besideState, type Beside } from './beside.ts';
 export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
 export { thinClasses, type ThinClass } from './coverage.ts';
 export { bestOf, decide, isDue, isOpen, placeOf, type Command, type Moment } from './decide.ts';
@@ -9,6 +10,6 @@ export { skewedClasses, type ClassShare } from './guards.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
-export { currentIteration, guardRules, isAudit, isControl, isEnded, isFineTuned, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
-export { controlWanted, deriveSeed, openTasks, openTrainings, PAIRED_SUBSETS } from './tasks.ts';
+export { currentIteration, guardRules, isAudit, isBeside, isEnded, isFineTuned, pauseRules, besideOf, subjects, type BesideState, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
+export { deriveSeed, openTasks, openTrainings, PAIRED_SUBSETS } from './tasks.ts';
 export { labelThreshold, shareAtLeast, thresholdOf } from './threshold.ts';

@@ -14,10 +14,10 @@ import { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { MergeInput, ObjectRef, ReplicaResult, Task } from '../../proto/gen/alumnus/v1/task.ts';
-import { partOf, partSubject, type TrainingPart } from '../../proto/subjects.ts';
+import { comparisonSubject, partOf, partSubject, type TrainingPart } from '../../proto/subjects.ts';
 import { REPLICAS_MAX, type Recipe, type Sharing } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
-import { isControl, taskIdPrefix, type Round, type RunState, type SharedTraining } from './state.ts';
+import { isBeside, taskIdPrefix, type Round, type RunState, type SharedTraining } from './state.ts';
 
 type Fact = NonNullable<Event['fact']>;
 type Spec = NonNullable<Task['spec']>;
@@ -41,9 +41,11 @@ function mustShare(recipe: Recipe): Sharing & { readonly replicas: number | 'aut
   return sharing;
 }
 
-/** Steps of a training's schedule: the teacher's in iteration 0, a student's later, and of the control as of a student. */
-export const stepsOf = ({ training }: Recipe, place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject'>): number =>
-  (place.iteration === 0 && !isControl(place) ? training.teacher : training.student).steps;
+/** Steps of a training's schedule: the teacher's in iteration 0, a student's later; of what trains beside the stages as of a student, where a comparison says nothing else. */
+export function stepsOf({ training, comparisons = [] }: Recipe, place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject'>): number {
+  if (!isBeside(place)) return (place.iteration === 0 ? training.teacher : training.student).steps;
+  return comparisons.find(({ name }) => comparisonSubject(name) === place.subject)?.steps ?? training.student.steps;
+}
 
 export const roundsOf = (steps: number, localSteps: number): number => Math.ceil(steps / localSteps);
 
@@ -83,8 +85,6 @@ export function roundConsequence(state: RunState, trainings: () => readonly Task
   }
   return undefined;
 }
-
-const nameOf = (training: Pick<TaskPlace, 'stage' | 'subject'>): TrainingPart['training'] => (isControl(training) ? 'control' : 'student');
 
 const doneOf = ({ results }: Round): number[] => [...results.keys()].sort((a, b) => a - b);
 
@@ -138,7 +138,7 @@ export function roundTasks(state: RunState, training: Task): RoundTask[] {
   const sharing = mustShare(recipe);
   const { seed } = training;
   const { first: firstStep, steps } = roundSteps(training.work, sharing.local_steps, current.round);
-  const part: TrainingPart = { training: nameOf(training), round: current.round };
+  const part: TrainingPart = { training: training.subject, round: current.round };
   const common = { seed, round: current.round, firstStep, steps, merged: shared.merged };
   if (current.included !== undefined) {
     const inputs = inputsOf(current, current.included);
@@ -176,7 +176,7 @@ export function closed(state: RunState, training: TaskPlace, round: number, incl
   const shared = state.rounds.get(training.taskId);
   invariant(shared?.current?.round === round, `round ${round} of ${training.taskId} is open when it is closed`);
   const leftOut = Array.from({ length: shared.current.replicas }, (_, replica) => replica).filter((replica) => !included.includes(replica))
-    .map((replica) => taskIdPrefix({ ...training, subject: partSubject({ training: nameOf(training), round, replica }) }));
+    .map((replica) => taskIdPrefix({ ...training, subject: partSubject({ training: training.subject, round, replica }) }));
   const isOfLeftOut = (_: unknown, taskId: string): boolean => leftOut.some((prefix) => taskId.startsWith(prefix));
   return withShared({ ...state, failures: state.failures.filterNot(isOfLeftOut), checkpoints: state.checkpoints.filterNot(isOfLeftOut) }, { ...shared, current: { ...shared.current, included: [...included] } });
 }

@@ -9,7 +9,7 @@ import type { AuditResult, Checkpoint, EvaluateResult, ImportResult, LabelResult
 import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
-export { isAudit, isControl, isFineTuned, subjects } from '../../proto/subjects.ts';
+export { besideOf, comparisonSubject, fineTunedSubject, isAudit, isBeside, isFineTuned, subjects } from '../../proto/subjects.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -51,6 +51,15 @@ export interface IterationState {
   readonly coverageAcknowledged?: boolean;
   /** Rules of guards whose pause a person has resumed the run from. */
   readonly passed?: readonly string[];
+}
+
+/** A training beside the stages, and its model's evaluation. */
+export interface BesideState {
+  readonly trained?: Trained;
+  readonly evaluation?: EvaluateResult;
+  readonly fineTuned?: Trained;
+  readonly fineTunedEvaluation?: EvaluateResult;
+  readonly givenUp?: string;
 }
 
 /** What a run may spend, and what it has spent. Nothing here ever decreases but the limits. */
@@ -145,14 +154,16 @@ export interface RunState {
   readonly teacher?: Teacher;
   /** Every promoted model, first to last: the best of them by validation is what the run returns. */
   readonly promoted: readonly Teacher[];
-  readonly control: { readonly trained?: Trained; readonly evaluation?: EvaluateResult; readonly fineTuned?: Trained; readonly fineTunedEvaluation?: EvaluateResult; readonly givenUp?: string };
+  readonly control: BesideState;
+  /** By subject; absent before anything of it is known. */
+  readonly comparisons: ImmutableMap<string, BesideState>;
   /** Gates decided so far. */
   readonly gates: number;
   /** Failures that count, of tasks still open, by task id. */
   readonly failures: ImmutableMap<string, readonly Failure[]>;
   /** Of trainings still open, by task id: newest first, at most CHECKPOINTS_MAX. */
   readonly checkpoints: ImmutableMap<string, readonly Checkpoint[]>;
-  /** Trainings under way that several workers share, by the task id of each as one worker alone would do it: at most the student's and the control's. */
+  /** Trainings under way that several workers share, by the task id of each as one worker alone would do it. */
   readonly rounds: ImmutableMap<string, SharedTraining>;
   /** The last manifest in the object store, its number, and how many of the run's facts it and those before it hold. */
   readonly manifest?: { readonly ref: ObjectRef; readonly number: number; readonly facts: number };

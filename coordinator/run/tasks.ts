@@ -7,9 +7,10 @@ import { invariant } from '../../proto/errors.ts';
 import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { besidesOwed, besideState, labelsOf, mayEvaluate, pairedWith, type Beside } from './beside.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
-import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState, type Trained } from './state.ts';
+import { currentIteration, fineTunedSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
@@ -24,8 +25,9 @@ export function deriveSeed(seed: number, ...purpose: readonly (string | number)[
 
 type Spec = NonNullable<Task['spec']>;
 
-function task(state: RunState, iteration: number, stage: Stage, subject: string, attempt: number, work: number, affinity: string[], spec: Spec): Task {
-  const seed = deriveSeed(state.recipe.seed, iteration, stageName(stage), subject, attempt);
+/** @param drawsAs of whom it has the seed, where that is another subject. */
+function task(state: RunState, iteration: number, stage: Stage, subject: string, attempt: number, work: number, affinity: string[], spec: Spec, drawsAs = subject): Task {
+  const seed = deriveSeed(state.recipe.seed, iteration, stageName(stage), drawsAs, attempt);
   // The whole specification is hashed: it names every input by digest and holds its part of the recipe.
   const digest = createHash('sha256').update(canonicalJson({ run: state.runId, iteration, stage, subject, attempt, seed, spec })).digest('hex');
   const taskId = `${taskIdPrefix({ iteration, stage, subject, try: attempt })}${digest.slice(0, 16)}`;
@@ -40,35 +42,51 @@ const part = (value: PartRef | undefined, name: string): PartRef => {
 /** The last training of each subject by its run's recipe: of a large set its specification is dear to hash, and each of its rounds' tasks is derived from it. */
 const derived = new WeakMap<Recipe, Map<string, { readonly from: readonly unknown[]; readonly task: Task }>>();
 
+/** What a training is, but for the run that it is of. */
+interface Wanted {
+  readonly iteration: number;
+  readonly attempt: number;
+  /** The iteration whose selected labels it learns from; undefined where it learns from none. */
+  readonly from: IterationState | undefined;
+  /** Where it is none of the stages'. */
+  readonly beside?: Beside;
+}
+
 /**
  * The training that one worker alone would do; a function of the state, whether or not it was asked for before.
  * @param begin the trained model, where it is to be fine-tuned
  */
-function trainTask(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined, begin?: ObjectRef): Task {
+function trainTask(state: RunState, wanted: Wanted, begin?: ObjectRef): Task {
+  const { iteration, attempt, from } = wanted;
+  const subject = wanted.beside?.subject ?? subjects.student;
   const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels, begin?.sha256];
   const known = derived.get(state.recipe) ?? new Map<string, { from: readonly unknown[]; task: Task }>();
   derived.set(state.recipe, known);
   let last = known.get(subject);
-  if (last === undefined || !inputs.every((input, at) => input === last?.from[at])) known.set(subject, last = { from: inputs, task: deriveTraining(state, iteration, subject, attempt, from, begin) });
+  if (last === undefined || !inputs.every((input, at) => input === last?.from[at])) known.set(subject, last = { from: inputs, task: deriveTraining(state, wanted, subject, begin) });
   return last.task;
 }
 
-function deriveTraining(state: RunState, iteration: number, subject: string, attempt: number, from: IterationState | undefined, begin: ObjectRef | undefined): Task {
+function deriveTraining(state: RunState, { iteration, attempt, from, beside }: Wanted, subject: string, begin: ObjectRef | undefined): Task {
   const { recipe, data } = state;
   // How often checkpoints are written is no input: the weights come out the same.
   // Nor is with how many others it is shared an input of the training as a whole: that is what each part is told.
   const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, ...shared } = recipe.training;
-  const choice = modelOfIteration(recipe, iteration);
-  const alone = subject === subjects.control;
-  const phase = from === undefined && !alone
+  const comparison = beside?.comparison;
+  const choice = comparison?.model ?? modelOfIteration(recipe, iteration);
+  const isTeacher = from === undefined && beside === undefined;
+  const phase = isTeacher
     ? { steps: teacher.steps, batch_labeled: teacher.batch_labeled, batch_unlabeled: 0 }
-    // The control sees as many images a step as the student: the comparison is of labels, not of compute.
-    : alone ? { steps: student.steps, batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : student;
+    : {
+      steps: comparison?.steps ?? student.steps,
+      // Who learns from labeled images alone sees as many images a step as the student: the comparison is of labels, not of compute.
+      ...(from === undefined ? { batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : { batch_labeled: student.batch_labeled, batch_unlabeled: student.batch_unlabeled }),
+    };
   const labeled = part(data.labeled, 'labeled');
   // One seed for all trainings of a run: what one of them is measured on none has seen, nor what it began with.
   const earlyStop = early && { ...early, seed: deriveSeed(recipe.seed, 'hold-out') };
-  // The control's rate falls as the student's does, though its batches hold more labeled images.
-  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples * (1 - (early?.holdout ?? 0)) / (from === undefined && !alone ? teacher : student).batch_labeled };
+  // Of those alone the rate falls as the student's does, though their batches hold more labeled images.
+  const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples * (1 - (early?.holdout ?? 0)) / (isTeacher ? teacher : student).batch_labeled };
   const spec: TrainSpec = {
     model: { name: choice.model, options: modelOptions(choice) },
     image: data.image,
@@ -77,13 +95,16 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
     unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
     selection: from?.selection?.selection,
     pseudoLabels: from === undefined ? [] : labeledShards(from),
-    labelKind: recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise, early_stop: earlyStop }),
+    labelKind: comparison?.kind ?? recipe.labels.kind,
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: comparison?.noise ?? recipe.noise, early_stop: earlyStop }),
+    ...(comparison?.labels === 'truth' ? { truth: data.truth, labelNoise: comparison.label_noise } : {}),
   };
+  // A comparison begins with the student's weights and draws what it draws: what is compared is what it says.
+  const drawsAs = comparison === undefined ? subject : subjects.student;
   if (begin !== undefined && tuned !== undefined) {
-    return { ...task(state, iteration, Stage.TRAIN, alone ? subjects.controlFineTuned : subjects.fineTuned, attempt, tuned.steps, [], { $case: 'train', value: fineTuneSpec(spec, begin, tuned, shared, earlyStop) }), checkpointSteps };
+    return { ...task(state, iteration, Stage.TRAIN, fineTunedSubject(subject), attempt, tuned.steps, [], { $case: 'train', value: fineTuneSpec(spec, begin, tuned, shared, earlyStop) }, fineTunedSubject(drawsAs)), checkpointSteps };
   }
-  return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }), checkpointSteps };
+  return { ...task(state, iteration, Stage.TRAIN, subject, attempt, phase.steps, [], { $case: 'train', value: spec }, drawsAs), checkpointSteps };
 }
 
 /** In the place of iteration 0's training. The labeled set has the few images that the model is tried on: it is not judged here. */
@@ -99,18 +120,14 @@ const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | u
 const labeledShards = (iteration: IterationState) =>
   [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
 
-function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number): Task | undefined {
+/** @param baseline whose predictions on validation it is paired with */
+function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number, model: ObjectRef | undefined, baseline: ObjectRef | undefined): Task | undefined {
   const { data } = state;
-  const trained: Readonly<Record<string, Trained | undefined>> = {
-    [subjects.student]: currentIteration(state).student, [subjects.fineTuned]: currentIteration(state).fineTuned,
-    [subjects.control]: state.control.trained, [subjects.controlFineTuned]: state.control.fineTuned,
-  };
-  const model = trained[subject]?.result.model;
   if (model === undefined) return undefined;
   const validation = part(data.validation, 'validation');
   return task(state, iteration, Stage.EVALUATE, subject, attempt, validation.samples + (data.test?.samples ?? 0), [], {
     $case: 'evaluate',
-    value: { model, validation, test: data.test, baseline: subject === candidateSubject(state) ? state.teacher?.evaluation.evaluation : undefined, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
+    value: { model, validation, test: data.test, baseline, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
   });
 }
 
@@ -131,16 +148,17 @@ function tasksOfTraining(state: RunState, training: Task | undefined): Task[] {
 /** The present iteration's training, or its fine-tuning. @param begin as of `trainTask` */
 function trainStudent(state: RunState, begin?: ObjectRef): Task {
   const current = currentIteration(state);
-  return trainTask(state, state.iteration, subjects.student, current.try, state.iteration === 0 ? undefined : current, begin);
+  return trainTask(state, { iteration: state.iteration, attempt: current.try, from: state.iteration === 0 ? undefined : current }, begin);
 }
-const trainControl = (state: RunState, begin?: ObjectRef): Task => trainTask(state, state.recipe.rounds, subjects.control, 0, undefined, begin);
+const trainBeside = (state: RunState, beside: Beside, begin?: ObjectRef): Task => trainTask(state, { iteration: state.recipe.rounds, attempt: 0, from: labelsOf(state, beside), beside }, begin);
 
 const studentTraining = (state: RunState): Task | undefined =>
   (state.stage === Stage.TRAIN && currentIteration(state).student === undefined && !isImported(state.recipe, state.iteration) ? trainStudent(state) : undefined);
-const controlTraining = (state: RunState): Task | undefined => (controlWanted(state) && state.control.trained === undefined ? trainControl(state) : undefined);
 
-/** The trainings that are open, as one worker alone would do them: the stage's, then the control's. */
-export const openTrainings = (state: RunState): Task[] => [studentTraining(state), controlTraining(state)].filter((training) => training !== undefined);
+/** The trainings that are open, as one worker alone would do them: the stage's, then those beside it. */
+export const openTrainings = (state: RunState): Task[] => [
+  studentTraining(state), ...besidesOwed(state).filter(({ subject }) => besideState(state, subject).trained === undefined).map((beside) => trainBeside(state, beside)),
+].filter((training) => training !== undefined);
 
 /** The tasks of the present stage that have no accepted result yet. */
 function stageTasks(state: RunState): Task[] {
@@ -171,10 +189,10 @@ function stageTasks(state: RunState): Task[] {
       return fineTuneOwed(state, { ...current, trained: current.student }) ? [trainStudent(state, current.student.result.model)] : [];
     case Stage.EVALUATE: {
       const tasks: Task[] = [];
-      const evaluate = current.evaluation === undefined ? evaluateTask(state, iteration, subjects.student, current.try) : undefined;
-      if (evaluate !== undefined) tasks.push(evaluate);
-      const fineTuned = fineTunedEvaluationOwed(state, current) ? evaluateTask(state, iteration, subjects.fineTuned, current.try) : undefined;
-      if (fineTuned !== undefined) tasks.push(fineTuned);
+      const evaluated = (subject: string, model: ObjectRef | undefined): Task[] =>
+        [evaluateTask(state, iteration, subject, current.try, model, subject === candidateSubject(state) ? state.teacher?.evaluation.evaluation : undefined)].filter((each) => each !== undefined);
+      if (current.evaluation === undefined) tasks.push(...evaluated(subjects.student, current.student?.result.model));
+      if (fineTunedEvaluationOwed(state, current)) tasks.push(...evaluated(subjects.fineTuned, current.fineTuned?.result.model));
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
           $case: 'audit',
@@ -194,20 +212,22 @@ export function auditWanted(state: RunState): boolean {
   return state.data.truth !== undefined && selection !== undefined && audit === undefined && auditGivenUp === undefined;
 }
 
-/** The control runs beside the stages from the start; it is owed until evaluated or given up. */
-export const controlWanted = (state: RunState): boolean =>
-  state.recipe.control && state.recipe.rounds > 0 && (state.control.evaluation === undefined || fineTunedEvaluationOwed(state, state.control)) && state.control.givenUp === undefined;
+/** Those beside the stages alone, which are few where a stage has many. */
+export const besideTasks = (state: RunState): Task[] => besidesOwed(state).flatMap((beside) => tasksBeside(state, beside));
 
-/** Those of the control alone, which are few where a stage has many. */
-export function controlTasks(state: RunState): Task[] {
-  if (!controlWanted(state)) return [];
-  const { rounds } = state.recipe;
-  const { trained, fineTuned, evaluation } = state.control;
-  if (trained === undefined) return tasksOfTraining(state, controlTraining(state));
-  if (fineTuneOwed(state, { trained, fineTuned })) return [trainControl(state, trained.result.model)];
-  return [evaluation === undefined ? subjects.control : undefined, fineTunedEvaluationOwed(state, state.control) ? subjects.controlFineTuned : undefined]
-    .flatMap((subject) => (subject === undefined ? [] : evaluateTask(state, rounds, subject, 0) ?? []));
+function tasksBeside(state: RunState, beside: Beside): Task[] {
+  const { subject } = beside;
+  const known = besideState(state, subject);
+  const { trained, fineTuned, evaluation } = known;
+  if (trained === undefined) return tasksOfTraining(state, trainBeside(state, beside));
+  if (fineTuneOwed(state, { trained, fineTuned })) return [trainBeside(state, beside, trained.result.model)];
+  if (!mayEvaluate(state, beside)) return [];
+  const baseline = pairedWith(state, beside)?.evaluation;
+  return [
+    evaluation === undefined ? evaluateTask(state, state.recipe.rounds, subject, 0, trained.result.model, baseline) : undefined,
+    fineTunedEvaluationOwed(state, known) ? evaluateTask(state, state.recipe.rounds, fineTunedSubject(subject), 0, fineTuned?.result.model, baseline) : undefined,
+  ].filter((each) => each !== undefined);
 }
 
-/** All open tasks, in the order in which they should be granted: those of the stage, then the control's. */
-export const openTasks = (state: RunState): Task[] => (state.phase === 'running' ? [...stageTasks(state), ...controlTasks(state)] : []);
+/** All open tasks, in the order in which they should be granted: those of the stage, then those beside it. */
+export const openTasks = (state: RunState): Task[] => (state.phase === 'running' ? [...stageTasks(state), ...besideTasks(state)] : []);

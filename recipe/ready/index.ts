@@ -1,8 +1,9 @@
 /** The recipes that ship, as the text a user would write, so that `recipe init` hands out exactly what `demo` runs. */
+import { expand } from './expand.ts';
 import { mnist } from './mnist.ts';
 import { fashionMnist } from './fashion-mnist.ts';
 
-const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist };
+const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, expand };
 
 export const readyRecipeNames: readonly string[] = Object.keys(ready);
 

@@ -71,6 +71,8 @@ const shared = scenarioOf(fc.record({ recipe, replicas: fc.constantFrom(1, 2, 3,
   rounds: 1, control: drawn.recipe.control, tolerance: { attempts: 1 }, labels: { balance: 'none' }, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1 },
   training: { replicas: drawn.replicas, teacher: { steps: drawn.steps }, student: { steps: drawn.steps }, sharing: { local_steps: drawn.localSteps, quorum: drawn.quorum, straggler_wait: drawn.wait } },
 })), { ...usual, cancel: 0, budget: 0, clock: 60 }, LONG_STEPS_MIN);
+/** Runs with comparisons of every kind beside their stages. */
+const compared = scenarioOf(recipe.map((each) => makeRecipe({ ...each, rounds: Math.max(1, each.rounds), comparisons: [{ name: 'alone', labels: 'none' }, { name: 'again' }, { name: 'truth', labels: 'truth' }] })), { ...usual, cancel: 0 }, LONG_STEPS_MIN);
 /** Models that are fine-tuned, in runs that come to their decisions. */
 const tuned = fc.boolean().chain((teaches) => scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, training: { ...each.training, fine_tune: { steps: 50, batch_labeled: 8, freeze: 0.5, teaches } } })), { ...usual, fail: 10, pause: 5, cancel: 0, budget: 0 }, LONG_STEPS_MIN));
 
@@ -163,7 +165,7 @@ describe('a run whose models are fine-tuned, whatever comes', () => {
 
 describe('a run, whatever comes', () => {
   test('its facts folded from scratch, or from any point on, give its state', () => {
-    fc.assert(fc.property(scenario, fc.nat(), (drawn, cut) => {
+    fc.assert(fc.property(fc.oneof(scenario, compared), fc.nat(), (drawn, cut) => {
       const { events, state } = play(drawn);
       expect(fold(events)).toEqual(state);
       const at = 1 + (cut % events.length);
@@ -173,7 +175,7 @@ describe('a run, whatever comes', () => {
   });
 
   test('no task is accepted twice, and no shard has two labels by one teacher', () => {
-    fc.assert(fc.property(scenario, (drawn) => {
+    fc.assert(fc.property(fc.oneof(scenario, compared), (drawn) => {
       const accepted = new Set<string>();
       const labels = new Set<string>();
       for (const { command, before } of play(drawn).taken) {
@@ -208,7 +210,7 @@ describe('a run, whatever comes', () => {
   test('the test split decides nothing: other test scores, the same facts', () => {
     const withoutTest = (events: readonly Event[]): unknown => JSON.parse(JSON.stringify(events, (key, value: unknown) => (key === 'test' ? undefined : value)));
     let decisions = 0;
-    fc.assert(fc.property(scenario, fc.integer({ min: 1, max: 999 }), (drawn, shift) => {
+    fc.assert(fc.property(fc.oneof(scenario, compared), fc.integer({ min: 1, max: 999 }), (drawn, shift) => {
       const [one, other] = [play(drawn), play(drawn, (each) => (each.testRight + shift) % 1001)];
       expect(withoutTest(other.events)).toEqual(withoutTest(one.events));
       decisions += one.events.filter((event) => event.fact?.$case === 'studentPromoted' || event.fact?.$case === 'studentRefused').length;
@@ -227,7 +229,7 @@ describe('a run, whatever comes', () => {
   });
 
   test('an open task is taken and a closed one refused: openTasks and decide agree', () => {
-    fc.assert(fc.property(scenario, (drawn) => {
+    fc.assert(fc.property(fc.oneof(scenario, compared), (drawn) => {
       for (const { command, before, after } of play(drawn).taken) {
         if (command.kind !== 'complete' && command.kind !== 'fail') continue;
         expect(openTasks({ ...before, phase: 'running' }).some((task) => task.taskId === command.task.taskId)).toBe(true);
@@ -237,7 +239,7 @@ describe('a run, whatever comes', () => {
   });
 
   test('a running run waits for a task, or for nothing but its control, or for a fleet to share a training', () => {
-    fc.assert(fc.property(scenario, (drawn) => {
+    fc.assert(fc.property(fc.oneof(scenario, compared), (drawn) => {
       const { state } = play(drawn);
       const waitsForFleet = drawn.recipe.training.replicas === 'auto' && isDue(state, { nowMs: Number.MAX_SAFE_INTEGER, inFlightMs: 0, fleet: 1 });
       if (state.phase === 'running' && !waitsForFleet) expect(openTasks(state).length).toBeGreaterThan(0);
@@ -245,7 +247,7 @@ describe('a run, whatever comes', () => {
   });
 
   test('what a command leaves is all that follows by then: nothing is due', () => {
-    fc.assert(fc.property(fc.oneof(scenario, shared), (drawn) => {
+    fc.assert(fc.property(fc.oneof(scenario, shared, compared), (drawn) => {
       for (const { command, after, nowMs } of play(drawn).taken) expect(isDue(after, { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0, fleet: command.fleet })).toBe(false);
     }), { numRuns: RUNS });
   });

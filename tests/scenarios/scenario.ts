@@ -27,7 +27,7 @@ import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { ConfidenceBin, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
 import { stageName } from '../../proto/stages.ts';
-import { decide, isControl, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { decide, isBeside, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe, sha256, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {
@@ -148,7 +148,7 @@ export class Scenario {
     const knowing = (said: Command): Command => (said.kind === 'fail' || named.fleet === undefined ? said : { ...said, fleet: Number(named.fleet) });
     if (verb === 'complete' && rest[0] === 'all') {
       const stage = this.#state?.stage;
-      return this.#open().filter((task) => task.stage === stage && !isControl(task)).flatMap((task) => this.#try(knowing({ kind: 'complete', task, workerId, result: answer(task) })));
+      return this.#open().filter((task) => task.stage === stage && !isBeside(task)).flatMap((task) => this.#try(knowing({ kind: 'complete', task, workerId, result: answer(task) })));
     }
     return this.#try(knowing(this.#commandOf(verb, rest, named, workerId)));
   }

@@ -29,7 +29,7 @@ import { RunManifest } from '../../proto/gen/alumnus/v1/record.ts';
 import { Stage, type LabeledShard, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Leader } from '../../coordinator/leader.ts';
 import { partOf } from '../../proto/subjects.ts';
-import { dataRefOf, evolve, hydrated, isControl, isFineTuned, type RunState } from '../../coordinator/run/index.ts';
+import { dataRefOf, evolve, hydrated, isBeside, isFineTuned, type RunState } from '../../coordinator/run/index.ts';
 import type { Plan } from './plan.ts';
 import type { MemoryStore } from './store.ts';
 import type { World } from './world.ts';
@@ -376,9 +376,9 @@ export class Checker {
   /** Fine-tuning begins with the model that was accepted of its own training. */
   #begins(task: Task, sha256: string): void {
     const state = this.state(task.runId);
-    const trained = isControl(task) ? state?.control.trained : state?.iterations[task.iteration]?.student;
+    const trained = isBeside(task) ? state?.control.trained : state?.iterations[task.iteration]?.student;
     this.#must(trained?.result.model?.sha256 === sha256, `${task.taskId} begins with ${sha256}, and ${trained?.result.model?.sha256 ?? 'nothing'} was trained`);
-    this.#world.count(`branch: a model is fine-tuned (${isControl(task) ? 'control' : state?.recipe.training.fine_tune?.teaches === true ? 'teaches' : 'reports'})`);
+    this.#world.count(`branch: a model is fine-tuned (${isBeside(task) ? 'control' : state?.recipe.training.fine_tune?.teaches === true ? 'teaches' : 'reports'})`);
   }
 
   #inputs(task: Task, given: readonly LabeledShard[]): void {

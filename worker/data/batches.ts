@@ -1,6 +1,6 @@
 /**
  * What training reads: labeled images, and the selected pseudo-labeled ones with their copies. Each batch is a pure
- * function of seed and step. The true labels of the unlabeled part cannot be reached from here.
+ * function of seed and step. The true labels of the unlabeled part cannot be reached from here, unless a caller brings them (truth.ts).
  *
  * A set that fits in `memoryBytes` decoded, one byte a value, with its targets, is held so (held.ts); a larger one is streamed block
  * by block (streamed.ts), and batches are made some steps ahead. Which of the two depends on manifest and selection alone.
@@ -14,6 +14,7 @@ import type { LeftOut } from './hold-out.ts';
 import { readSelection } from './select.ts';
 import { bytesOfSample, type Draws, type Source, type TargetKind } from './source.ts';
 import { StreamedDraws, streamedLabeled, streamedSelected } from './streamed.ts';
+import type { LabelOf } from './truth.ts';
 
 export interface TrainingBatch {
   /** `[labeled then pseudo-labeled, height, width, channels]` */
@@ -42,6 +43,8 @@ export interface SelectedPart {
   readonly selection: ObjectRef;
   readonly pseudoLabels: readonly LabeledShard[];
   readonly kind: TargetKind;
+  /** What stands in the place of a pseudo-label, as a hard label; default: nothing, the teacher's are learned from. */
+  readonly instead?: LabelOf | undefined;
 }
 
 /** Of each of the two sets, well within the memory of a machine that has a device. */
@@ -92,13 +95,13 @@ async function openLabeled(source: Source, plan: BatchPlan, part: PartRef): Prom
   return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part, plan.leftOut), plan.blockBytes ?? memoryBytes / 2);
 }
 
-async function openSelected(source: Source, plan: BatchPlan, { unlabeled, selection, pseudoLabels, kind }: SelectedPart): Promise<Draws> {
+async function openSelected(source: Source, plan: BatchPlan, part: SelectedPart): Promise<Draws> {
   const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
-  const document = await readSelection(source.store, selection);
-  const kept = document.parts.reduce((sum, part) => sum + part.kept, 0);
+  const document = await readSelection(source.store, part.selection);
+  const kept = document.parts.reduce((sum, { kept: own }) => sum + own, 0);
   invariant(kept > 0, 'a training with pseudo-labeled batches has a selection that is not empty');
-  if (kept * bytesOfSample(source, 'soft') <= memoryBytes) return heldSelected(source, plan.seed, { document, unlabeled, selection, pseudoLabels, kind });
-  return new StreamedDraws(source, plan.seed, streamedSelected(source, { document, unlabeled, selection, pseudoLabels, kind }), plan.blockBytes ?? memoryBytes / 2);
+  if (kept * bytesOfSample(source, 'soft') <= memoryBytes) return heldSelected(source, plan.seed, { ...part, document });
+  return new StreamedDraws(source, plan.seed, streamedSelected(source, { ...part, document }), plan.blockBytes ?? memoryBytes / 2);
 }
 
 interface Part {

@@ -57,7 +57,7 @@ export async function heldLabeled(source: Source, seed: number, part: PartRef, l
 }
 
 /** The images that a selection keeps, with the teacher's soft labels or the hard ones made of them. */
-export async function heldSelected(source: Source, seed: number, { document, unlabeled, selection, pseudoLabels, kind }: Selected): Promise<Draws> {
+export async function heldSelected(source: Source, seed: number, { document, unlabeled, selection, pseudoLabels, kind, instead }: Selected): Promise<Draws> {
   const { store, shape, classes, signal } = source;
   const kept = document.parts.reduce((sum, part) => sum + part.kept, 0);
   const size = imageBytes(shape);
@@ -84,7 +84,7 @@ export async function heldSelected(source: Source, seed: number, { document, unl
       const row = rowOf.get(key);
       invariant(row !== undefined, `the labeled key ${key} lies in its shard`);
       images.set(decoded.images.subarray(row * size, (row + 1) * size), sample * size);
-      writeTarget(targets, sample * classes, labels.logProbabilities[at] ?? [], labels.classes[at] ?? 0, kind);
+      writeTarget(targets, sample * classes, labels.logProbabilities[at] ?? [], instead?.(key) ?? labels.classes[at] ?? 0, kind);
       for (let copy = 0; copy < times; copy += 1) draws[drawn++] = sample;
       sample += 1;
     });

@@ -3,6 +3,7 @@ import type { ObjectRef, LabeledShard, PartRef } from '../../proto/gen/alumnus/v
 import { AlumnusError } from '../../proto/errors.ts';
 import { imageBytes, type Reading } from './decoded.ts';
 import type { SelectionDocument } from './select.ts';
+import type { LabelOf } from './truth.ts';
 
 export interface Source extends Reading {
   readonly classes: number;
@@ -31,7 +32,9 @@ export interface Selected {
   readonly unlabeled: PartRef;
   readonly selection: ObjectRef;
   readonly pseudoLabels: readonly LabeledShard[];
+  /** Hard where there is an `instead`. */
   readonly kind: TargetKind;
+  readonly instead?: LabelOf | undefined;
 }
 
 /** Decoded, with its target: probabilities where it is soft, a class where it is hard. */

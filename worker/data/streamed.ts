@@ -190,7 +190,7 @@ export async function streamedLabeled(source: Source, part: PartRef, leftOut?: L
 }
 
 /** The images that a selection keeps, each as often as it has copies. */
-export function streamedSelected(source: Source, { document, unlabeled, selection, pseudoLabels, kind }: Selected): StreamedShard[] {
+export function streamedSelected(source: Source, { document, unlabeled, selection, pseudoLabels, kind, instead }: Selected): StreamedShard[] {
   const shards = new Map(unlabeled.shards.map((shard) => [shard.name, shard]));
   const tables = new Map(pseudoLabels.map((each) => [each.shard, each.labels]));
   const { store, classes } = source;
@@ -215,7 +215,7 @@ export function streamedSelected(source: Source, { document, unlabeled, selectio
           const row = rowOf.get(key);
           invariant(row !== undefined, `the labeled key ${key} lies in its shard`);
           rows[sample] = row;
-          kept[sample] = labels.classes[at] ?? 0;
+          kept[sample] = instead?.(key) ?? labels.classes[at] ?? 0;
           if (kind === 'soft') writeTarget(soft, sample * classes, labels.logProbabilities[at] ?? [], 0, kind);
           draws.fill(sample, drawn, drawn + times);
           drawn += times;

@@ -39,6 +39,6 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   if (earlyStop?.stopped === true) context.note(`stops early after step ${steps}: the loss on the images held out was least at step ${earlyStop.bestStep}, whose weights it hands back`);
   return {
     model: ref, parameters, steps, images: steps * (settings.batchLabeled + settings.batchUnlabeled), finalLoss, curve: lossCurve, wentBackToStep: wentBackTo,
-    begunSha256: spec.begin?.sha256, bestStep: earlyStop?.bestStep, stoppedAtStep: earlyStop?.stopped === true ? steps : undefined, heldOutCurve: earlyStop?.curve ?? [],
+    begunSha256: spec.begin?.sha256, truthSha256: spec.truth?.sha256, bestStep: earlyStop?.bestStep, stoppedAtStep: earlyStop?.stopped === true ? steps : undefined, heldOutCurve: earlyStop?.curve ?? [],
   };
 }

@@ -7,7 +7,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
 import type { PartRef, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256 } from '../../store/index.ts';
-import { readSelection, type SelectedPart, type Source } from '../data/index.ts';
+import { readSelection, trueLabels, type SelectedPart, type Source } from '../data/index.ts';
 import { decodeCheckpoint, encodeCheckpoint, knownModel, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
 import type { TrainedDocument } from './model.ts';
@@ -50,7 +50,10 @@ export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: 
   const parameters = parameterCount(architecture);
   const labeled = required(spec.labeled, 'labeled');
   const selected: SelectedPart | undefined = spec.unlabeled === undefined || spec.selection === undefined ? undefined
-    : { unlabeled: spec.unlabeled, selection: spec.selection, pseudoLabels: spec.pseudoLabels, kind: spec.labelKind };
+    : {
+      unlabeled: spec.unlabeled, selection: spec.selection, pseudoLabels: spec.pseudoLabels,
+      ...(spec.truth === undefined ? { kind: spec.labelKind } : { kind: 'hard', instead: await trueLabels(store, spec.truth, { classes: architecture.classes, noise: spec.labelNoise ?? 0, seed }) }),
+    };
   return {
     name: sha256(canonicalJson({ train: spec, seed })), architecture, parameters, labeled, selected,
     settings: settingsOf(training, seed),

@@ -122,3 +122,16 @@ export const auditDocument = (shift = 0): AuditDocument => ({
   },
   perClass: Array.from({ length: 10 }, (_, index) => ({ class: index, kept: 5421, right: Math.round(5421 * (0.9 + 0.009 * index + shift)), labeled: 4900 + 130 * index, labeledRight: 4800 + 100 * index })),
 });
+
+/** The same run with comparisons: one better, one worse and smaller, one that was given up, one that waits. */
+export function runWithComparisons(): RunView {
+  const view = finishedRun();
+  const of = (name: string, what: string, own: ReturnType<typeof model> | undefined, paired: [number, number, number] | undefined, givenUp = '') =>
+    ({ name, what, model: own, paired: paired === undefined ? undefined : { samples: 5000, studentOnlyRight: paired[0], teacherOnlyRight: paired[1] }, pValue: paired?.[2], givenUp });
+  return { ...view, comparisons: RunView.fromPartial({ comparisons: [
+    of('truth', 'true labels', model(32, 425_802, 4900, 9850, 2500, '7'), [100, 22, 1e-12]),
+    of('small', 'cnn width=8', model(8, 30_000, 4700, 9400, 2500, '8'), [60, 182, 1e-14]),
+    of('lost', '<i>soft</i> labels', undefined, undefined, '3 attempts failed'),
+    of('late', 'again', undefined, undefined),
+  ] }).comparisons };
+}

@@ -5,7 +5,7 @@ import { schemaVersionOf } from '../../../coordinator/journal/index.ts';
 import { ADOPTION_MS, Leader } from '../../../coordinator/leader.ts';
 import { readManifests } from '../../../coordinator/manifests.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
-import { decide, isControl, isEnded, openTasks, quorumOf, roundsOf, roundSteps, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
+import { decide, isBeside, isEnded, openTasks, quorumOf, roundsOf, roundSteps, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
 import { runView } from '../../../coordinator/api/views.ts';
 import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
@@ -65,8 +65,8 @@ test('parts of a training are known by stage and subject; a shard may have such 
   expect(partOf({ stage: Stage.TRAIN, subject: 'control.r12345.merge' })).toEqual({ training: 'control', round: 12_345 });
   for (const subject of ['student', 'control', 'student.r12.k3', 'student.r0012', 'teacher.r0012.k3']) expect(partOf({ stage: Stage.TRAIN, subject })).toBeUndefined();
   expect(partOf({ stage: Stage.LABEL, subject: 'student.r0012.k3' })).toBeUndefined();
-  expect(['control.r0000.k0', 'control.r0000.merge', 'control', 'student.r0000.k0'].map((subject) => isControl({ stage: Stage.TRAIN, subject }))).toEqual([true, true, true, false]);
-  expect(isControl({ stage: Stage.LABEL, subject: 'control.r0000.k0' })).toBe(false);
+  expect(['control.r0000.k0', 'control.r0000.merge', 'control', 'student.r0000.k0'].map((subject) => isBeside({ stage: Stage.TRAIN, subject }))).toEqual([true, true, true, false]);
+  expect(isBeside({ stage: Stage.LABEL, subject: 'control.r0000.k0' })).toBe(false);
 });
 
 test('what a replica trains is what one worker alone would train; with how many others is told beside it', () => {

@@ -75,9 +75,9 @@ function byConfidence(right: number): ConfidenceBin[] {
   return [{ confidence: 0.25, correct: 250 - unsure, total: 250 }, { confidence: 0.75, correct: 250 - rather, total: 250 }, { confidence: 0.9375, correct: 500 - (wrong - unsure - rather), total: 500 }];
 }
 
-/** What a worker says of a training that begins with a model, or is measured on images held out. */
-const trainedAsAsked = ({ begin, trainingJson }: TrainSpec, steps: number): Pick<TrainResult, 'begunSha256' | 'bestStep'> =>
-  ({ begunSha256: begin?.sha256, bestStep: trainingJson.includes('"early_stop"') ? steps : undefined });
+/** What a worker says of a training that begins with a model, learns from true labels, or is measured on images held out. */
+const trainedAsAsked = ({ begin, truth, trainingJson }: TrainSpec, steps: number): Pick<TrainResult, 'begunSha256' | 'truthSha256' | 'bestStep'> =>
+  ({ begunSha256: begin?.sha256, truthSha256: truth?.sha256, bestStep: trainingJson.includes('"early_stop"') ? steps : undefined });
 
 /** The result of a task. Equal specifications give equal results, whichever worker does it and however often. */
 export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {

@@ -126,6 +126,21 @@ const keyAt = (batch: { images: Uint8Array }, row: number): string => keyOf.get(
 const draws = (): number => [...copies.values()].reduce((sum, times) => sum + times, 0);
 
 describe.each(modes)('a batch of sets that are %s', (_, bounds) => {
+  it('has what stands in the place of a pseudo-label, beside the very images that it has without', async () => {
+    const instead = (key: string): number => truth.get(key) ?? -1;
+    const [with_, without] = [await opened({ plan: bounds, selected: { ...selectedPart('hard'), instead } }), await opened({ plan: bounds, kind: 'hard' })];
+    let differ = 0;
+    for (let step = 0; step < 5; step += 1) {
+      const [batch, other] = [await with_.at(step), await without.at(step)];
+      expect(Buffer.compare(batch.images, other.images)).toBe(0);
+      for (let row = 0; row < 10; row += 1) {
+        expect(target(batch, row)).toEqual([0, 1, 2].map((at) => (at === truth.get(keyAt(batch, row)) ? 1 : 0)));
+        if (target(batch, row).join() !== target(other, row).join()) differ += 1;
+      }
+    }
+    expect(differ).toBeGreaterThan(0);
+  });
+
   it('has labeled images first, then pseudo-labeled ones, each with its target', async () => {
     const labeled = new Set((await readLabels(store, partRef('labeled').labels as ObjectRef)).keys);
     for (const kind of ['soft', 'hard'] as const) {

@@ -1,0 +1,78 @@
+/**
+ * The recipe's comparisons as rows: each beside the last student, which all of them change in one way. Figures are the coordinator's;
+ * the difference on test is of two proportions (cli/statistics.ts), that on validation is paired, image by image.
+ */
+import type { ComparisonView, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
+import { duration, integer, none, percent, plain, points, pValue } from './format.ts';
+import { table } from './output.ts';
+import { difference, type Difference, type Proportion } from './statistics.ts';
+
+export interface ComparisonRow {
+  readonly name: string;
+  readonly what: string;
+  readonly model: string;
+  readonly parameters: number;
+  /** That its training saw, copies and repetitions counted. */
+  readonly images: number;
+  /** Of its training, in milliseconds. */
+  readonly deviceMs: number;
+  readonly validation: Proportion | undefined;
+  readonly test: Proportion | undefined;
+  /** Expected calibration error on test, or on validation where there is no test split; 0 to 1. */
+  readonly calibrationError: number | undefined;
+  /** This model minus the last student, on test, as shares, with the 95 % interval. */
+  readonly difference: Difference | undefined;
+  /** Validation images that only this model, and only the student, got right, and what McNemar's exact test says. */
+  readonly paired: { readonly onlyThis: number; readonly onlyStudent: number; readonly pValue: number } | undefined;
+  /** Why there are no figures: `waits`, or what went wrong. */
+  readonly state: string;
+}
+
+const proportion = (score: ModelView['test']): Proportion | undefined => (score === undefined || score.total === 0 ? undefined : { correct: score.correct, total: score.total });
+
+/** The last student that was evaluated: what comparisons are compared with. */
+export function lastStudent({ iterations, fineTunedTeaches }: RunView): ModelView | undefined {
+  const evaluated = iterations.filter((each: IterationView) => each.iteration > 0).map((each) => (fineTunedTeaches ? each.fineTuned : each.model)).filter((model) => proportion(model?.validation) !== undefined);
+  return evaluated.at(-1);
+}
+
+function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<ComparisonView, 'name' | 'what' | 'model' | 'paired' | 'pValue' | 'givenUp'>, student: ModelView | undefined): ComparisonRow {
+  const [test, own] = [proportion(model?.test), proportion(student?.test)];
+  const scored = model?.test ?? model?.validation;
+  return {
+    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: model?.images ?? 0, deviceMs: model?.trainMs ?? 0, validation: proportion(model?.validation), test, calibrationError: proportion(scored) === undefined ? undefined : scored?.calibrationError,
+    difference: model === student || test === undefined || own === undefined ? undefined : difference(test, own),
+    paired: paired === undefined || p === undefined ? undefined : { onlyThis: paired.studentOnlyRight, onlyStudent: paired.teacherOnlyRight, pValue: p },
+    state: givenUp !== '' ? `given up: ${givenUp}` : proportion(model?.validation) === undefined ? 'waits' : '',
+  };
+}
+
+/** The last student first, then the control, then the recipe's comparisons in its order; empty where it has none. */
+export function comparisonRows(view: RunView): ComparisonRow[] {
+  if (view.comparisons.length === 0) return [];
+  const student = lastStudent(view);
+  const bare = { paired: undefined, pValue: undefined, givenUp: '' };
+  return [
+    rowOf({ ...bare, name: 'student', what: 'the last student, which the others are compared with', model: student }, student),
+    ...(view.control === undefined ? [] : [rowOf({ ...bare, name: 'control', what: 'the labeled images alone', model: view.fineTunedTeaches ? view.controlFineTuned : view.control }, student)]),
+    ...view.comparisons.map((each) => rowOf({ ...each, model: view.fineTunedTeaches ? each.fineTuned : each.model }, student)),
+  ];
+}
+
+const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;
+const pairedText = ({ onlyThis, onlyStudent, pValue: p }: NonNullable<ComparisonRow['paired']>): string => `${integer(onlyThis)} against ${integer(onlyStudent)}, ${pValue(p)}`;
+
+/** As a terminal shows them; empty where the recipe has none. */
+export function comparisonText(view: RunView): string {
+  const rows = comparisonRows(view);
+  if (rows.length === 0) return '';
+  const share = (value: Proportion | undefined): string => (value === undefined ? none : percent(value.correct / value.total, 2));
+  return `${table(
+    ['comparison', 'what', 'model', 'parameters', 'images seen', 'device time', 'validation', 'test', 'ECE', 'test, against the student', 'validation, paired'],
+    rows.map((row) => [
+      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, row.images > 0 ? integer(row.images) : none, row.deviceMs > 0 ? duration(row.deviceMs) : none, share(row.validation), share(row.test),
+      row.calibrationError === undefined ? none : percent(row.calibrationError, 1), row.difference === undefined ? none : differenceText(row.difference), row.paired === undefined ? none : pairedText(row.paired),
+    ]),
+    [3, 4, 5, 6, 7, 8],
+  )}\nComparisons decide nothing. Differences in points with their 95 % interval; paired: images that only the comparison, and only the student, got right, and p of McNemar's exact test.`;
+}

@@ -1,0 +1,44 @@
+/** Comparisons as tables and in the report: against whom, with which intervals, and what there is not. */
+import { expect, test } from 'vitest';
+import { comparisonRows, comparisonText } from '../../../cli/comparisons.ts';
+import { newsBetween, progressText } from '../../../cli/progress/view.ts';
+import { renderReport } from '../../../cli/report/page.ts';
+import { summaryText } from '../../../cli/summary.ts';
+import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
+import { finishedRun, runWithComparisons } from './fixture.ts';
+
+test('each is beside the last student, with its difference on test and its pairs on validation', () => {
+  const rows = comparisonRows(runWithComparisons());
+  expect(rows.map(({ name, state }) => [name, state])).toEqual([['student', ''], ['control', ''], ['truth', ''], ['small', ''], ['lost', 'given up: 3 attempts failed'], ['late', 'waits']]);
+  const truth = rows[2]!;
+  // 9,850 and 9,650 of 10,000. Newcombe's method 10, computed in Python from Wilson's two intervals.
+  expect(truth.difference!.value).toBeCloseTo(0.02, 12);
+  expect([truth.difference!.low, truth.difference!.high]).toEqual([expect.closeTo(0.015712984, 6), expect.closeTo(0.024378814, 6)]);
+  expect(truth.paired).toEqual({ onlyThis: 100, onlyStudent: 22, pValue: 1e-12 });
+  expect([rows[0]!.difference, rows[4]!.difference, rows[5]!.paired]).toEqual([undefined, undefined, undefined]);
+});
+
+test('a run without any says nothing of them', () => {
+  expect(comparisonRows(finishedRun())).toEqual([]);
+  expect(comparisonText(finishedRun())).toBe('');
+  expect(renderReport({ view: finishedRun(), audits: [], missing: [], version: '0' })).not.toContain('Comparisons');
+});
+
+test('terminal and report show the same figures, and escape what is the user\'s', () => {
+  const view = runWithComparisons();
+  const [text, page] = [summaryText(view, 200), renderReport({ view, audits: [], missing: [], version: '0' })];
+  for (const figure of ['+2.0', '−2.5', '98.50 %', '94.00 %', '100 against 22']) expect(text).toContain(figure);
+  for (const figure of ['+2.0', '98.50 %', '100 against 22', 'given up: 3 attempts failed', '&lt;i&gt;soft&lt;/i&gt; labels', 'Against the last student']) expect(page).toContain(figure);
+  expect(page).not.toMatch(/NaN|Infinity|undefined/);
+});
+
+test('a comparison that is evaluated is news', () => {
+  const after = runWithComparisons();
+  expect(newsBetween({ ...after, comparisons: after.comparisons.map((each) => ({ ...each, model: undefined })) }, after).filter((line) => line.startsWith('truth'))).toEqual(['truth: true labels · validation 98.0 % · test 98.5 %']);
+});
+
+test('a run that waits for its comparisons says how many are done', () => {
+  const view = runWithComparisons();
+  const waiting = { ...view, summary: { ...view.summary!, state: 'running', stage: Stage.PROMOTE, endedAtMs: 0 } };
+  expect(progressText(waiting)).toContain('3 of 4 comparisons done');
+});
