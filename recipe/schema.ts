@@ -26,6 +26,9 @@ export const REPLICAS_MAX = 64;
 const SIDE_MAX = 4_096;
 /** Of one training: they travel in the journal. */
 const HELD_OUT_MEASUREMENTS_MAX = 1_000;
+/** Of distillation: below it a soft target is a hard one, beyond it all targets are alike; Hinton et al. went from 1 to 20. */
+const TEMPERATURE_LEAST = 0.1;
+const TEMPERATURE_MOST = 100;
 /** Of labels: the published one. */
 const THRESHOLD = 0.3;
 /** More than a thousand devices for ten years, and ten years: beyond them a limit is a typing error, not a limit. */
@@ -138,12 +141,52 @@ const fineTune = z.strictObject({
   teaches: z.boolean().default(false).describe('Which of the two models is gated, promoted and labels. false: the one before; the fine-tuned one is evaluated and reported. true: the fine-tuned one.'),
 });
 
+/** Hinton et al. 2015 (arXiv 1503.02531); `token`: DeiT (Touvron et al. 2020, arXiv 2012.12877). */
+const distill = z
+  .strictObject({
+    teacher: z.enum(['stored', 'online']).default('stored').describe('stored: what the teacher said of each clean image, written once by the label stage; online: the teacher sees, within the step, the very image that its student sees, noised and mixed, itself without dropout and stochastic depth. Default stored.'),
+    targets: z.enum(['soft', 'hard']).default('soft').describe('soft: the teacher\'s probabilities at `temperature`; hard: its most probable class. Default soft.'),
+    temperature: z.number().min(TEMPERATURE_LEAST).max(TEMPERATURE_MOST).default(1).describe(`T of both softmaxes, of soft targets. ${TEMPERATURE_LEAST} to ${TEMPERATURE_MOST}, default 1; DeiT has 3.`),
+    share: share.default(0.5).describe('The teacher\'s share of the loss of an image with a true label (a); one without learns from the teacher alone. 0 to 1, default 0.5; DeiT has 0.1 with soft targets.'),
+    head: z.enum(['class', 'token']).default('class').describe('Which head learns from the teacher. class: the one that learns the labels; token: the head of the distillation token, which the deit-* models have; the two are averaged in prediction. Default class.'),
+  })
+  .refine(({ targets, temperature }) => targets === 'soft' || temperature === 1, { path: ['temperature'], message: 'belongs to soft targets: the most probable class is the same at any temperature' });
+
+/** As far as `distillationProblems` reads a recipe. */
+interface Wish {
+  readonly rounds: number;
+  readonly models: { readonly ladder: readonly { readonly model: string }[]; readonly teacher?: unknown };
+  readonly training: { readonly distill?: z.output<typeof distill> | undefined; readonly fine_tune?: { readonly teaches: boolean; readonly image?: unknown } | undefined };
+  readonly labels: { readonly kind: string; readonly noised_teacher: boolean };
+}
+
 const earlyStop = z.strictObject({
   every_steps: positiveInteger(STEPS_MAX).describe('Steps between two measurements of the loss on the labeled images held out.'),
   patience: positiveInteger(HELD_OUT_MEASUREMENTS_MAX).default(3).describe('Measurements without improvement after which training stops. Default 3.'),
   min_delta: z.number().min(0).max(100).default(0).describe('How much lower the loss must be to count as improvement, in nats. Default 0.'),
   holdout: z.number().gt(0).max(0.5).default(0.1).describe('Share of each class\'s labeled images, rounded down, that is held out of every training of the run to measure on. Default 0.1.'),
 });
+
+/** What training.distill cannot be asked beside. */
+function distillationProblems({ training: { distill: wish, fine_tune: tuned }, models: { ladder, teacher }, labels, rounds }: Wish): { path: (string | number)[]; message: string }[] {
+  if (wish === undefined) return [];
+  const problems: { path: (string | number)[]; message: string }[] = [];
+  if (rounds === 0) problems.push({ path: ['training', 'distill'], message: 'is of students, and with rounds: 0 there are none' });
+  if (labels.kind === 'hard') problems.push({ path: ['labels', 'kind'], message: 'has no meaning beside training.distill, whose targets say what students learn of their teacher: leave it out' });
+  if (wish.teacher === 'online') {
+    const path = ['training', 'distill', 'teacher'];
+    if (teacher !== undefined) problems.push({ path, message: 'can\'t be online with models.teacher: a model from elsewhere is no part of a training step here. Write stored' });
+    if (labels.noised_teacher) problems.push({ path, message: 'can\'t be online beside labels.noised_teacher: within a step a teacher has no noise of its own' });
+    if (tuned?.teaches === true && tuned.image !== undefined) problems.push({ path, message: 'can\'t be online where training.fine_tune gives teachers images of another size than their students\': write stored' });
+  }
+  if (wish.head === 'token') {
+    // With a ladder of one model, or with models.teacher, the first is a student, too.
+    ladder.forEach(({ model }, step) => {
+      if ((step > 0 || ladder.length === 1 || teacher !== undefined) && findModel(model) !== undefined && findModel(model)?.distillationToken !== true) problems.push({ path: ['models', 'ladder', step, 'model'], message: `has no distillation token, as training.distill.head: token asks: take deit-tiny, deit-small or deit-base, or write head: class` });
+    });
+  }
+  return problems;
+}
 
 export const recipeSchema = z
   .strictObject({
@@ -162,7 +205,7 @@ export const recipeSchema = z
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({
-      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first (with models.teacher iteration 1 first, since iteration 0 trains nothing); the last one serves all later ones. Equal or larger from step to step.'),
+      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first (with models.teacher iteration 1 first, since iteration 0 trains nothing); the last one serves all later ones. Equal or larger from step to step, but with training.distill.'),
       // Not there, rather than there and off: a recipe from before it is the same recipe.
       teacher: teacherSchema.optional().describe('A first teacher from elsewhere: iteration 0 imports it instead of training one.'),
     }),
@@ -184,6 +227,8 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
         fine_tune: fineTune.optional().describe('After training: a model of its own, fine-tuned on the labeled images without noise, at the same size or a larger one. Absent: none.'),
+        // Not there, rather than there and off: what a task hashes of an old recipe must stay as it was.
+        distill: distill.optional().describe('How students learn from their teacher beyond its labels: knowledge distillation. Of the students alone, not of iteration 0 nor the control; a student may then be smaller than its teacher. Absent: pseudo-labels are learned as labels are.'),
         early_stop: earlyStop.optional().describe('Of every training: stops where the loss on labeled images held out falls no more, and hands back the weights that had the least. Absent: every training has all its steps.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
         replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)], { error: `write a number of workers, 1 to ${REPLICAS_MAX}, or auto` }).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
@@ -256,7 +301,8 @@ export const recipeSchema = z
     if (imported !== undefined && recipe.labels.noised_teacher) {
       context.addIssue({ code: 'custom', path: ['labels', 'noised_teacher'], message: 'cannot be asked of models.teacher: a model from elsewhere predicts clean, as it was saved' });
     }
-    for (let step = 1; step < ladder.length; step += 1) {
+    for (const problem of distillationProblems(recipe)) context.addIssue({ code: 'custom', ...problem });
+    for (let step = 1; step < ladder.length && recipe.training.distill === undefined; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
       const [teacher, student] = [findModel(smaller?.model ?? ''), findModel(larger?.model ?? '')];
       if (smaller === undefined || larger === undefined || teacher === undefined || teacher.family !== student?.family) continue;
@@ -298,6 +344,7 @@ export type ModelChoice = Recipe['models']['ladder'][number];
 export type Training = Recipe['training'];
 export type Sharing = z.output<typeof sharing>;
 export type Noise = Recipe['noise'];
+export type Distill = NonNullable<Training['distill']>;
 export type FineTune = NonNullable<Training['fine_tune']>;
 
 /**

@@ -7,6 +7,7 @@ import { invariant } from '../../proto/errors.ts';
 import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { distillSpec, pseudoLabelsOf, shardsToLabel } from './distill.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState, type Trained } from './state.ts';
@@ -57,7 +58,7 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
   const { recipe, data } = state;
   // How often checkpoints are written is no input: the weights come out the same.
   // Nor is with how many others it is shared an input of the training as a whole: that is what each part is told.
-  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, ...shared } = recipe.training;
+  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, distill, ...shared } = recipe.training;
   const choice = modelOfIteration(recipe, iteration);
   const alone = subject === subjects.control;
   const phase = from === undefined && !alone
@@ -76,9 +77,10 @@ function deriveTraining(state: RunState, iteration: number, subject: string, att
     labeled,
     unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
     selection: from?.selection?.selection,
-    pseudoLabels: from === undefined ? [] : labeledShards(from),
+    pseudoLabels: from === undefined ? [] : pseudoLabelsOf(from),
     labelKind: recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise, early_stop: earlyStop }),
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: recipe.noise, early_stop: earlyStop, distill: from && distill }),
+    distill: from && distillSpec(state, from),
   };
   if (begin !== undefined && tuned !== undefined) {
     return { ...task(state, iteration, Stage.TRAIN, alone ? subjects.controlFineTuned : subjects.fineTuned, attempt, tuned.steps, [], { $case: 'train', value: fineTuneSpec(spec, begin, tuned, shared, earlyStop) }), checkpointSteps };
@@ -95,9 +97,6 @@ function importTask(state: RunState, attempt: number): Task {
 
 /** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
 const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
-
-const labeledShards = (iteration: IterationState) =>
-  [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
 
 function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number): Task | undefined {
   const { data } = state;
@@ -150,9 +149,9 @@ function stageTasks(state: RunState): Task[] {
     case Stage.LABEL: {
       const teacher = current.teacher;
       invariant(teacher !== undefined, 'an iteration that labels has a teacher');
-      return part(data.unlabeled, 'unlabeled').shards
-        .filter((shard) => !current.labels.has(shard.name) && !current.quarantined.has(shard.name))
-        .map((shard) => task(state, iteration, Stage.LABEL, shard.name, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
+      return shardsToLabel(state)
+        .filter(({ subject }) => !current.labels.has(subject) && !current.quarantined.has(subject))
+        .map(({ subject, shard }) => task(state, iteration, Stage.LABEL, subject, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
           $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size, teacherNoiseJson: teacherNoise(recipe) },
         }));
     }
@@ -161,7 +160,7 @@ function stageTasks(state: RunState): Task[] {
       return [task(state, iteration, Stage.SELECT, subjects.selection, 0, current.labels.size, [], {
         $case: 'select',
         value: {
-          teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
+          teacherSha256: current.teacher?.sha256 ?? '', shards: pseudoLabelsOf(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
           budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
         },
       })];
@@ -178,7 +177,7 @@ function stageTasks(state: RunState): Task[] {
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
           $case: 'audit',
-          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: labeledShards(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: thresholdOf(state).confidence },
+          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: pseudoLabelsOf(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: thresholdOf(state).confidence },
         }));
       }
       return tasks;

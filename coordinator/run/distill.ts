@@ -1,0 +1,61 @@
+/**
+ * Distillation as a run has it: what a student's training is told of its teacher, and, where that is stored, label tasks for the shards of the
+ * labeled part, too. They stand beside the unlabeled ones in the label stage, under subjects of their own.
+ * Pure. Not for: the loss (worker/learning/distillation.ts).
+ * Invariants:
+ *  1. Where the recipe has none, every function here answers as if there were no such thing, and no task's id changes.
+ *  2. No label of a labeled shard is selected, audited or quarantined: they are in no tally, and no training could do without them.
+ */
+import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { Stage, type DistillSpec, type LabeledShard, type ShardRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { IterationState, RunState } from './state.ts';
+
+/** A shard's own name has no dot (`shardName` in dataset/shards.ts). */
+const LABELED = 'labeled.';
+
+/** Whether it is about a label of a labeled shard. */
+export const isOfLabeled = ({ stage, subject }: { readonly stage: Stage; readonly subject: string }): boolean => stage === Stage.LABEL && subject.startsWith(LABELED);
+
+interface ShardToLabel {
+  /** Of its label task. */
+  readonly subject: string;
+  readonly shard: ShardRef;
+}
+
+/** The labeled shards that the teacher labels, too: none but for a stored teacher and students that see labeled images. */
+function labeledToLabel({ recipe: { training }, data }: RunState): ShardToLabel[] {
+  if (training.distill?.teacher !== 'stored' || training.student.batch_labeled === 0) return [];
+  return (data.labeled?.shards ?? []).map((shard) => ({ subject: `${LABELED}${shard.name}`, shard }));
+}
+
+/** All that the label stage is to label. */
+export const shardsToLabel = (state: RunState): ShardToLabel[] => [...(state.data.unlabeled?.shards ?? []).map((shard) => ({ subject: shard.name, shard })), ...labeledToLabel(state)];
+
+/** How many those are. */
+export const labelTotal = (state: RunState): number => (state.data.unlabeled?.shards.length ?? 0) + labeledToLabel(state).length;
+
+/** The accepted labels of the unlabeled part, by shard. */
+export const pseudoLabelsOf = ({ labels }: IterationState): LabeledShard[] =>
+  [...labels.entries()].filter(([subject]) => !isOfLabeled({ stage: Stage.LABEL, subject })).sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
+
+/** What the training of an iteration's student is told of its teacher. */
+export function distillSpec(state: RunState, { teacher, labels }: IterationState): DistillSpec | undefined {
+  if (state.recipe.training.distill === undefined) return undefined;
+  invariant(teacher !== undefined, 'an iteration with a student has a teacher');
+  return {
+    teacher,
+    labels: labeledToLabel(state).map(({ subject, shard }) => {
+      const written = labels.get(subject);
+      invariant(written !== undefined, `${subject} is labeled before a student trains`);
+      return { shard: shard.name, labels: written.labels, tally: undefined };
+    }),
+  };
+}
+
+/** A worker of an earlier release trains on labels alone. @throws AlumnusError USAGE */
+export function mustDistillAsAsked({ taskId, spec }: Task, result: NonNullable<TaskResult['result']>): void {
+  const [training, told] = spec?.$case === 'train' && result.$case === 'train' ? [spec.value, result.value]
+    : spec?.$case === 'replica' && result.$case === 'replica' ? [spec.value.train, result.value] : [];
+  const [wanted, found] = [training?.distill?.teacher?.sha256, told?.distilledSha256];
+  if (wanted !== found) throw new AlumnusError('USAGE', `the training distilled ${found ?? 'no teacher'}, not ${wanted ?? 'none'}: the worker is of an earlier release`, { where: taskId });
+}
