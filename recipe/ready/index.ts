@@ -1,8 +1,10 @@
 /** The recipes that ship, as the text a user would write, so that `recipe init` hands out exactly what `demo` runs. */
 import { mnist } from './mnist.ts';
 import { fashionMnist } from './fashion-mnist.ts';
+import { distill } from './distill.ts';
+import { deit } from './deit.ts';
 
-const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist };
+const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, distill, deit };
 
 export const readyRecipeNames: readonly string[] = Object.keys(ready);
 
