@@ -13,10 +13,11 @@
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { isOfLabeled } from '../../proto/subjects.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
-import { isOfLabeled, labelTotal, mustDistillAsAsked } from './distill.ts';
+import { labelTotal, mustDistillAsAsked } from './distill.ts';
 import { evolve } from './evolve.ts';
 import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
 import { decideGate } from './gate.ts';

@@ -8,13 +8,8 @@
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { Stage, type DistillSpec, type LabeledShard, type ShardRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { isOfLabeled, labeledSubject } from '../../proto/subjects.ts';
 import type { IterationState, RunState } from './state.ts';
-
-/** A shard's own name has no dot (`shardName` in dataset/shards.ts). */
-const LABELED = 'labeled.';
-
-/** Whether it is about a label of a labeled shard. */
-export const isOfLabeled = ({ stage, subject }: { readonly stage: Stage; readonly subject: string }): boolean => stage === Stage.LABEL && subject.startsWith(LABELED);
 
 interface ShardToLabel {
   /** Of its label task. */
@@ -25,7 +20,7 @@ interface ShardToLabel {
 /** The labeled shards that the teacher labels, too: none but for a stored teacher and students that see labeled images. */
 function labeledToLabel({ recipe: { training }, data }: RunState): ShardToLabel[] {
   if (training.distill?.teacher !== 'stored' || training.student.batch_labeled === 0) return [];
-  return (data.labeled?.shards ?? []).map((shard) => ({ subject: `${LABELED}${shard.name}`, shard }));
+  return (data.labeled?.shards ?? []).map((shard) => ({ subject: labeledSubject(shard.name), shard }));
 }
 
 /** All that the label stage is to label. */
