@@ -50,3 +50,12 @@ export const isBeside = (place: Place): boolean => besideOf(place) !== undefined
 export const isFineTuned = ({ stage, subject }: Place): boolean => stage !== Stage.LABEL && subject.endsWith('.fine-tuned');
 
 export const isAudit = ({ stage, subject }: Place): boolean => stage === Stage.EVALUATE && subject === subjects.audit;
+
+/** A shard's own name has no dot (`shardName` in dataset/shards.ts). */
+const LABELED = 'labeled.';
+
+/** Of the label task of a shard of the labeled part, which may be called what a shard of the unlabeled part is called. */
+export const labeledSubject = (shard: string): string => `${LABELED}${shard}`;
+
+/** Whether it is about a teacher's labels of a labeled shard. */
+export const isOfLabeled = ({ stage, subject }: Place): boolean => stage === Stage.LABEL && subject.startsWith(LABELED);

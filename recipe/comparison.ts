@@ -3,6 +3,7 @@
  * and decide nothing. The control (`control: true`) is the one that every recipe can have without writing it: labels none, nothing else changed.
  */
 import { z } from 'zod';
+import { distillSchema } from './distill.ts';
 import { modelChoice } from './model-choice.ts';
 import { noiseSchema } from './noise.ts';
 
@@ -17,6 +18,7 @@ export const comparisonSchema = z
     labels: z.enum(['pseudo', 'none', 'truth']).default('pseudo').describe('pseudo: the labels that the last student learns from. none: the labeled images alone, as many of them a step as the student sees images of both kinds. truth: the same images as the student\'s, with their true labels, where the dataset knows them: the upper bound of what labels can give; no other training reads them.'),
     label_noise: z.number().gt(0).max(1).optional().describe('Only with labels: truth. Share of the images whose true label is replaced by another class, drawn evenly among the others.'),
     kind: z.enum(['soft', 'hard']).optional().describe('Of pseudo-labels, instead of labels.kind.'),
+    distill: z.union([z.literal('none'), distillSchema]).optional().describe('Instead of training.distill; none: of the pseudo-labels alone, as labels.kind has them. Default: as the student.'),
     noise: noiseSchema.optional().describe('Instead of the recipe\'s noise.'),
     steps: z.int().min(1).max(10_000_000).optional().describe('Instead of training.student.steps.'),
   })

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { invariant } from '../proto/errors.ts';
 import { COMPARISONS_MAX, comparisonSchema } from './comparison.ts';
+import { distillationProblems, distillSchema } from './distill.ts';
 import { modelChoice } from './model-choice.ts';
 import { findModel } from './models/index.ts';
 import { noiseSchema } from './noise.ts';
@@ -102,7 +103,7 @@ export const recipeSchema = z
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({
-      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first (with models.teacher iteration 1 first, since iteration 0 trains nothing); the last one serves all later ones. Equal or larger from step to step.'),
+      ladder: z.array(modelChoice).min(1).max(ROUNDS_MAX + 1).describe('The model of each iteration, iteration 0 first (with models.teacher iteration 1 first, since iteration 0 trains nothing); the last one serves all later ones. Equal or larger from step to step, but with training.distill.'),
       // Not there, rather than there and off: a recipe from before it is the same recipe.
       teacher: teacherSchema.optional().describe('A first teacher from elsewhere: iteration 0 imports it instead of training one.'),
     }),
@@ -124,6 +125,8 @@ export const recipeSchema = z
         label_smoothing: z.number().min(0).max(0.5).default(0),
         clip_norm: z.number().min(0).max(1_000_000).optional().describe('Upper bound of the gradients\' norm, all of them taken together, before weight decay; 0, the default, is none.'),
         fine_tune: fineTune.optional().describe('After training: a model of its own, fine-tuned on the labeled images without noise, at the same size or a larger one. Absent: none.'),
+        // Not there, rather than there and off: what a task hashes of an old recipe must stay as it was.
+        distill: distillSchema.optional().describe('How students learn from their teacher beyond its labels: knowledge distillation. Of the students alone, not of iteration 0 nor the control; a student may then be smaller than its teacher. Absent: pseudo-labels are learned as labels are.'),
         early_stop: earlyStop.optional().describe('Of every training: stops where the loss on labeled images held out falls no more, and hands back the weights that had the least. Absent: every training has all its steps.'),
         checkpoint_steps: z.int().min(0).max(STEPS_MAX).default(1000).describe('Steps between two checkpoints, from which another worker goes on where one is lost; 0: none. Weights come out the same with and without. Default 1000.'),
         replicas: z.union([z.literal('auto'), positiveInteger(REPLICAS_MAX)], { error: `write a number of workers, 1 to ${REPLICAS_MAX}, or auto` }).optional().meta({ default: 1, description: `Workers that share each training, 1 to ${REPLICAS_MAX}; auto: as many as the fleet has when a round begins. Each makes all steps of the schedule, so N replicas see N times as many images. Default 1: one worker, no rounds.` }),
@@ -198,7 +201,8 @@ export const recipeSchema = z
     if (imported !== undefined && recipe.labels.noised_teacher) {
       context.addIssue({ code: 'custom', path: ['labels', 'noised_teacher'], message: 'cannot be asked of models.teacher: a model from elsewhere predicts clean, as it was saved' });
     }
-    for (let step = 1; step < ladder.length; step += 1) {
+    for (const problem of distillationProblems(recipe)) context.addIssue({ code: 'custom', ...problem });
+    for (let step = 1; step < ladder.length && recipe.training.distill === undefined; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
       const [teacher, student] = [findModel(smaller?.model ?? ''), findModel(larger?.model ?? '')];
       if (smaller === undefined || larger === undefined || teacher === undefined || teacher.family !== student?.family) continue;

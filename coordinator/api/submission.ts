@@ -134,6 +134,8 @@ function fineTuningFits(recipe: Recipe, input: DatasetManifest['image'], classes
 
 /** The recipe's schema compares options of one model; here the data's shape is known, and parameters are counted. */
 function ladderGrows(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
+  // A teacher may be distilled into a smaller student.
+  if (recipe.training.distill !== undefined) return;
   const parameters = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
     // Of a teacher from elsewhere nobody knows yet how large it is.
     if (isImported(recipe, iteration)) return 0;

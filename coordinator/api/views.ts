@@ -4,7 +4,7 @@ import type { Budget, ComparisonView, GateWith, IterationView, ModelView, RunSum
 import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, isBeside, isEnded, isFineTuned, mcnemarExact, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -85,7 +85,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   });
   const label = run.stage === Stage.LABEL;
   const fineTunes = run.recipe.training.fine_tune !== undefined && !isImported(run.recipe, run.iteration) && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
-  const stageTotal = label ? (run.data.unlabeled?.shards.length ?? 0) : fineTunes ? 2 : 1;
+  const stageTotal = label ? labelTotal(run) : fineTunes ? 2 : 1;
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
@@ -122,11 +122,12 @@ function comparisonViews(run: RunState): ComparisonView[] {
 }
 
 /** What a comparison changes, in words: the recipe's own where it has no sentence. */
-function changeOf({ model, labels, label_noise: labelNoise, kind, noise, steps }: Comparison): string {
+function changeOf({ model, labels, label_noise: labelNoise, kind, distill, noise, steps }: Comparison): string {
   const changes = [
     model === undefined ? '' : choiceLabel(model),
     labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${(100 * labelNoise).toFixed(0)} % of them replaced`}` : '',
     kind === undefined ? '' : `${kind} labels`,
+    distill === undefined ? '' : distill === 'none' ? 'not distilled' : `distilled: ${distill.teacher} teacher, ${distill.targets === 'hard' ? 'hard targets' : `T ${distill.temperature}`}, share ${distill.share}${distill.head === 'token' ? ', by a token' : ''}`,
     noise === undefined ? '' : `input noise: ${noise.input.name}`,
     steps === undefined ? '' : `${steps} steps`,
   ].filter((each) => each !== '');

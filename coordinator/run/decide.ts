@@ -13,10 +13,12 @@
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
 import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { isOfLabeled } from '../../proto/subjects.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
 import { besidesOwed } from './beside.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
+import { labelTotal, mustDistillAsAsked } from './distill.ts';
 import { evolve } from './evolve.ts';
 import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
@@ -219,6 +221,7 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
   if (result.$case === 'replica' && wanted.$case === 'replica' && result.value.steps !== wanted.value.steps) throw bad(`the result is of ${result.value.steps} steps, and the round has ${wanted.value.steps}`);
   if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
   mustTrainAsAsked(task, result);
+  mustDistillAsAsked(task, result);
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
@@ -280,7 +283,7 @@ function givingUp(state: RunState, task: Task, workers: readonly string[], code:
   const reason = `${workers.length} attempts failed on ${workersNamed(workers)}, the last with ${code}: ${message}`;
   const place = placeOf(task);
   if (canDoWithout(state, place) && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place, reason } }];
-  const dispensable = task.stage === Stage.LABEL || isBeside(task) || isAudit(task);
+  const dispensable = (task.stage === Stage.LABEL && !isOfLabeled(task)) || isBeside(task) || isAudit(task);
   // A part that its round can't do without takes its whole training along.
   if (dispensable && !isOfSurroundings(code)) return [{ $case: 'taskQuarantined', value: { place: sharedOf(state, place)?.training ?? place, reason } }];
   if (code === 'TRAINING_DIVERGED') return [{ $case: 'runFailed', value: { code, reason: `${task.taskId}: ${reason}` } }];
@@ -305,7 +308,7 @@ function consequence(state: RunState): Fact | undefined {
         const [shard = '', why = ''] = [...current.quarantined.entries()][0] ?? [];
         return { $case: 'runPaused', value: { by: 'alumnus', rule: '', reason: `${lost} of ${shards} shards are quarantined, more than the tolerated share of ${recipe.tolerance.quarantined_share}; one is ${shard}: ${why}` } };
       }
-      return current.labels.size + lost === shards ? enter(Stage.SELECT) : undefined;
+      return current.labels.size + lost === labelTotal(state) ? enter(Stage.SELECT) : undefined;
     }
     case Stage.SELECT: {
       const selection = current.selection;
@@ -322,8 +325,8 @@ function consequence(state: RunState): Fact | undefined {
     case Stage.TRAIN: {
       const student = current.student;
       if (student === undefined) return undefined;
-      // A teacher from elsewhere may be compressed into a smaller student; that is told (`runView`), not refused.
-      if (state.teacher !== undefined && !isImported(recipe, state.teacher.iteration) && student.result.parameters < state.teacher.parameters) {
+      // A teacher from elsewhere may be compressed into a smaller student; that is told (`runView`), not refused. One that is distilled may, too.
+      if (recipe.training.distill === undefined && state.teacher !== undefined && !isImported(recipe, state.teacher.iteration) && student.result.parameters < state.teacher.parameters) {
         return { $case: 'runFailed', value: { code: 'RECIPE_LADDER_SHRINKS', reason: `iteration ${iteration}: the student has ${student.result.parameters} parameters, its teacher ${state.teacher.parameters}` } };
       }
       return fineTuneOwed(state, { ...current, trained: student }) ? undefined : enter(Stage.EVALUATE);

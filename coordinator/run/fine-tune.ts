@@ -37,13 +37,13 @@ export const fineTuneOwed = ({ recipe }: RunState, { trained, fineTuned, importe
 export const fineTunedEvaluationOwed = ({ recipe }: RunState, { fineTunedEvaluation, imported }: { readonly fineTunedEvaluation?: unknown; readonly imported?: unknown }): boolean =>
   recipe.training.fine_tune !== undefined && imported === undefined && fineTunedEvaluation === undefined;
 
-type Shared = Omit<Recipe['training'], 'teacher' | 'student' | 'checkpoint_steps' | 'schedule' | 'fine_tune' | 'early_stop'>;
+type Shared = Omit<Recipe['training'], 'teacher' | 'student' | 'checkpoint_steps' | 'schedule' | 'fine_tune' | 'early_stop' | 'distill'>;
 
 /** @param training the specification of the training whose model this begins with */
 export function fineTuneSpec(training: TrainSpec, begin: ObjectRef, { steps, batch_labeled, learning_rate, image, freeze }: FineTune, shared: Shared, earlyStop: object | undefined): TrainSpec {
   const { optimizer } = shared;
   return {
-    ...training, begin, image: training.image && { ...training.image, ...image }, unlabeled: undefined, selection: undefined, pseudoLabels: [],
+    ...training, begin, image: training.image && { ...training.image, ...image }, unlabeled: undefined, selection: undefined, pseudoLabels: [], distill: undefined,
     trainingJson: canonicalJson({
       ...shared, optimizer: { ...optimizer, learning_rate: learning_rate ?? RATE_SHARE * optimizer.learning_rate }, schedule: { name: 'cosine', warmup_steps: 0 },
       steps, batch_labeled, batch_unlabeled: 0, noise: { input: { name: 'none' } }, freeze, early_stop: earlyStop,

@@ -8,6 +8,7 @@ import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type T
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { besidesOwed, besideState, labelsOf, mayEvaluate, pairedWith, type Beside } from './beside.ts';
+import { distillOf, distillSpec, pseudoLabelsOf, shardsToLabel } from './distill.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, fineTunedSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
@@ -71,8 +72,9 @@ function deriveTraining(state: RunState, { iteration, attempt, from, beside }: W
   const { recipe, data } = state;
   // How often checkpoints are written is no input: the weights come out the same.
   // Nor is with how many others it is shared an input of the training as a whole: that is what each part is told.
-  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, ...shared } = recipe.training;
+  const { teacher, student, checkpoint_steps: checkpointSteps, replicas: _replicas, sharing: _sharing, schedule: { decay_epochs: decayEpochs, ...schedule }, fine_tune: tuned, early_stop: early, distill: _distill, ...shared } = recipe.training;
   const comparison = beside?.comparison;
+  const distill = from && distillOf(recipe, comparison);
   const choice = comparison?.model ?? modelOfIteration(recipe, iteration);
   const isTeacher = from === undefined && beside === undefined;
   const phase = isTeacher
@@ -94,9 +96,10 @@ function deriveTraining(state: RunState, { iteration, attempt, from, beside }: W
     labeled,
     unlabeled: from === undefined ? undefined : part(data.unlabeled, 'unlabeled'),
     selection: from?.selection?.selection,
-    pseudoLabels: from === undefined ? [] : labeledShards(from),
+    pseudoLabels: from === undefined ? [] : pseudoLabelsOf(from),
     labelKind: comparison?.kind ?? recipe.labels.kind,
-    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: comparison?.noise ?? recipe.noise, early_stop: earlyStop }),
+    trainingJson: canonicalJson({ ...shared, ...phase, schedule: { ...schedule, ...decay }, noise: comparison?.noise ?? recipe.noise, early_stop: earlyStop, distill }),
+    distill: from && distill && distillSpec(state, from, distill),
     ...(comparison?.labels === 'truth' ? { truth: data.truth, labelNoise: comparison.label_noise } : {}),
   };
   // A comparison begins with the student's weights and draws what it draws: what is compared is what it says.
@@ -116,9 +119,6 @@ function importTask(state: RunState, attempt: number): Task {
 
 /** Absent, and so no part of a task's id, but for the ablation. Mixing is no noise of a teacher: a mixed image has no label to be stored for it. */
 const teacherNoise = ({ labels, noise: { input, erasing } }: Recipe): string | undefined => (labels.noised_teacher ? canonicalJson({ input, erasing }) : undefined);
-
-const labeledShards = (iteration: IterationState) =>
-  [...iteration.labels.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
 
 /** @param baseline whose predictions on validation it is paired with */
 function evaluateTask(state: RunState, iteration: number, subject: string, attempt: number, model: ObjectRef | undefined, baseline: ObjectRef | undefined): Task | undefined {
@@ -168,9 +168,9 @@ function stageTasks(state: RunState): Task[] {
     case Stage.LABEL: {
       const teacher = current.teacher;
       invariant(teacher !== undefined, 'an iteration that labels has a teacher');
-      return part(data.unlabeled, 'unlabeled').shards
-        .filter((shard) => !current.labels.has(shard.name) && !current.quarantined.has(shard.name))
-        .map((shard) => task(state, iteration, Stage.LABEL, shard.name, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
+      return shardsToLabel(state)
+        .filter(({ subject }) => !current.labels.has(subject) && !current.quarantined.has(subject))
+        .map(({ subject, shard }) => task(state, iteration, Stage.LABEL, subject, 0, shard.samples, [teacher.sha256, shard.ref?.sha256 ?? ''], {
           $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size, teacherNoiseJson: teacherNoise(recipe) },
         }));
     }
@@ -179,7 +179,7 @@ function stageTasks(state: RunState): Task[] {
       return [task(state, iteration, Stage.SELECT, subjects.selection, 0, current.labels.size, [], {
         $case: 'select',
         value: {
-          teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
+          teacherSha256: current.teacher?.sha256 ?? '', shards: pseudoLabelsOf(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
           budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
         },
       })];
@@ -196,7 +196,7 @@ function stageTasks(state: RunState): Task[] {
       if (auditWanted(state)) {
         tasks.push(task(state, iteration, Stage.EVALUATE, subjects.audit, current.try, current.labels.size, [], {
           $case: 'audit',
-          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: labeledShards(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: thresholdOf(state).confidence },
+          value: { unlabeled: data.unlabeled, truth: data.truth, selection: current.selection?.selection, pseudoLabels: pseudoLabelsOf(current), classNames: data.classNames, image: data.image, galleryPerKind: GALLERY_PER_KIND, threshold: thresholdOf(state).confidence },
         }));
       }
       return tasks;

@@ -24,6 +24,8 @@ export interface Model {
   /** Models of one family are one architecture with other defaults, so a ladder can compare their options. */
   readonly family: string;
   readonly options: Readonly<Record<string, OptionRange>>;
+  /** It has a second head, for distillation (`Layers.distilled`). */
+  readonly distillationToken?: true;
   /** Logits `[batch, classes]` of images `[batch, height, width, channels]` in [0, 1]. `options` is complete and within range. */
   build<T>(layers: Layers<T>, images: T, options: Readonly<Record<string, number>>, classes: number): T;
 }

@@ -30,6 +30,7 @@ function invalid(reason: string): never {
 const visionTransformer = (family: 'vit' | 'deit'): Model => ({
   name: `${family}-tiny`,
   family,
+  ...(family === 'deit' && { distillationToken: true }),
   options: {
     patch: { default: 16, min: 1, max: 64, integer: true, what: 'side of a patch in pixels, which divides the sides of the images: 16 for 224x224, 4 for 28x28 and 32x32' },
     width: { default: 192, min: 3, max: 4096, integer: true, size: true, what: 'features of a token' },

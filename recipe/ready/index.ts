@@ -2,8 +2,10 @@
 import { expand } from './expand.ts';
 import { mnist } from './mnist.ts';
 import { fashionMnist } from './fashion-mnist.ts';
+import { distill } from './distill.ts';
+import { deit } from './deit.ts';
 
-const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, expand };
+const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, distill, expand, deit };
 
 export const readyRecipeNames: readonly string[] = Object.keys(ready);
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { openEmbedded } from '../../coordinator/journal/index.ts';
 import { openParquet } from '../../dataset/index.ts';
 import type { Event, RunData } from '../../proto/gen/alumnus/v1/events.ts';
+import { isOfLabeled } from '../../proto/subjects.ts';
 import { Stage, type ObjectRef, type SelectResult, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { openStore, sha256, type ObjectStore } from '../../store/index.ts';
 import { readSelection, readSelectionPart, type SelectionDocument } from '../../worker/data/index.ts';
@@ -95,10 +96,10 @@ function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
   }
 }
 
-/** The label tables that count in an iteration; one that keeps its teacher keeps its labels. */
+/** The label tables of the unlabeled part that count in an iteration; one that keeps its teacher keeps its labels. */
 export function labelsIn(evidence: Evidence, iteration: number): Map<string, ObjectRef> {
   for (let at = iteration; at > 0; at -= 1) {
-    const tables = evidence.completions.flatMap((each): [string, ObjectRef][] => (each.iteration === at && each.result.$case === 'label' && each.result.value.labels !== undefined ? [[each.subject, each.result.value.labels]] : []));
+    const tables = evidence.completions.flatMap((each): [string, ObjectRef][] => (each.iteration === at && each.result.$case === 'label' && !isOfLabeled(each) && each.result.value.labels !== undefined ? [[each.subject, each.result.value.labels]] : []));
     if (tables.length > 0) return new Map(tables);
   }
   return new Map();

@@ -12,14 +12,14 @@ import { imageBytes } from './decoded.ts';
 import { heldLabeled, heldSelected } from './held.ts';
 import type { LeftOut } from './hold-out.ts';
 import { readSelection } from './select.ts';
-import { bytesOfSample, type Draws, type Source, type TargetKind } from './source.ts';
+import { bytesOfSample, targetWidth, type Draws, type LabeledTargets, type Source, type TargetKind } from './source.ts';
 import { StreamedDraws, streamedLabeled, streamedSelected } from './streamed.ts';
 import type { LabelOf } from './truth.ts';
 
 export interface TrainingBatch {
   /** `[labeled then pseudo-labeled, height, width, channels]` */
   readonly images: Uint8Array;
-  /** `[labeled then pseudo-labeled, classes]`, each row sums to 1. */
+  /** `[labeled then pseudo-labeled, targetWidth]`: `[…, classes]` that sum to 1, or, of distillation, what `TargetKind` says. */
   readonly targets: Float32Array;
 }
 
@@ -34,15 +34,24 @@ export interface BatchPlan {
   readonly memoryBytes?: number;
   /** What a block of shards may take, default half of `memoryBytes`. Part of the order, too. */
   readonly blockBytes?: number;
+  /** Of distillation. Absent: targets are labels, true or a teacher's. */
+  readonly distilled?: Distilled | undefined;
   /** Labeled images that no batch has. */
   readonly leftOut?: LeftOut | undefined;
 }
+
+/** That true labels stand apart from the teacher's word, and where that is: in the label tables, or not here. */
+export type Distilled = { readonly teacher: 'online' } | {
+  readonly teacher: 'stored';
+  /** What it said of each labeled shard. */
+  readonly labels: readonly LabeledShard[];
+};
 
 export interface SelectedPart {
   readonly unlabeled: PartRef;
   readonly selection: ObjectRef;
   readonly pseudoLabels: readonly LabeledShard[];
-  readonly kind: TargetKind;
+  readonly kind: Extract<TargetKind, 'soft' | 'hard'>;
   /** What stands in the place of a pseudo-label, as a hard label; default: nothing, the teacher's are learned from. */
   readonly instead?: LabelOf | undefined;
 }
@@ -80,7 +89,7 @@ export async function openBatches(source: Source, plan: BatchPlan, labeled: Part
     }
     const make = (step: number): Promise<TrainingBatch> => batchOf(within, parts, step);
     if (parts.every(({ draws }) => draws.held)) return { at: make, close };
-    const batchBytes = (plan.batchLabeled + plan.batchUnlabeled) * bytesOfSample(source, 'soft');
+    const batchBytes = (plan.batchLabeled + plan.batchUnlabeled) * bytesOfSample(source, kindOf(plan, 'soft'));
     const prefetch = new Prefetch(make, Math.max(2, Math.min(PREFETCH_BATCHES_MAX, Math.floor(PREFETCH_BYTES / batchBytes))));
     return { at: (step, end = Infinity) => orAborted(prefetch.at(step, end), within.signal), close };
   } catch (thrown) {
@@ -89,19 +98,25 @@ export async function openBatches(source: Source, plan: BatchPlan, labeled: Part
   }
 }
 
+const kindOf = ({ distilled }: BatchPlan, otherwise: TargetKind): TargetKind => (distilled === undefined ? otherwise : distilled.teacher === 'online' ? 'truth' : 'stored');
+
 async function openLabeled(source: Source, plan: BatchPlan, part: PartRef): Promise<Draws> {
   const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
-  if (part.samples * bytesOfSample(source, 'soft') <= memoryBytes) return heldLabeled(source, plan.seed, part, plan.leftOut);
-  return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part, plan.leftOut), plan.blockBytes ?? memoryBytes / 2);
+  const kind = kindOf(plan, 'hard');
+  const targets: LabeledTargets = { kind, teacherLabels: plan.distilled?.teacher === 'stored' ? plan.distilled.labels : [], leftOut: plan.leftOut };
+  if (part.samples * bytesOfSample(source, kind) <= memoryBytes) return heldLabeled(source, plan.seed, part, targets);
+  return new StreamedDraws(source, plan.seed, await streamedLabeled(source, part, targets), targetWidth(source, kind), plan.blockBytes ?? memoryBytes / 2);
 }
 
 async function openSelected(source: Source, plan: BatchPlan, part: SelectedPart): Promise<Draws> {
+  const kind = kindOf(plan, part.kind);
   const memoryBytes = plan.memoryBytes ?? MEMORY_BYTES;
   const document = await readSelection(source.store, part.selection);
   const kept = document.parts.reduce((sum, { kept: own }) => sum + own, 0);
   invariant(kept > 0, 'a training with pseudo-labeled batches has a selection that is not empty');
-  if (kept * bytesOfSample(source, 'soft') <= memoryBytes) return heldSelected(source, plan.seed, { ...part, document });
-  return new StreamedDraws(source, plan.seed, streamedSelected(source, { ...part, document }), plan.blockBytes ?? memoryBytes / 2);
+  const selected = { ...part, document, kind };
+  if (kept * bytesOfSample(source, kind) <= memoryBytes) return heldSelected(source, plan.seed, selected);
+  return new StreamedDraws(source, plan.seed, streamedSelected(source, selected), targetWidth(source, kind), plan.blockBytes ?? memoryBytes / 2);
 }
 
 interface Part {
@@ -111,18 +126,19 @@ interface Part {
 }
 
 /** The cursor of each part follows from the step alone. */
-async function batchOf({ shape, classes }: Source, parts: readonly Part[], step: number): Promise<TrainingBatch> {
+async function batchOf({ shape }: Source, parts: readonly Part[], step: number): Promise<TrainingBatch> {
   const drawn = await Promise.all(parts.map(({ draws, size }) => draws.read(step * size, size)));
   const [only] = drawn;
   if (only !== undefined && drawn.length === 1) return only;
   const total = parts.reduce((sum, { size }) => sum + size, 0);
   const images = new Uint8Array(total * imageBytes(shape));
-  const targets = new Float32Array(total * classes);
-  let row = 0;
+  const targets = new Float32Array(drawn.reduce((sum, each) => sum + each.targets.length, 0));
+  let [row, written] = [0, 0];
   drawn.forEach((each, at) => {
     images.set(each.images, row * imageBytes(shape));
-    targets.set(each.targets, row * classes);
+    targets.set(each.targets, written);
     row += parts[at]?.size ?? 0;
+    written += each.targets.length;
   });
   return { images, targets };
 }

@@ -1,7 +1,7 @@
 /** The public door of `worker/data`: shards as pixels, labels as tables, which of them a student trains on, and in what order. */
 export { ahead, orAborted } from './ahead.ts';
 export { trueLabels, type LabelOf } from './truth.ts';
-export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type SelectedPart, type TrainingBatch } from './batches.ts';
+export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type Distilled, type SelectedPart, type TrainingBatch } from './batches.ts';
 export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
 export { drawHeldOut, holdOut, type HeldOutPart, type LeftOut } from './hold-out.ts';

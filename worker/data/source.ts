@@ -2,6 +2,7 @@
 import type { ObjectRef, LabeledShard, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import { imageBytes, type Reading } from './decoded.ts';
+import type { LeftOut } from './hold-out.ts';
 import type { SelectionDocument } from './select.ts';
 import type { LabelOf } from './truth.ts';
 
@@ -9,13 +10,20 @@ export interface Source extends Reading {
   readonly classes: number;
 }
 
-export type TargetKind = 'soft' | 'hard';
+/**
+ * What a target row holds. Of labels alone, `[classes]`, which sum to 1: soft, a teacher's probabilities; hard, a class. Of distillation, where the teacher's word stands
+ * apart from the true label: truth, `[classes]`, the true class, or zeros where nobody knows it; stored, `[2 classes]`, the same and then the teacher's log-probabilities.
+ */
+export type TargetKind = 'soft' | 'hard' | 'truth' | 'stored';
+
+/** Numbers of a target row. */
+export const targetWidth = ({ classes }: Pick<Source, 'classes'>, kind: TargetKind): number => (kind === 'stored' ? 2 * classes : classes);
 
 /** Samples in the order that they were drawn in. */
 export interface Drawn {
   /** `[count, height, width, channels]` */
   readonly images: Uint8Array;
-  /** `[count, classes]`, each row sums to 1. */
+  /** `[count, targetWidth]` */
   readonly targets: Float32Array;
 }
 
@@ -25,6 +33,14 @@ export interface Draws {
   readonly held: boolean;
   /** The draws `cursor` to `cursor + count - 1`. */
   read(cursor: number, count: number): Promise<Drawn>;
+}
+
+/** Of a labeled set. */
+export interface LabeledTargets {
+  readonly kind: TargetKind;
+  /** What the teacher said of its shards, where `kind` is stored. */
+  readonly teacherLabels: readonly LabeledShard[];
+  readonly leftOut: LeftOut | undefined;
 }
 
 export interface Selected {
@@ -37,8 +53,8 @@ export interface Selected {
   readonly instead?: LabelOf | undefined;
 }
 
-/** Decoded, with its target: probabilities where it is soft, a class where it is hard. */
-export const bytesOfSample = ({ shape, classes }: Source, kind: TargetKind): number => imageBytes(shape) + (kind === 'soft' ? classes : 1) * Float32Array.BYTES_PER_ELEMENT;
+/** Decoded, with its target as a batch holds it. */
+export const bytesOfSample = (source: Source, kind: TargetKind): number => imageBytes(source.shape) + targetWidth(source, kind) * Float32Array.BYTES_PER_ELEMENT;
 
 /** The class of a labeled image. @throws AlumnusError LABEL_OUT_OF_RANGE */
 export function checkedLabel(label: number | undefined, key: string, classes: number, where: string): number {
@@ -47,10 +63,22 @@ export function checkedLabel(label: number | undefined, key: string, classes: nu
   return label;
 }
 
-/** Float16 log-probabilities don't sum to one exactly: they are normalized again. */
-export function writeTarget(targets: Float32Array, offset: number, logProbabilities: ArrayLike<number>, label: number, kind: TargetKind): void {
+/** What is known of a sample: its true class, or a teacher's most probable one, and the teacher's log-probabilities. */
+export interface Known {
+  readonly truth?: number;
+  readonly label?: number;
+  readonly logProbabilities?: ArrayLike<number> | undefined;
+}
+
+/** Into zeros. Float16 log-probabilities don't sum to one exactly: probabilities are normalized again; who takes the logarithms does so by itself. */
+export function writeTarget(targets: Float32Array, offset: number, { truth, label, logProbabilities = [] }: Known, kind: TargetKind): void {
   if (kind === 'hard') {
-    targets[offset + label] = 1;
+    targets[offset + (truth ?? label ?? 0)] = 1;
+    return;
+  }
+  if (kind !== 'soft') {
+    if (truth !== undefined) targets[offset + truth] = 1;
+    if (kind === 'stored') targets.set(logProbabilities, offset + logProbabilities.length);
     return;
   }
   let sum = 0;

@@ -12,12 +12,11 @@ import type { PartRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { ahead, orAborted } from './ahead.ts';
 import { imageBytes, resizes } from './decoded.ts';
 import { decoders } from './decoders.ts';
-import type { LeftOut } from './hold-out.ts';
 import { readLabelTable } from './label-table.ts';
-import { labelsByKey } from './labeled.ts';
+import { labelsByKey, teacherByKey } from './labeled.ts';
 import { BlockOrder, type ShardSize } from './order.ts';
 import { readSelectionPart } from './select.ts';
-import { checkedLabel, writeTarget, type Drawn, type Draws, type Selected, type Source } from './source.ts';
+import { checkedLabel, targetWidth, writeTarget, type Drawn, type Draws, type LabeledTargets, type Selected, type Source } from './source.ts';
 
 interface EncodedImage {
   readonly name: string;
@@ -52,14 +51,17 @@ export class StreamedDraws implements Draws {
   readonly held = false;
   readonly #source: Source;
   readonly #shards: readonly StreamedShard[];
+  readonly #width: number;
   readonly #order: BlockOrder;
   /** Reads under way, one after the other. */
   #gathered: Promise<unknown> = Promise.resolve();
   #present: Block | undefined;
   #next: { readonly epoch: number; readonly block: number; readonly stop: AbortController; readonly loaded: Promise<Block> } | undefined;
 
-  constructor(source: Source, seed: number, shards: readonly StreamedShard[], blockBytes: number) {
+  /** @param width of a target */
+  constructor(source: Source, seed: number, shards: readonly StreamedShard[], width: number, blockBytes: number) {
     this.#source = source;
+    this.#width = width;
     this.#shards = shards;
     this.#order = new BlockOrder(seed, shards, blockBytes);
   }
@@ -73,8 +75,8 @@ export class StreamedDraws implements Draws {
 
   /** Takes the draws' encoded bytes out of their blocks, so that these can go. */
   async #gather(cursor: number, count: number): Promise<{ images: EncodedImage[]; targets: Float32Array }> {
-    const { classes, signal } = this.#source;
-    const targets = new Float32Array(count * classes);
+    const { signal } = this.#source;
+    const targets = new Float32Array(count * this.#width);
     const images: EncodedImage[] = [];
     for (let at = 0; at < count; at += 1) {
       signal.throwIfAborted();
@@ -84,7 +86,7 @@ export class StreamedDraws implements Draws {
       invariant(held !== undefined, `shard ${shard} lies in block ${block}`);
       const image = held.image(row);
       images.push({ ...image, bytes: image.bytes.slice() });
-      held.writeTarget(row, targets, at * classes);
+      held.writeTarget(row, targets, at * this.#width);
     }
     return { images, targets };
   }
@@ -175,7 +177,7 @@ async function indexOf(source: Source, shard: ShardRef): Promise<Index> {
   };
 }
 
-export async function streamedLabeled(source: Source, part: PartRef, leftOut?: LeftOut): Promise<StreamedShard[]> {
+export async function streamedLabeled(source: Source, part: PartRef, { kind, teacherLabels, leftOut }: LabeledTargets): Promise<StreamedShard[]> {
   const labels = await labelsByKey(source.store, part);
   return part.shards.map((shard) => ({
     samples: shard.samples - (leftOut?.ofShard.get(shard.name) ?? 0),
@@ -184,7 +186,14 @@ export async function streamedLabeled(source: Source, part: PartRef, leftOut?: L
       const { keys, image } = await indexOf(source, shard);
       const classes = Uint16Array.from(keys, (key) => checkedLabel(labels.get(key), key, source.classes, `${part.dataset} ${shard.name}`));
       const rows = Uint32Array.from(keys.keys()).filter((row) => leftOut?.keys.has(keys[row] ?? '') !== true);
-      return { image: (draw) => image(rows[draw] ?? 0), writeTarget: (draw, targets, offset) => writeTarget(targets, offset, [], classes[rows[draw] ?? 0] ?? 0, 'hard') };
+      const teacher = await teacherByKey(source, teacherLabels.filter((each) => each.shard === shard.name));
+      return {
+        image: (draw) => image(rows[draw] ?? 0),
+        writeTarget(draw, targets, offset) {
+          const row = rows[draw] ?? 0;
+          writeTarget(targets, offset, { truth: classes[row] ?? 0, logProbabilities: teacher.get(keys[row] ?? '') }, kind);
+        },
+      };
     },
   }));
 }
@@ -193,13 +202,16 @@ export async function streamedLabeled(source: Source, part: PartRef, leftOut?: L
 export function streamedSelected(source: Source, { document, unlabeled, selection, pseudoLabels, kind, instead }: Selected): StreamedShard[] {
   const shards = new Map(unlabeled.shards.map((shard) => [shard.name, shard]));
   const tables = new Map(pseudoLabels.map((each) => [each.shard, each.labels]));
-  const { store, classes } = source;
+  const { store } = source;
+  const width = targetWidth(source, kind);
+  /** A class is as good as its row. */
+  const byClass = kind === 'hard';
   return document.parts.map((part) => {
     const [shard, table] = [shards.get(part.shard), tables.get(part.shard)];
     invariant(shard?.ref !== undefined && table !== undefined && table.sha256 === part.labels, `the selection of ${part.shard} was cut from the labels that this training was given`);
     return {
       samples: part.rows,
-      bytes: shard.ref.bytes + part.kept * (kind === 'soft' ? classes * Float32Array.BYTES_PER_ELEMENT : Uint16Array.BYTES_PER_ELEMENT),
+      bytes: shard.ref.bytes + part.kept * (byClass ? Uint16Array.BYTES_PER_ELEMENT : width * Float32Array.BYTES_PER_ELEMENT),
       async hold() {
         const [index, labels, copies] = await Promise.all([indexOf(source, shard), store.get(table).then((bytes) => readLabelTable(bytes, table.key)), readSelectionPart(store, selection, part)]);
         const rowOf = new Map(index.keys.map((key, row) => [key, row]));
@@ -207,7 +219,7 @@ export function streamedSelected(source: Source, { document, unlabeled, selectio
         const draws = new Uint32Array(part.rows);
         const rows = new Uint32Array(part.kept);
         const kept = new Uint16Array(part.kept);
-        const soft = new Float32Array(kind === 'soft' ? part.kept * classes : 0);
+        const written = new Float32Array(byClass ? 0 : part.kept * width);
         let [sample, drawn] = [0, 0];
         labels.keys.forEach((key, at) => {
           const times = copies.get(key);
@@ -216,7 +228,7 @@ export function streamedSelected(source: Source, { document, unlabeled, selectio
           invariant(row !== undefined, `the labeled key ${key} lies in its shard`);
           rows[sample] = row;
           kept[sample] = instead?.(key) ?? labels.classes[at] ?? 0;
-          if (kind === 'soft') writeTarget(soft, sample * classes, labels.logProbabilities[at] ?? [], 0, kind);
+          if (!byClass) writeTarget(written, sample * width, { logProbabilities: labels.logProbabilities[at] }, kind);
           draws.fill(sample, drawn, drawn + times);
           drawn += times;
           sample += 1;
@@ -226,8 +238,8 @@ export function streamedSelected(source: Source, { document, unlabeled, selectio
           image: (draw) => index.image(rows[draws[draw] ?? 0] ?? 0),
           writeTarget(draw, targets, offset) {
             const at = draws[draw] ?? 0;
-            if (kind === 'soft') targets.set(soft.subarray(at * classes, (at + 1) * classes), offset);
-            else writeTarget(targets, offset, [], kept[at] ?? 0, kind);
+            if (byClass) writeTarget(targets, offset, { label: kept[at] ?? 0 }, kind);
+            else targets.set(written.subarray(at * width, (at + 1) * width), offset);
           },
         };
       },

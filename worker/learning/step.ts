@@ -8,17 +8,18 @@
 import { invariant } from '../../proto/errors.ts';
 import { operations } from '../tensorflow/index.ts';
 import type { Program, Tensor, TensorFlow, Tensors, TensorSpec } from '../tensorflow/index.ts';
+import { distillationLoss, teacherTargets } from './distillation.ts';
 import { seededDraws } from './draws.ts';
 import { effectiveDecay, movingAverage } from './ema.ts';
 import { foldedLayers, unfolded } from './folded.ts';
-import { fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
+import { cleanLayers, fineTuningLayers, noisedLayers, noisedPredictionLayers } from './layers.ts';
 import type { Architecture, ParameterSpec } from '../../recipe/index.ts';
 import { smoothLabels, softCrossEntropy } from './losses.ts';
 import { buildModel, frozenParameters, parameterSpecs } from '../../recipe/index.ts';
 import { mix, noiseImages } from './noise/index.ts';
 import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { ImageNoise, TensorData, TrainingSettings } from './types.ts';
+import type { ImageNoise, OnlineTeacher, TensorData, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
@@ -85,12 +86,27 @@ export function initialState(architecture: Architecture, settings: Pick<Training
   return { ...initialOptimizer(architecture, settings), ...weights, ...averages };
 }
 
+/** Numbers of a target row of a `Batch`. */
+const targetWidth = ({ classes }: Architecture, { distillation }: Pick<TrainingSettings, 'distillation'>): number => (distillation?.teacher === 'stored' ? 2 * classes : classes);
+
 /**
- * Inputs: images uint8 `[batch, height, width, channels]`, targets `[batch, classes]`, rate scalar, seed int32 `[2]`.
- * Outputs: loss, and finite (1 or 0).
+ * What an online teacher says of `pixels`, the images as the student takes them: log-probabilities `[batch, classes]`. Its weights are constants of the
+ * step, its dropout and stochastic depth are off, and its batch normalization goes by what training learned.
  */
-export function trainingStep(engine: TensorFlow, architecture: Architecture, settings: TrainingSettings): Program {
+function teacherSays(engine: TensorFlow, { architecture, weights }: OnlineTeacher, pixels: Tensor): Tensor {
+  const constants = Object.fromEntries(weights.map(({ name, shape, values }) => [name, engine.tf.tensor(values, shape, 'float32')]));
+  return operations.logSoftmax(engine, buildModel(architecture, cleanLayers(engine, constants), pixels));
+}
+
+/**
+ * Inputs: images uint8 `[batch, height, width, channels]`, targets as in a `Batch`, rate scalar, seed int32 `[2]`.
+ * Outputs: loss, and finite (1 or 0).
+ * @param teacher where the settings distill an online one
+ */
+export function trainingStep(engine: TensorFlow, architecture: Architecture, settings: TrainingSettings, teacher?: OnlineTeacher): Program {
   const { tf } = engine;
+  const { distillation: wish } = settings;
+  invariant((wish?.teacher === 'online') === (teacher !== undefined), 'a teacher is given where it labels within the step');
   const { input: { height, width, channels }, classes } = architecture;
   const batch = settings.batchLabeled + settings.batchUnlabeled;
   const learned = trainedSpecs(architecture, settings);
@@ -101,15 +117,23 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
     variables: stepVariables(architecture, settings),
     inputs: {
       images: { shape: [batch, height, width, channels], dataType: 'uint8' },
-      targets: float([batch, classes]),
+      targets: float([batch, targetWidth(architecture, settings)]),
       rate: float([]),
       seed: { shape: [2], dataType: 'int32' },
     },
     run(state, { images, targets, rate, seed }) {
       const draws = seededDraws(engine, seed!);
-      const plain = { images: noiseImages(engine, operations.fromBytes(engine, images!), settings, draws), targets: smoothLabels(engine, targets!, settings.labelSmoothing) };
+      const columns = (from: Tensor, first: number): Tensor => tf.slice(from, [0, first], [batch, classes]);
+      // True labels are smoothed and mixed as any label is; a stored teacher's word is made a distribution first, and then mixed beside them.
+      const given = wish?.teacher === 'stored'
+        ? tf.concat([smoothLabels(engine, columns(targets!, 0), settings.labelSmoothing), teacherTargets(engine, columns(targets!, classes), wish)], 1)
+        : smoothLabels(engine, targets!, settings.labelSmoothing);
+      const plain = { images: noiseImages(engine, operations.fromBytes(engine, images!), settings, draws), targets: given };
       const noised = settings.mixing === undefined ? plain : mix(engine, plain, settings.mixing, draws);
       const pixels = scalePixels(engine, noised.images);
+      const taught = wish === undefined ? undefined
+        : teacher === undefined ? { truth: columns(noised.targets, 0), teacher: columns(noised.targets, classes) }
+        : { truth: noised.targets, teacher: teacherTargets(engine, teacherSays(engine, teacher, pixels), wish) };
       let takeStatistics: (old: Tensors) => Tensors = () => ({});
       const { value: loss, grads } = tf.valueAndGrads((...values: Tensor[]) => {
         const weights = Object.fromEntries(learned.map(({ name }, index) => [name, values[index]!]));
@@ -118,6 +142,7 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
         takeStatistics = noisy.takeStatistics;
         const logits = buildModel(architecture, noisy.layers, pixels);
         const distillation = noisy.distillationLogits();
+        if (wish !== undefined && taught !== undefined) return distillationLoss(engine, taught, { class: logits, distillation }, wish) as ReturnType<typeof tf.scalar>;
         const loss = softCrossEntropy(engine, noised.targets, logits);
         // Half of the loss each (facebookresearch/deit, losses.py, alpha 0.5), here on the same targets.
         return (distillation === undefined ? loss : tf.mul(tf.add(loss, softCrossEntropy(engine, noised.targets, distillation)), 0.5)) as ReturnType<typeof tf.scalar>;

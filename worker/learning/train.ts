@@ -19,7 +19,7 @@ import { learningRateAt } from './schedules.ts';
 import { averagedWeights, initialState, trainingStep } from './step.ts';
 import { HeldOutLoss, isOver, measured, nothingMeasured, type HeldOut } from './early-stop.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import type { Batch, LossPoint, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
+import type { Batch, LossPoint, OnlineTeacher, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
 
 /** One bad batch is skipped; as many as this in a row are no accident, because a masked step changes nothing but the batch. */
 export const maskedStepsMax = 10;
@@ -39,6 +39,8 @@ export interface TrainingHooks {
   pointSteps?: number;
   /** The weights of step 0, running statistics among them: of fine-tuning. Default: drawn from the seed. */
   begin?: readonly TensorData[] | undefined;
+  /** Whom the settings distill within the step; needed where they do, unless `compiled` is given. */
+  teacher?: OnlineTeacher | undefined;
   /** What early stop measures on; needed where the settings have it. */
   heldOut?: HeldOut | undefined;
   /** Where to begin instead of at the first step. */
@@ -85,7 +87,8 @@ function checkSettings(settings: TrainingSettings): void {
   require(settings.labelSmoothing >= 0 && settings.labelSmoothing < 1, 'labelSmoothing lies in [0, 1)');
   require(settings.clipNorm >= 0, 'clipNorm is at least 0');
   require(Number.isSafeInteger(settings.seed), 'seed is a safe integer');
-  const { fineTuning, earlyStop } = settings;
+  const { fineTuning, earlyStop, distillation } = settings;
+  require(distillation === undefined || (distillation.temperature > 0 && distillation.share >= 0 && distillation.share <= 1), 'distillation has a temperature above 0 and a share in [0, 1]');
   require(fineTuning === undefined || (fineTuning.freeze >= 0 && fineTuning.freeze <= 1), 'freeze lies in [0, 1]');
   require(earlyStop === undefined || (Number.isInteger(earlyStop.everySteps) && earlyStop.everySteps >= 1 && Number.isInteger(earlyStop.patience) && earlyStop.patience >= 1 && earlyStop.minDelta >= 0), 'early stop has everySteps and patience of at least 1, and minDelta of at least 0');
 }
@@ -97,10 +100,10 @@ const stopped = (signal: AbortSignal, step: number): AlumnusError =>
 export type CompiledStep = Executable;
 
 /** The training step as one graph. Of the settings it depends on neither seed nor steps. @throws AlumnusError RECIPE_INVALID, ENGINE_UNAVAILABLE */
-export function compileStep(architecture: Architecture, settings: TrainingSettings): CompiledStep {
+export function compileStep(architecture: Architecture, settings: TrainingSettings, teacher?: OnlineTeacher): CompiledStep {
   checkSettings(settings);
   const engine = loadTensorFlow();
-  return compile(engine, trainingStep(engine, architecture, settings));
+  return compile(engine, trainingStep(engine, architecture, settings, teacher));
 }
 
 /**
@@ -121,7 +124,7 @@ export async function train(architecture: Architecture, settings: TrainingSettin
   const { earlyStop } = settings;
   invariant((settings.fineTuning === undefined) === (hooks.begin === undefined), 'fine-tuning begins with weights, other trainings don\'t');
   invariant(earlyStop === undefined || hooks.heldOut !== undefined, 'early stop has something to measure on');
-  const executable = hooks.compiled ?? compileStep(architecture, settings);
+  const executable = hooks.compiled ?? compileStep(architecture, settings, hooks.teacher);
   const heldOutLoss = earlyStop === undefined || hooks.heldOut === undefined ? undefined : new HeldOutLoss(architecture, hooks.heldOut, batchSize);
   let saving: Promise<void> = Promise.resolve();
   try {

@@ -2,7 +2,7 @@
  * The words of learning: what a model is, what training it needs, what comes out.
  * Not for: anything that runs.
  */
-import type { Noise, Recipe } from '../../recipe/index.ts';
+import type { Architecture, Distill, Noise, Recipe } from '../../recipe/index.ts';
 
 export interface TensorData { name: string; shape: number[]; values: Float32Array }
 
@@ -31,6 +31,12 @@ export interface ScheduleSettings { name: Recipe['training']['schedule']['name']
  * statistics, too, by which they normalize (recipe/models/fine-tuning.ts).
  */
 export interface FineTuningSettings { freeze: number }
+
+/** training.distill of the recipe: distillation.ts says what is made of it. */
+export type DistillationSettings = Distill;
+
+/** A teacher that labels within the step. `weights` in no particular order. */
+export interface OnlineTeacher { readonly architecture: Architecture; readonly weights: readonly TensorData[] }
 
 /** Measured every `everySteps` steps and at the end; over after `patience` measurements that were not lower than the least by more than `minDelta`, in nats. */
 export interface EarlyStopSettings { everySteps: number; patience: number; minDelta: number }
@@ -62,13 +68,18 @@ export interface TrainingSettings extends ImageNoise {
   /** Present: no training from scratch, but fine-tuning of weights that are given. Absent: from scratch. */
   fineTuning?: FineTuningSettings | undefined;
   earlyStop?: EarlyStopSettings | undefined;
+  /** Of a student that its teacher is distilled into. */
+  distillation?: DistillationSettings | undefined;
   seed: number;
 }
 
 export interface Batch {
   /** `[batchLabeled + batchUnlabeled, height, width, channels]` */
   images: Uint8Array;
-  /** `[batchLabeled + batchUnlabeled, classes]`, each row sums to 1. */
+  /**
+   * `[batchLabeled + batchUnlabeled, classes]`, each row sums to 1. Of distillation a row is the true label, or zeros where nobody knows it; with a stored
+   * teacher `[…, 2 classes]`, behind it the teacher's log-probabilities.
+   */
   targets: Float32Array;
 }
 

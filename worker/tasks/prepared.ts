@@ -9,9 +9,10 @@
  */
 import type { ObjectStore } from '../../store/index.ts';
 import { openBatches, orAborted, type Batches, type TrainingBatch } from '../data/index.ts';
-import { compileStep, type CompiledStep } from '../learning/index.ts';
+import { compileStep, type CompiledStep, type OnlineTeacher } from '../learning/index.ts';
 import type { TaskContext } from './context.ts';
-import { sourceOf, type Training } from './training.ts';
+import { onlineTeacher } from './online-teacher.ts';
+import { planOf, sourceOf, type Training } from './training.ts';
 
 /** A worker has two tasks in hand: replicas of a student and of its control may take turns. */
 const KEPT_MAX = 2;
@@ -21,6 +22,7 @@ interface Kept {
   readonly store: ObjectStore;
   readonly abort: AbortController;
   readonly batches: Promise<Batches>;
+  readonly teacher: Promise<OnlineTeacher | undefined>;
   step: CompiledStep | undefined;
   users: number;
 }
@@ -29,24 +31,26 @@ interface Kept {
 let kept: Kept[] = [];
 
 export interface Prepared {
-  /** Resolves when the data are read. @throws as `openBatches` */
+  /** Resolves when the data are read, and what else the step needs. @throws as `openBatches` and `onlineTeacher` */
   readonly opened: Promise<unknown>;
   /** @param end the place behind the last one that this task asks for. */
   at(place: number, end: number): Promise<TrainingBatch>;
-  /** On the device only. */
+  /** Once `opened` has resolved; on the device only. */
   step(): CompiledStep;
 }
 
 export async function withPrepared<Result>(context: TaskContext, training: Training, work: (prepared: Prepared) => Promise<Result>): Promise<Result> {
   const mine = take(context, training);
   const batches = orAborted(mine.batches, context.signal);
-  batches.catch(() => undefined);
+  let teacher: OnlineTeacher | undefined;
+  const opened = Promise.all([batches, orAborted(mine.teacher, context.signal)]).then(([, online]) => { teacher = online; });
+  opened.catch(() => undefined);
   let failed = true;
   try {
     const result = await work({
-      opened: batches,
+      opened,
       at: async (place, end) => orAborted((await batches).at(place, end), context.signal),
-      step: () => (mine.step ??= compileStep(training.architecture, training.settings)),
+      step: () => (mine.step ??= compileStep(training.architecture, training.settings, teacher)),
     });
     failed = false;
     return result;
@@ -82,7 +86,8 @@ function open(context: TaskContext, training: Training): Kept {
   const abort = new AbortController();
   // Of its own: it outlives the task that opens it.
   const source = { ...sourceOf(context, training), signal: abort.signal };
-  const batches = openBatches(source, training.settings, training.labeled, training.selected);
-  batches.catch(() => undefined);
-  return { training: training.name, store: context.store, abort, batches, step: undefined, users: 0 };
+  const batches = openBatches(source, planOf(training), training.labeled, training.selected);
+  const teacher = onlineTeacher(context.store, training);
+  for (const each of [batches, teacher]) each.catch(() => undefined);
+  return { training: training.name, store: context.store, abort, batches, teacher, step: undefined, users: 0 };
 }

@@ -8,7 +8,8 @@ import { train as fit } from '../learning/index.ts';
 import { beginning } from './beginning.ts';
 import type { TaskContext } from './context.ts';
 import { writeModel } from './model.ts';
-import { keep, noteWentBack, PROGRESS_EVERY_STEPS, resumable, sourceOf, trainingOf } from './training.ts';
+import { onlineTeacher } from './online-teacher.ts';
+import { keep, noteWentBack, planOf, PROGRESS_EVERY_STEPS, resumable, sourceOf, trainingOf } from './training.ts';
 
 /** The curve travels in the journal: a long training has no more points than a short one has. */
 const CURVE_POINTS_MAX = 1_000;
@@ -17,14 +18,15 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   const { store, task, signal } = context;
   const training = await trainingOf(context, spec, task.seed);
   const { architecture, settings, parameters, teacher, document, held } = training;
+  const online = await onlineTeacher(store, training);
   const begin = spec.begin === undefined ? undefined : await beginning(store, spec.begin, architecture);
   const source = { ...sourceOf(context, training), resize: begin?.resizes };
   const resume = await resumable(context, training);
   const heldOut = held === undefined ? undefined : await holdOut(source, training.labeled, held);
-  const batches = await openBatches(source, { ...settings, leftOut: heldOut }, training.labeled, training.selected);
+  const batches = await openBatches(source, { ...planOf(training), leftOut: heldOut }, training.labeled, training.selected);
   const trained = await context.onDevice(() =>
     fit(architecture, settings, (step) => batches.at(step, settings.steps), {
-      signal, begin: begin?.weights, heldOut, resume, checkpointSteps: task.checkpointSteps,
+      signal, begin: begin?.weights, teacher: online, heldOut, resume, checkpointSteps: task.checkpointSteps,
       onCheckpoint: (state) => keep(context, training, state),
       onWentBack: noteWentBack(context),
       everySteps: Math.max(PROGRESS_EVERY_STEPS, Math.ceil(settings.steps / CURVE_POINTS_MAX)),
@@ -40,5 +42,6 @@ export async function train(context: TaskContext, spec: TrainSpec): Promise<Trai
   return {
     model: ref, parameters, steps, images: steps * (settings.batchLabeled + settings.batchUnlabeled), finalLoss, curve: lossCurve, wentBackToStep: wentBackTo,
     begunSha256: spec.begin?.sha256, truthSha256: spec.truth?.sha256, bestStep: earlyStop?.bestStep, stoppedAtStep: earlyStop?.stopped === true ? steps : undefined, heldOutCurve: earlyStop?.curve ?? [],
+    distilledSha256: spec.distill?.teacher?.sha256,
   };
 }

@@ -4,10 +4,10 @@
  * Not for: the loop over steps (../learning), what is written where a training ends (each kind's own file).
  */
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import { parameterCount, type Architecture, type Recipe } from '../../recipe/index.ts';
-import type { PartRef, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { parameterCount, type Architecture, type Distill, type Recipe } from '../../recipe/index.ts';
+import type { ObjectRef, PartRef, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256 } from '../../store/index.ts';
-import { readSelection, trueLabels, type SelectedPart, type Source } from '../data/index.ts';
+import { readSelection, trueLabels, type BatchPlan, type Distilled, type SelectedPart, type Source } from '../data/index.ts';
 import { decodeCheckpoint, encodeCheckpoint, knownModel, trainingNoise, type TrainingSettings, type TrainingState } from '../learning/index.ts';
 import { aboutOf, CHECKPOINT_STEP, required, shapeOf, type TaskContext } from './context.ts';
 import type { TrainedDocument } from './model.ts';
@@ -19,6 +19,8 @@ type TrainingJson = Pick<Recipe['training'], 'optimizer' | 'schedule' | 'ema_dec
   freeze?: number;
   /** `seed`: of the images held out, the same for all trainings of a run. */
   early_stop?: NonNullable<Recipe['training']['early_stop']> & { seed: number };
+  /** Of a student that its teacher is distilled into. */
+  distill?: Distill;
 };
 
 /** Steps between two reports of a training at least. */
@@ -32,6 +34,9 @@ export interface Training {
   readonly parameters: number;
   readonly labeled: PartRef;
   readonly selected: SelectedPart | undefined;
+  readonly distilled: Distilled | undefined;
+  /** The model document of the teacher that labels within the step. */
+  readonly online: ObjectRef | undefined;
   /** Which of the labeled images it is measured on, and does not learn from. */
   readonly held: { readonly share: number; readonly seed: number } | undefined;
   /** The digest of the model whose labels it learns from, empty where it has none. */
@@ -54,7 +59,9 @@ export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: 
       unlabeled: spec.unlabeled, selection: spec.selection, pseudoLabels: spec.pseudoLabels,
       ...(spec.truth === undefined ? { kind: spec.labelKind } : { kind: 'hard', instead: await trueLabels(store, spec.truth, { classes: architecture.classes, noise: spec.labelNoise ?? 0, seed }) }),
     };
+  const distilled = distilledOf(training, spec);
   return {
+    distilled, online: distilled?.teacher === 'online' ? spec.distill?.teacher : undefined,
     name: sha256(canonicalJson({ train: spec, seed })), architecture, parameters, labeled, selected,
     settings: settingsOf(training, seed),
     held: training.early_stop === undefined ? undefined : { share: training.early_stop.holdout, seed: training.early_stop.seed },
@@ -62,6 +69,15 @@ export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: 
     document: { architecture, classNames: spec.classNames, parameters, lineage: { labeled: labeled.manifestSha256, selection: spec.selection?.sha256 ?? '', training } },
   };
 }
+
+function distilledOf({ distill }: TrainingJson, spec: TrainSpec): Distilled | undefined {
+  if (distill === undefined) return undefined;
+  const { labels } = required(spec.distill, 'distill');
+  return distill.teacher === 'online' ? { teacher: 'online' } : { teacher: 'stored', labels };
+}
+
+/** What batches are made by, beside the parts. */
+export const planOf = ({ settings, distilled }: Training): BatchPlan => ({ batchLabeled: settings.batchLabeled, batchUnlabeled: settings.batchUnlabeled, seed: settings.seed, distilled });
 
 /** Where the task reads the training's data from. */
 export const sourceOf = ({ store, cacheFolder, signal }: TaskContext, { architecture: { input, classes } }: Training): Source => ({ store, shape: shapeOf(input), classes, cacheFolder, signal });
@@ -114,6 +130,7 @@ function settingsOf(training: TrainingJson, seed: number): TrainingSettings {
     schedule: { name: schedule.name, warmupSteps: schedule.warmup_steps, decayFactor: schedule.decay_factor ?? DEFAULTS.decayFactor, decaySteps: schedule.decay_steps ?? 0 },
     emaDecay: training.ema_decay, labelSmoothing: training.label_smoothing, clipNorm: training.clip_norm ?? 0, ...trainingNoise(training.noise), seed,
     fineTuning: training.freeze === undefined ? undefined : { freeze: training.freeze },
+    distillation: training.distill,
     earlyStop: training.early_stop === undefined ? undefined : { everySteps: training.early_stop.every_steps, patience: training.early_stop.patience, minDelta: training.early_stop.min_delta },
   };
 }

@@ -75,9 +75,9 @@ function byConfidence(right: number): ConfidenceBin[] {
   return [{ confidence: 0.25, correct: 250 - unsure, total: 250 }, { confidence: 0.75, correct: 250 - rather, total: 250 }, { confidence: 0.9375, correct: 500 - (wrong - unsure - rather), total: 500 }];
 }
 
-/** What a worker says of a training that begins with a model, learns from true labels, or is measured on images held out. */
-const trainedAsAsked = ({ begin, truth, trainingJson }: TrainSpec, steps: number): Pick<TrainResult, 'begunSha256' | 'truthSha256' | 'bestStep'> =>
-  ({ begunSha256: begin?.sha256, truthSha256: truth?.sha256, bestStep: trainingJson.includes('"early_stop"') ? steps : undefined });
+/** What a worker says of a training that begins with a model, learns from true labels, is distilled from one, or is measured on images held out. */
+const trainedAsAsked = ({ begin, truth, distill, trainingJson }: TrainSpec, steps: number): Pick<TrainResult, 'begunSha256' | 'truthSha256' | 'bestStep' | 'distilledSha256'> =>
+  ({ begunSha256: begin?.sha256, truthSha256: truth?.sha256, distilledSha256: distill?.teacher?.sha256, bestStep: trainingJson.includes('"early_stop"') ? steps : undefined });
 
 /** The result of a task. Equal specifications give equal results, whichever worker does it and however often. */
 export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
@@ -106,7 +106,7 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
       return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [], heldOutCurve: [], ...trainedAsAsked(task.spec.value, task.work) } } };
     }
     case 'replica':
-      return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000 } } };
+      return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000, distilledSha256: task.spec.value.train?.distill?.teacher?.sha256 } } };
     case 'merge': {
       const { train, last, firstStep, steps, images } = task.spec.value;
       const trained = { model: output('model'), parameters: wishes.parameters ?? (train?.model?.options.width ?? 1) * 1000, steps: firstStep + steps, images, finalLoss: 0.5, curve: [], heldOutCurve: [] };

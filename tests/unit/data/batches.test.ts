@@ -80,6 +80,20 @@ const oneShardBlocks: Bounds = { memoryBytes: 0, blockBytes: 1 };
 const modes: [string, Bounds][] = [['held', {}], ['streamed, one shard a block', oneShardBlocks], ['streamed, two shards a block', { memoryBytes: 0, blockBytes: 45_000 }]];
 const selectedPart = (kind: 'soft' | 'hard' = 'soft'): SelectedPart => ({ unlabeled: partRef('unlabeled'), selection, pseudoLabels, kind });
 
+/** What a teacher is made to say of a labeled image: not its class. */
+function saidOf(key: string): number[] {
+  const top = 0.5 + (0.4 * Number.parseInt(key.slice(0, 4), 16)) / 2 ** 16;
+  return [0, 1, 2].map((at) => (at === ((truth.get(key) ?? 0) + 1) % 3 ? top : (1 - top) / 2));
+}
+
+async function labeledLabels(): Promise<LabeledShard[]> {
+  return Promise.all(partRef('labeled').shards.map(async (shard) => {
+    const { keys } = await decodedShard(uncached(), shard);
+    const labels = labelsOf(keys, Float32Array.from(keys.flatMap((key) => saidOf(key).map(Math.log))), classes);
+    return { shard: shard.name, labels: await store.putAddressed('runs/r/label', writeLabelTable(labels, {})), tally: undefined };
+  }));
+}
+
 interface Opening {
   readonly plan?: Partial<BatchPlan>;
   readonly kind?: 'soft' | 'hard';
@@ -155,6 +169,28 @@ describe.each(modes)('a batch of sets that are %s', (_, bounds) => {
         else if (kind === 'hard') expect(target(batch, row)).toEqual([0, 1, 2].map((at) => (at === most ? 1 : 0)));
         else target(batch, row).forEach((value, at) => expect(value).toBeCloseTo(probabilities[at] ?? NaN, 3));
         expect(target(batch, row).reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 6);
+      }
+    }
+  });
+
+  it('of distillation has true labels apart from the teacher\'s word: zeros where nobody knows the class, and where it is stored what it said of either', async () => {
+    const plain = await opened({ plan: bounds });
+    for (const distilled of [{ teacher: 'online' }, { teacher: 'stored', labels: await labeledLabels() }] as const) {
+      const batches = await opened({ plan: { ...bounds, distilled } });
+      for (const step of [0, 1, 5, 20]) {
+        const batch = await batches.at(step);
+        const width = distilled.teacher === 'stored' ? 2 * classes : classes;
+        expect(batch.targets).toHaveLength(10 * width);
+        // What is learned of an image does not change which is seen.
+        expect(batch.images).toEqual((await plain.at(step)).images);
+        for (let row = 0; row < 10; row += 1) {
+          const key = keyAt(batch, row);
+          const found = [...batch.targets.subarray(row * width, (row + 1) * width)];
+          expect(found.slice(0, classes)).toEqual([0, 1, 2].map((at) => (row < 4 && at === truth.get(key) ? 1 : 0)));
+          const said = row < 4 ? saidOf(key) : given.get(key) ?? [];
+          // Float16 of a logarithm: relative error 2^-11.
+          found.slice(classes).forEach((value, at) => expect(Math.abs(value / Math.log(said[at] ?? NaN) - 1)).toBeLessThan(6e-4));
+        }
       }
     }
   });

@@ -107,6 +107,14 @@ describe('a recipe', () => {
     ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
     ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
     ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
+    ['distillation into nobody', `${least}rounds: 0\ntraining:\n  distill: {}\n`, ['training.distill (line 9): is of students, and with rounds: 0 there are none']],
+    ['a temperature of hard targets', `${least}training:\n  distill: { targets: hard, temperature: 3 }\n`, ['training.distill.temperature (line 8): belongs to soft targets: the most probable class is the same at any temperature']],
+    ['a temperature that freezes', `${least}training:\n  distill: { temperature: 0 }\n`, ['training.distill.temperature (line 8): too small: expected number to be >=0.1, received 0']],
+    ['hard labels beside distillation', `${least}training:\n  distill: {}\nlabels: { kind: hard }\n`, ['labels.kind (line 9): has no meaning beside training.distill, whose targets say what students learn of their teacher: leave it out']],
+    ['a token that a model has not', `${least}training:\n  distill: { head: token }\n`, ['models.ladder[0].model (line 6): has no distillation token, as training.distill.head: token asks: take deit-tiny, deit-small or deit-base, or write head: class']],
+    ['an online teacher from elsewhere', `${least.replace('  ladder:', '  teacher: { url: "file:///models/m.onnx" }\n  ladder:')}training:\n  distill: { teacher: online }\n`, ['training.distill.teacher (line 9): can\'t be online with models.teacher: a model from elsewhere is no part of a training step here. Write stored']],
+    ['an online teacher that labels noised', `${least}training:\n  distill: { teacher: online }\nlabels: { noised_teacher: true }\n`, ['training.distill.teacher (line 8): can\'t be online beside labels.noised_teacher: within a step a teacher has no noise of its own']],
+    ['an online teacher of larger images than its students\'', `${least}training:\n  distill: { teacher: online }\n  fine_tune: { steps: 10, teaches: true, image: { height: 56, width: 56 } }\n`, ['training.distill.teacher (line 8): can\'t be online where training.fine_tune gives teachers images of another size than their students\': write stored']],
     ['a name given twice', `${least}name: again\n`, ['the recipe (line 7): Map keys must be unique: "name: again"']],
     ['text that is no YAML', 'name: [digits\n', []],
     ['a list', '- digits\n', ['the recipe (line 1): is not a recipe: a mapping with name, data and models is expected']],
@@ -152,6 +160,14 @@ describe('a recipe', () => {
     expect(problemsOf('#'.repeat(2_000_000))[0]).toContain('is longer than');
     const bomb = ['a0: &a0 [x, x, x, x, x, x, x, x, x]', ...Array.from({ length: 8 }, (_, index) => `a${index + 1}: &a${index + 1} [${Array(9).fill(`*a${index}`).join(', ')}]`)].join('\n');
     expect(problemsOf(bomb)).not.toEqual([]);
+  });
+
+  test('a ladder may shrink where students are distilled, and a teacher needs no token of its own', () => {
+    const ladder = (text: string): string => least.replace('    - { model: cnn }\n', text);
+    expect(problemsOf(`${ladder('    - { model: cnn, width: 32 }\n    - { model: cnn, width: 8 }\n')}training: { distill: {} }\n`)).toEqual([]);
+    expect(problemsOf(`${ladder('    - { model: cnn }\n    - { model: deit-tiny, patch: 4 }\n')}training: { distill: { head: token, teacher: online, targets: hard } }\n`)).toEqual([]);
+    expect(parseRecipe(`${least}training: { distill: {} }\n`).training.distill).toEqual({ teacher: 'stored', targets: 'soft', temperature: 1, share: 0.5, head: 'class' });
+    expect(Object.keys(parseRecipe(least).training)).not.toContain('distill');
   });
 
   test('the last model of a ladder serves all later iterations, with its defaults', () => {
