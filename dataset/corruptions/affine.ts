@@ -6,7 +6,7 @@ import { plane, scaled, SIDE, unscaled, type Plane } from './plane.ts';
 const SHEAR = 0.4;
 const ROTATION = 0.4;
 /** Severity 3: the digit shrinks to 0.7 of its size. */
-const SCALE = 1 / 0.7;
+const SCALE = 0.7;
 /** Severity 3, in pixels. */
 const SHIFT = 3;
 
@@ -37,12 +37,17 @@ export function shear(pixels: Uint8Array, draws: Draws): Plane {
   return mapped(pixels, aboutCenter(1, -Math.sin(radians), 0, Math.cos(radians)));
 }
 
-export const scale = (pixels: Uint8Array): Plane => mapped(pixels, aboutCenter(SCALE, 0, 0, SCALE));
+/** The digit `factor` times as large. */
+export const zoomed = (pixels: Uint8Array, factor: number): Plane => mapped(pixels, aboutCenter(1 / factor, 0, 0, 1 / factor));
+export const scale = (pixels: Uint8Array): Plane => zoomed(pixels, SCALE);
 
 export const rotated = (pixels: Uint8Array, radians: number): Plane => mapped(pixels, aboutCenter(Math.cos(radians), -Math.sin(radians), Math.sin(radians), Math.cos(radians)));
 export const rotate = (pixels: Uint8Array, draws: Draws): Plane => rotated(pixels, ROTATION * draws.sign());
 
+/** To the right and down by so many pixels. */
+export const shifted = (pixels: Uint8Array, right: number, down: number): Plane => mapped(pixels, [1, 0, -right, 0, 1, -down]);
+
 export function translate(pixels: Uint8Array, draws: Draws): Plane {
-  const [across, down] = [SHIFT * draws.sign(), SHIFT * draws.sign()];
-  return mapped(pixels, [1, 0, across, 0, 1, down]);
+  const [left, up] = [SHIFT * draws.sign(), SHIFT * draws.sign()];
+  return shifted(pixels, -left, -up);
 }

@@ -108,6 +108,22 @@ def pictures():
     return [np.round(255 * each).astype(np.uint8) for each in (ring, hook, gray)]
 
 
+def sequences(image):
+    """Some frames of the sequences of make_cifar_p.py (hendrycks/robustness), restated by scipy: about 13.5, bilinear, black outside."""
+    from scipy.ndimage import map_coordinates
+    image, (y, x), c = image / 255, np.mgrid[0:28, 0:28].astype(float), 13.5
+    warp = lambda rows, columns: map_coordinates(np.pad(image, 3), [rows + 3, columns + 3], order=1, mode="constant", cval=0)
+    encoded = lambda frame: encode(np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8))
+    zoomed = lambda factor: warp((y - c) / factor + c, (x - c) / factor + c)
+    a = np.deg2rad(-15)
+    left, right = np.zeros_like(image), np.zeros_like(image)
+    left[:, :-7], right[:, 8:] = image[:, 7:], image[:, :-8]
+    return {"rotate_sequence": {"0": encoded(warp(np.sin(a) * (x - c) + np.cos(a) * (y - c) + c, np.cos(a) * (x - c) - np.sin(a) * (y - c) + c)), "15": encoded(image)},
+            "scale_sequence": {"0": encoded(zoomed(0.7)), "15": encoded(image), "30": encoded(zoomed(1.3))},
+            "translate_sequence": {"0": encoded(left), "7": encoded(image), "15": encoded(right)},
+            "brightness_sequence": {"0": encoded(image - 0.225), "15": encoded(image), "30": encoded(image + 0.225)}}
+
+
 space = published(sys.argv[1])
 encode = lambda image: base64.b64encode(np.ascontiguousarray(image).tobytes()).decode()
 images, expected = pictures(), {}
@@ -120,4 +136,5 @@ for name in space["CORRUPTIONS"]:
         expected[name].append(encode(np.round(np.array(space[name](image))).astype(np.uint8)))
 random = Draws("alumnus")
 print(json.dumps({"seed": SEED, "keys": KEYS, "bits": [random.bits() for _ in range(5)], "images": [encode(each) for each in images], "expected": expected,
-                  "motionDegrees": [Random(f"{SEED}/motion_blur/{key}").uniform(-45, 45) for key in KEYS]}, indent=1))
+                  "motionDegrees": [Random(f"{SEED}/motion_blur/{key}").uniform(-45, 45) for key in KEYS],
+                  "sequences": sequences(images[1])}, indent=1))

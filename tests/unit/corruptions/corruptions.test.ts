@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { corrupted, corruptionNames, isCorruptible } from '../../../dataset/corruptions/index.ts';
+import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, sequenceOf } from '../../../dataset/corruptions/index.ts';
 import { Draws } from '../../../dataset/corruptions/draws.ts';
 
 const expected = JSON.parse(readFileSync(new URL('corruptions-expected.json', import.meta.url), 'utf8')) as {
   readonly seed: number; readonly keys: readonly string[]; readonly bits: readonly number[]; readonly images: readonly string[]; readonly expected: Readonly<Record<string, readonly string[]>>;
+  readonly sequences: Readonly<Record<string, Readonly<Record<string, string>>>>;
 };
 const pixels = (text: string | undefined): Uint8Array => Uint8Array.from(Buffer.from(text ?? '', 'base64'));
 const images = expected.images.map(pixels);
@@ -51,6 +52,33 @@ describe('corruptions', () => {
   test('are defined for gray images of 28 x 28 alone', () => {
     expect([[28, 28, 1], [28, 28, 3], [32, 32, 1], [28, 27, 1]].map(([height = 0, width = 0, channels]) => isCorruptible({ height, width, channels: channels as 1 | 3 }))).toEqual([true, false, false, false]);
     expect(() => corrupted('scale', new Uint8Array(1024), 1, 'a')).toThrow('28 x 28');
+  });
+});
+
+describe('perturbation sequences', () => {
+  const image = images[1] ?? new Uint8Array(0);
+
+  test.each(Object.entries(expected.sequences))('%s has the frames that scipy makes', (name, wanted) => {
+    const made = frames(name as (typeof sequenceNames)[number], image, 1, 'a');
+    for (const [index, text] of Object.entries(wanted)) {
+      const apart = pixels(text).map((value, place) => Math.abs(value - (made[Number(index)]?.[place] ?? 255)));
+      expect({ index, most: Math.max(...apart) <= 1, few: apart.filter((each) => each > 0).length <= 4 }).toEqual({ index, most: true, few: true });
+    }
+  });
+
+  test('have 31 frames, translation 16; noise begins with the image and is drawn by seed and key', () => {
+    expect(sequenceNames.map((name) => [name, frames(name, image, 1, 'a').length, sequenceOf(name)?.againstFirst])).toEqual([
+      ['gaussian_noise_sequence', 31, true], ['brightness_sequence', 31, false], ['translate_sequence', 16, false], ['rotate_sequence', 31, false], ['scale_sequence', 31, false],
+    ]);
+    const noise = frames('gaussian_noise_sequence', image, 1, 'a');
+    expect(noise[0]).toEqual(image);
+    expect(new Set(noise.map((frame) => Buffer.from(frame).toString('hex'))).size).toBe(31);
+    expect(frames('gaussian_noise_sequence', image, 1, 'a')).toEqual(noise);
+    expect(frames('gaussian_noise_sequence', image, 1, 'b')[1]).not.toEqual(noise[1]);
+    // Where the gray lies in the middle nothing is clipped: deviation 0.02 x 255 = 5.1, to five standard errors of 23,520 draws.
+    const gray = frames('gaussian_noise_sequence', new Uint8Array(784).fill(128), 1, 'a').slice(1).flatMap((frame) => [...frame]);
+    const deviation = Math.sqrt(gray.reduce((sum, value) => sum + (value - 128) ** 2, 0) / gray.length);
+    expect(Math.abs(deviation - 5.1)).toBeLessThan((5 * 5.1) / Math.sqrt(2 * gray.length));
   });
 });
 
