@@ -31,8 +31,12 @@ function plasma(draws: Draws): Float64Array {
     fill(0, half, (row, column) => at(row + half, column) + at(row - half, column) + (at(row, column - half) + at(row, column + half)));
     fill(half, 0, (row, column) => at(row, column + half) + at(row, column - half) + (at(row - half, column) + at(row + half, column)));
   }
-  let [least, most] = [Infinity, -Infinity];
-  for (const height of map) [least, most] = [Math.min(least, height), Math.max(most, height)];
+  let least = Infinity;
+  let most = -Infinity;
+  for (const height of map) {
+    if (height < least) least = height;
+    if (height > most) most = height;
+  }
   return map.map((height) => (height - least) / (most - least));
 }
 
