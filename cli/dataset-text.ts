@@ -6,7 +6,7 @@ import { facts, table } from './output.ts';
 /** Longer class lists are cut. */
 const CLASSES_SHOWN_MAX = 20;
 
-export function describeDataset({ name, digest, version, classes, image, parts, split }: DatasetSummary): string {
+export function describeDataset({ name, digest, version, classes, image, parts, split, corruption }: DatasetSummary): string {
   const shown = classes.slice(0, CLASSES_SHOWN_MAX).join(', ');
   return [
     facts([
@@ -17,7 +17,8 @@ export function describeDataset({ name, digest, version, classes, image, parts, 
       ['Classes', `${integer(classes.length)}: ${shown}${classes.length > CLASSES_SHOWN_MAX ? ', …' : ''}`],
       ['Read where they lie', parts.flatMap(({ part, registered = [] }) => registered.map(({ location, shards }) => `${integer(shards)} ${part} shards at ${location}`)).join('; ')],
       ['Source', split?.source ?? ''],
-      ['Seed', split === undefined ? '' : String(split.seed)],
+      ['Corrupted', corruption === undefined ? '' : `${corruption.name} of ${corruption.of.name}, manifest sha256 ${corruption.of.sha256}`],
+      ['Seed', String((split ?? corruption)?.seed ?? '')],
       ['Left out', split === undefined ? '' : `${integer(split.dropped.duplicates)} exact copies within a part, ${integer(split.dropped.straddling)} copies of held-out images`],
     ]),
     table(['part', 'images', 'shards', 'size', 'each class', 'labels'], parts.map((part) => {

@@ -7,6 +7,7 @@ import { duration, instant, integer, none, percent, shortDigest } from './format
 import { facts, table } from './output.ts';
 import { roundText } from './progress/view.ts';
 import { nextStep } from './remedy.ts';
+import { robustnessSummary } from './robustness.ts';
 import { summaryText } from './summary.ts';
 
 const part = (ref: PartRef | undefined): string =>
@@ -47,6 +48,7 @@ export function describeRun(view: RunView, columns: number): string {
     ]),
     summaryText(view, columns, true),
     confidenceSummary(view),
+    robustnessSummary(view),
   ];
   const open = view.tasks.filter((task) => task.state !== 'done');
   if (running && open.length > 0) {

@@ -22,6 +22,8 @@ export interface DatasetSummary {
   readonly classes: readonly string[];
   readonly image: DatasetManifest['image'];
   readonly split: DatasetManifest['split'];
+  /** Of a dataset that was made of another: by what, and of which. */
+  readonly corruption?: DatasetManifest['corruption'];
   readonly parts: readonly PartSummary[];
 }
 
@@ -34,7 +36,7 @@ export async function inspectDataset(store: ObjectStore, reference: string): Pro
     const bytes = found.shards.reduce((sum, shard) => sum + shard.ref.bytes, 0);
     return [{ part, samples: found.samples, shards: found.shards.length, bytes, truth: found.truth !== undefined, ...registeredIn(found.shards), ...(found.classCounts === undefined ? {} : { classCounts: found.classCounts }) }];
   });
-  return { name: manifest.name, digest, version: versionOf(manifest), classes: manifest.classes, image: manifest.image, split: manifest.split, parts };
+  return { name: manifest.name, digest, version: versionOf(manifest), classes: manifest.classes, image: manifest.image, split: manifest.split, parts, ...(manifest.corruption === undefined ? {} : { corruption: manifest.corruption }) };
 }
 
 function registeredIn(shards: readonly DatasetShard[]): Pick<PartSummary, 'registered'> {

@@ -52,6 +52,10 @@ export const manifestSchema = z.strictObject({
     .strictObject({ seed: z.int(), method: z.string(), source: z.string(), dropped: z.strictObject({ duplicates: count, straddling: count }) })
     .optional()
     .describe('How the parts were drawn. duplicates: extra exact copies within a part; straddling: copies on the training side of an image held out.'),
+  corruption: z
+    .strictObject({ name: z.string().min(1), seed: z.int(), of: z.strictObject({ name: z.string().regex(DATASET_NAME), sha256: z.string().regex(/^[0-9a-f]{64}$/) }), images: count.optional() })
+    .optional()
+    .describe('Of a dataset that was made of another: by which corruption or perturbation sequence, and of which manifest. Its samples have the keys of those that they were made of, with the frame behind it where there are several. images: of each part, how many at most, where not all.'),
 });
 
 /**

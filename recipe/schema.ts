@@ -100,6 +100,7 @@ export const recipeSchema = z
       unlabeled: partReference.optional(),
       validation: partReference.optional().describe('Decides promotions; no training sees it.'),
       test: partReference.optional().describe('Reported, never decided on.'),
+      corrupted: name.optional().describe('What the names of the corrupted datasets begin with, as `alumnus dataset corrupt` made them of the dataset that has validation and test: every model is measured on them, too. Absent: on none.'),
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({
@@ -163,6 +164,7 @@ export const recipeSchema = z
         alpha: z.number().gt(0).lt(1).default(0.05).describe('Level of the paired test, divided by the tries so far in the run.'),
         on_refusal: z.enum(['keep-teacher', 'retry', 'stop', 'wait']).default('keep-teacher').describe('keep-teacher: next round with the old teacher; retry: the same round with another seed, at most tries_max times; stop: end the run with the best; wait: pause for a person.'),
         tries_max: z.int().min(1).max(10).default(2),
+        corruption_error_most: z.number().gt(0).max(100).optional().describe('With data.corrupted: how many times the present teacher\'s mean corruption error on validation a student\'s may be, or it is refused. 1: no worse. Absent: reported only.'),
       })
       .prefault({}),
     guards: z
@@ -223,6 +225,9 @@ export const recipeSchema = z
       if (each === 'control') context.addIssue({ code: 'custom', path: ['comparisons', at, 'name'], message: 'control is the name of the one that `control: true` asks for' });
     });
     if (names.length > 0 && recipe.rounds === 0) context.addIssue({ code: 'custom', path: ['comparisons'], message: 'are compared with the last student, and with rounds: 0 there is none' });
+    if (recipe.promotion.corruption_error_most !== undefined && recipe.data.corrupted === undefined) {
+      context.addIssue({ code: 'custom', path: ['promotion', 'corruption_error_most'], message: 'asks how models bear corrupted images: name them in data.corrupted, too' });
+    }
     const { schedule } = recipe.training;
     for (const field of ['decay_factor', 'decay_steps', 'decay_epochs'] as const) {
       if (schedule[field] !== undefined && schedule.name !== 'exponential') context.addIssue({ code: 'custom', path: ['training', 'schedule', field], message: `belongs to the schedule "exponential", and this one is "${schedule.name}"` });

@@ -109,6 +109,35 @@ ${series('test', 5)}
 ${points.map((point, index) => html`<text class="tick" x="${f(x(index))}" y="${height - 12}" text-anchor="middle">${points.length > 8 ? point.title : `iteration ${point.title}`}</text>`)}`);
 }
 
+export interface RatioPoint {
+  readonly title: string;
+  readonly validation: number | undefined;
+  readonly test: number | undefined;
+}
+
+/** Multiples by iteration, about 1; the control's as a level across all of it. @param label what is drawn */
+export function ratioChart(label: string, points: readonly RatioPoint[], control: number | undefined): Markup {
+  const height = 220;
+  const values = [...points.flatMap((point) => [point.validation, point.test]), control].filter((value) => value !== undefined);
+  if (values.length === 0) return html`<p class="empty">Nothing is evaluated yet.</p>`;
+  const ticks = niceTicks(0, Math.max(1, ...values));
+  const high = ticks.at(-1) ?? 1;
+  const y = (value: number): number => TOP + ((high - value) / high) * (height - TOP - BOTTOM);
+  const slot = (WIDTH - LEFT - RIGHT) / points.length;
+  const x = (index: number): number => LEFT + slot * (index + 0.5);
+  const series = (kind: 'validation' | 'test'): Markup => {
+    const marks = points.flatMap((point, index) => (point[kind] === undefined ? [] : [{ title: point.title, value: point[kind], at: x(index) }]));
+    return html`<polyline class="stroke ${kind}" points="${marks.map(({ at, value }) => `${f(at)},${f(y(value))}`).join(' ')}" ${kind === 'test' ? html`stroke-dasharray="6 4"` : ''}/>
+${marks.map(({ title, value, at }) => html`<g><title>Iteration ${title}, ${kind}: ${value.toFixed(3)}</title>${kind === 'validation' ? html`<circle class="fill ${kind}" cx="${f(at)}" cy="${f(y(value))}" r="4"/>` : html`<rect class="fill ${kind}" x="${f(at - 4)}" y="${f(y(value) - 4)}" width="8" height="8"/>`}</g>`)}`;
+  };
+  return frame(label, height, html`
+${yGrid(ticks, y, (tick) => String(tick))}
+${control !== undefined && html`<g><title>Control: ${control.toFixed(3)}</title><line class="stroke control" stroke-dasharray="2 3" x1="${LEFT}" y1="${f(y(control))}" x2="${WIDTH - RIGHT}" y2="${f(y(control))}"/></g>`}
+${series('validation')}
+${series('test')}
+${points.map((point, index) => html`<text class="tick" x="${f(x(index))}" y="${height - 12}" text-anchor="middle">${points.length > 8 ? point.title : `iteration ${point.title}`}</text>`)}`);
+}
+
 export interface LossLine {
   readonly name: string;
   readonly control: boolean;

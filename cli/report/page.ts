@@ -7,10 +7,11 @@ import type { IterationView, RunView } from '../../proto/gen/alumnus/v1/operator
 import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
+import { MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
 import { difference, wilson, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
-import { accuracyChart, balanceChart, legend, lossChart, precisionChart, type LegendEntry, type LossLine } from './charts.ts';
+import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
 import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
 import { style } from './style.ts';
@@ -63,6 +64,7 @@ ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
 ${confidenceSection(view)}
+${robustnessSection(view)}
 ${classSection(view, summary)}
 ${gallerySection(audits)}
 ${lineageSection(view)}
@@ -198,6 +200,33 @@ function confidenceSection(view: RunView): Markup {
 <div class="panel scroll"><table class="cards"><thead><tr>${confidenceHead.map((name, column) => html`<th scope="col" class="${column > 1 ? 'figure' : ''}">${name.charAt(0).toUpperCase()}${name.slice(1)}</th>`)}</tr></thead><tbody>
 ${rows.map((row) => html`<tr><th scope="row">${row.title}</th><td data-label="${kept}">${row.kept}</td><td data-label="${error}" class="figure">${row.error}</td><td data-label="${temperature}" class="figure">${row.temperature}</td><td data-label="${scaled}" class="figure">${row.scaled}</td><td data-label="${testError}" class="figure">${row.testError}</td><td data-label="${testScaled}" class="figure">${row.testScaled}</td></tr>`)}
 </tbody></table></div>`;
+}
+
+function robustnessSection(view: RunView): Markup {
+  const found = robustnessTable(view);
+  if (found === undefined) return nothing;
+  const { columns, corruptions, sequences } = found;
+  const models = robustModels(view);
+  const tested = models.some(({ robustness }) => robustness.test !== undefined);
+  const splits: readonly Split[] = tested ? ['validation', 'test'] : ['validation'];
+  const chart = (name: string, figure: 'meanCorruptionError' | 'meanFlipRate'): Markup => {
+    const points = models.filter(({ control }) => !control).map(({ title, robustness: { validation, test } }) => ({ title, validation: validation?.[figure], test: test?.[figure] }));
+    const control = models.find((each) => each.control)?.robustness;
+    const level = (control?.test ?? control?.validation)?.[figure];
+    const entries: LegendEntry[] = [{ name: 'validation', className: 'validation', mark: 'circle' }];
+    if (tested) entries.push({ name: 'test (reported only)', className: 'test', mark: 'square' });
+    if (level !== undefined) entries.push({ name: `control, ${tested ? 'test' : 'validation'}`, className: 'control', mark: 'dash' });
+    return html`<figure class="panel" style="margin:0"><h3>${name}</h3>${legend(entries)}${ratioChart(`${name}, by iteration`, points, level)}<figcaption>Lower is more robust; iteration 0's teacher has 1.</figcaption></figure>`;
+  };
+  const rows = (list: readonly RobustnessRow[]): Markup => html`${list.map(({ name, kind, cells }) => html`<tr class="${kind === 'mean' ? 'control' : ''}"><th scope="row">${name}</th>${cells.map((cell) => splits.map((split) => html`<td class="figure">${robustnessText(cell[split], kind)}</td>`))}</tr>`)}`;
+  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
+${rows(list)}
+</tbody></table></div>`;
+  return html`<h2>Corrupted images</h2>
+<p class="note">${robustnessLegend}${sequences.length > 0 && ` ${sequenceLegend}`}</p>
+<div class="grid-of-panels">${chart(MCE, 'meanCorruptionError')}${sequences.length > 0 && chart(MFR, 'meanFlipRate')}</div>
+${panel('Errors', corruptions)}
+${sequences.length > 0 && panel('Flips', sequences)}`;
 }
 
 const lastShare = (row: { marks: readonly { value: Proportion }[] }): number => {

@@ -4,8 +4,8 @@
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, referenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
+import type { CorruptedPart, CorruptedSet, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { corruptedName, corruptionNames, loadManifest, referenceOf, sequenceNames, sequenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { isImported, ladderStep, modelOfIteration, modelOptions, outputIndices, parameterCount, parseRecipe, resizeProblem, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
@@ -102,6 +102,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
   if (early !== undefined && counts.length > 0 && counts.every((count) => Math.floor(early.holdout * count) === 0)) {
     throw new AlumnusError('RECIPE_INVALID', `${early.holdout} of the labeled images of each class is less than one image (the largest class has ${Math.max(...counts)}): nothing would be held out`, { where: 'training.early_stop.holdout' });
   }
+  const corrupted = recipe.data.corrupted === undefined ? undefined : await findCorrupted(load, recipe.data.corrupted, validation.part, test?.part, warnings);
   const samples = unlabeled?.part.samples ?? 0;
   if (samples < recipe.data.unlabeled_at_least) {
     throw new AlumnusError('DATASET_TOO_SMALL', `${samples} unlabeled samples are there, data.unlabeled_at_least asks for ${recipe.data.unlabeled_at_least}`, { where: unlabeled?.ref.dataset ?? 'data.unlabeled' });
@@ -113,7 +114,49 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       // Indices of another class list would say nothing about these labels.
       truth: unlabeled?.loaded.manifest.classes.join('\n') === classes.join('\n') ? unlabeled.part.truth : undefined,
       warnings,
+      ...(corrupted === undefined ? {} : { corrupted }),
     },
+  };
+}
+
+/**
+ * All corruptions, and the perturbation sequences that are there. They must be of the very images that judge: their labels are the same
+ * table, by digest.
+ * @throws AlumnusError DATASET_NOT_FOUND, RECIPE_INVALID
+ */
+async function findCorrupted(load: (name: string) => Promise<LoadedManifest>, as: string, validation: DatasetPart, test: DatasetPart | undefined, warnings: string[]): Promise<CorruptedSet> {
+  const where = 'data.corrupted';
+  const loaded = async (corruption: string): Promise<LoadedManifest | undefined> => {
+    try {
+      return await load(corruptedName(as, corruption));
+    } catch (thrown) {
+      if (thrown instanceof AlumnusError && thrown.code === 'DATASET_NOT_FOUND') return undefined;
+      throw thrown;
+    }
+  };
+  const sets: { name: string; set: LoadedManifest }[] = [];
+  for (const name of [...corruptionNames, ...sequenceNames]) {
+    const set = await loaded(name);
+    if (set !== undefined) sets.push({ name, set });
+    else if (sequenceOf(name) === undefined) throw new AlumnusError('DATASET_NOT_FOUND', `there is no dataset "${corruptedName(as, name)}": \`alumnus dataset corrupt NAME --as ${as}\` makes it and its fellows`, { where });
+  }
+  const made = sets.map(({ name, set }) => ({ name, corruption: set.manifest.corruption }));
+  const odd = made.find(({ name, corruption }) => corruption?.name !== name || corruption.of.sha256 !== made[0]?.corruption?.of.sha256);
+  if (odd !== undefined) throw new AlumnusError('RECIPE_INVALID', `${corruptedName(as, odd.name)} was not made of the same dataset as its fellows, or by another corruption than its name says`, { where });
+  const single = sets.filter(({ name }) => sequenceOf(name) === undefined);
+  const isOf = (part: 'validation' | 'test', of: DatasetPart | undefined): boolean => of?.labels !== undefined && single.every(({ set }) => set.manifest.parts[part]?.labels?.sha256 === of.labels?.sha256);
+  if (!isOf('validation', validation)) throw new AlumnusError('RECIPE_INVALID', `${as} was made of ${made[0]?.corruption?.of.name ?? 'another dataset'}, whose validation images are not those of data.validation`, { where });
+  const tested = isOf('test', test);
+  if (!tested && test !== undefined) warnings.push(`data.corrupted: ${as} was made of other test images than data.test: its test figures are not reported`);
+  const partOf = ({ manifest, digest }: LoadedManifest, name: 'validation' | 'test'): PartRef | undefined => {
+    const part = manifest.parts[name];
+    return part && { dataset: `${referenceOf(manifest)}#${name}`, manifestSha256: digest, shards: part.shards, labels: part.labels, samples: part.samples };
+  };
+  return {
+    parts: sets.map(({ name, set }): CorruptedPart => {
+      const { frames = 0, againstFirst = false } = sequenceOf(name) ?? {};
+      return { name, validation: partOf(set, 'validation'), test: tested ? partOf(set, 'test') : undefined, frames, againstFirst };
+    }),
   };
 }
 

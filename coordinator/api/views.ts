@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Budget, ComparisonView, GateWith, IterationView, ModelView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
-import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Budget, ComparisonView, GateWith, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -35,7 +35,15 @@ function modelView(run: RunState, label: string, trained: Trained | undefined, e
     bestStep: trained?.result.bestStep, stoppedAtStep: trained?.result.stoppedAtStep, image,
     // A snapshot of an earlier release holds results without one.
     heldOutCurve: (trained?.result as Partial<Trained['result']> | undefined)?.heldOutCurve ?? [],
+    robustness: robustnessView(run, evaluation),
   };
+}
+
+function robustnessView(run: RunState, evaluation: EvaluateResult | undefined): RobustnessView | undefined {
+  const of = evaluation?.corruption;
+  // While iteration 0's own candidate is not promoted yet, nothing normalizes.
+  const [validation, test] = (['validation', 'test'] as const).map((split) => robustnessOn(split, of, firstScores(run)));
+  return of === undefined ? undefined : { scores: of.scores, validation, test };
 }
 
 /** The same of a model after fine-tuning; undefined where the recipe has none. */
@@ -171,9 +179,10 @@ const budgetView = (run: RunState, nowMs: number, inFlightMs: number): Budget =>
 });
 
 /** Shards beyond a message's bound are told by their number (`stageTotal`) and by the parts' samples. */
-const withoutShards = ({ labeled, unlabeled, validation, test, ...data }: RunData): RunData => {
+const withoutShards = ({ labeled, unlabeled, validation, test, corrupted, ...data }: RunData): RunData => {
   const short = (part: PartRef | undefined): PartRef | undefined => (part === undefined ? undefined : { ...part, shards: [] });
-  return { ...data, labeled: short(labeled), unlabeled: short(unlabeled), validation: short(validation), test: short(test) };
+  const shortParts = corrupted?.parts.map((each): CorruptedPart => ({ ...each, validation: short(each.validation), test: short(each.test) }));
+  return { ...data, ...(shortParts === undefined ? {} : { corrupted: { parts: shortParts } }), labeled: short(labeled), unlabeled: short(unlabeled), validation: short(validation), test: short(test) };
 };
 
 /** Specifications name every shard; a view needs the task's place only. */

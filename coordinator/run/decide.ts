@@ -23,6 +23,7 @@ import { evolve } from './evolve.ts';
 import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
+import { corruptionRatio, missingCorruption } from './robustness.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
 import { currentIteration, isAudit, isBeside, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, besideTasks, openTasks, openTrainings } from './tasks.ts';
@@ -226,6 +227,8 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
   if (labels.precision !== undefined && result.value.confidence.reduce((sum, bin) => sum + bin.total, 0) !== result.value.validation.total) throw bad('the result does not count the predictions on validation by confidence, which labels.precision needs');
+  const unmeasured = missingCorruption(wanted.value, result.value);
+  if (unmeasured !== undefined) throw bad(`the result holds no errors on ${unmeasured} of data.corrupted: the worker is of an earlier release`);
   if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
 }
 
@@ -339,7 +342,7 @@ function consequence(state: RunState): Fact | undefined {
       if (state.teacher === undefined) return doubt === undefined ? { $case: 'studentPromoted', value: { iteration, model, gate: undefined } } : pausedByGuard(doubt);
       const [counts] = evaluation.paired;
       invariant(counts !== undefined, 'a student with a teacher is compared with it');
-      const { promote, gate } = decideGate(counts, recipe.promotion, state.gates + 1);
+      const { promote, gate } = decideGate(counts, recipe.promotion, state.gates + 1, corruptionRatio(state, evaluation));
       // Who is refused writes no labels: nobody need see it.
       if (promote && doubt !== undefined) return pausedByGuard(doubt);
       return { $case: promote ? 'studentPromoted' : 'studentRefused', value: { iteration, model, gate } };

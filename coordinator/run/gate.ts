@@ -44,15 +44,19 @@ export function leastResolvable(discordant: number, alpha: number): number | und
 
 /**
  * @param tries gates decided in this run, this one included: alpha is divided by it.
- * `not-worse` promotes unless the student is significantly worse; `better` promotes only if it is significantly better.
+ * @param corruptionRatio the student's mean corruption error on validation by the teacher's, where that is measured
+ * `not-worse` promotes unless the student is significantly worse; `better` promotes only if it is significantly better; and neither where
+ * the ratio is above `corruption_error_most`.
  */
-export function decideGate(counts: PairedCounts, promotion: Recipe['promotion'], tries: number): { promote: boolean; gate: Gate } {
+export function decideGate(counts: PairedCounts, promotion: Recipe['promotion'], tries: number, corruptionRatio?: number): { promote: boolean; gate: Gate } {
   const alpha = promotion.alpha / tries;
   const { samples, studentOnlyRight, teacherOnlyRight } = counts;
   const pValue = mcnemarExact(studentOnlyRight, teacherOnlyRight);
   const significant = pValue < alpha;
   const difference = studentOnlyRight - teacherOnlyRight;
-  const promote = promotion.require === 'better' ? significant && difference > 0 : !(significant && difference < 0);
+  const most = promotion.corruption_error_most;
+  const fragile = most !== undefined && corruptionRatio !== undefined && corruptionRatio > most;
+  const promote = !fragile && (promotion.require === 'better' ? significant && difference > 0 : !(significant && difference < 0));
   const points = (pairs: number): string => `${((100 * pairs) / Math.max(1, samples)).toFixed(2)} points`;
   const verdict = !significant ? 'not significantly different' : difference > 0 ? 'significantly better' : 'significantly worse';
   const resolvable = leastResolvable(studentOnlyRight + teacherOnlyRight, alpha);
@@ -61,5 +65,5 @@ export function decideGate(counts: PairedCounts, promotion: Recipe['promotion'],
     : resolvable === undefined
       ? `${samples} validation samples with ${studentOnlyRight + teacherOnlyRight} discordant pairs cannot show any difference at level ${alpha.toPrecision(2)}`
       : `${samples} validation samples cannot resolve a difference under ${points(resolvable)} here; the one seen is ${points(Math.abs(difference))}`;
-  return { promote, gate: { samples, studentOnlyRight, teacherOnlyRight, pValue, alpha, reason: `${verdict}, by ${difference >= 0 ? '+' : '-'}${points(Math.abs(difference))}`, warning } };
+  return { promote, gate: { samples, studentOnlyRight, teacherOnlyRight, pValue, alpha, reason: `${verdict}, by ${difference >= 0 ? '+' : '-'}${points(Math.abs(difference))}${fragile ? `; its mean corruption error is ${corruptionRatio.toFixed(3)} times the teacher's, above the ${most} of promotion.corruption_error_most` : ''}`, warning, corruptionRatio } };
 }

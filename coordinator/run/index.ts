@@ -9,6 +9,7 @@ export { candidateOf, type Candidate } from './fine-tune.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { skewedClasses, type ClassShare } from './guards.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
+export { firstScores, robustnessOn } from './robustness.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
 export { currentIteration, guardRules, isAudit, isBeside, isEnded, isFineTuned, pauseRules, besideOf, subjects, type BesideState, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';

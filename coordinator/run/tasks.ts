@@ -125,9 +125,10 @@ function evaluateTask(state: RunState, iteration: number, subject: string, attem
   const { data } = state;
   if (model === undefined) return undefined;
   const validation = part(data.validation, 'validation');
-  return task(state, iteration, Stage.EVALUATE, subject, attempt, validation.samples + (data.test?.samples ?? 0), [], {
+  const corrupted = (data.corrupted?.parts ?? []).reduce((sum, each) => sum + (each.validation?.samples ?? 0) + (each.test?.samples ?? 0), 0);
+  return task(state, iteration, Stage.EVALUATE, subject, attempt, validation.samples + (data.test?.samples ?? 0) + corrupted, [], {
     $case: 'evaluate',
-    value: { model, validation, test: data.test, baseline, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size },
+    value: { model, validation, test: data.test, baseline, pairedSubsets: [...PAIRED_SUBSETS], batchSize: state.recipe.labels.batch_size, corrupted: data.corrupted },
   });
 }
 

@@ -90,7 +90,7 @@ type Scenario = { recipe: Recipe; shards: number; truth: boolean; steps: readonl
 
 /** @param changed what a worker measures instead, of a task and as its step has it */
 function play({ recipe: wanted, shards, truth, steps }: Scenario, testRight: (step: Step) => number = (each) => each.testRight, changed: (task: Task) => AnswerWishes = () => ({})): Played {
-  let { state, events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: wanted, data: makeData({ shards, truth }), fleet: 2 }, 0);
+  let { state, events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: wanted, data: makeData({ shards, truth, corrupted: wanted.data.corrupted === undefined ? [] : ['fog', 'shear', 'rotate_sequence'] }), fleet: 2 }, 0);
   const taken: Played['taken'] = [];
   const known: Task[] = [];
   let refusedAfterEnd = 0;
@@ -216,6 +216,29 @@ describe('a run, whatever comes', () => {
       decisions += one.events.filter((event) => event.fact?.$case === 'studentPromoted' || event.fact?.$case === 'studentRefused').length;
     }), { numRuns: RUNS });
     expect(decisions).toBeGreaterThan(0);
+  });
+
+  test('nor do corruptions of the test split, while those of validation refuse students', () => {
+    const robust = scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, data: { ...each.data, corrupted: 'digits-c' }, promotion: { ...each.promotion, corruption_error_most: 1 } })), usual, LONG_STEPS_MIN);
+    const withoutTest = (events: readonly Event[]): unknown => JSON.parse(JSON.stringify(events, (key, value: unknown) => (key === 'test' ? undefined : value)));
+    const drawn = (task: Task): number => Number.parseInt(task.taskId.slice(-3), 16) % 1001;
+    let [fragile, sturdy] = [0, 0];
+    fc.assert(fc.property(robust, fc.integer({ min: 1, max: 999 }), (scene, shift) => {
+      const [one, other] = [0, shift].map((by) => play(scene, (each) => (each.testRight + by) % 1001, (task) => ({ corruptedTestWrong: (drawn(task) + by) % 1001 }))) as [Played, Played];
+      expect(withoutTest(other.events)).toEqual(withoutTest(one.events));
+      for (const { fact } of one.events) {
+        if (fact?.$case !== 'studentPromoted' && fact?.$case !== 'studentRefused') continue;
+        const ratio = fact.value.gate?.corruptionRatio;
+        if (fact.value.gate === undefined) continue;
+        expect(ratio).toBeGreaterThan(0);
+        if ((ratio ?? 0) > 1) {
+          expect(fact.$case).toBe('studentRefused');
+          fragile += 1;
+        } else if (fact.$case === 'studentPromoted') sturdy += 1;
+      }
+    }), { numRuns: RUNS });
+    expect(fragile).toBeGreaterThan(0);
+    expect(sturdy).toBeGreaterThan(0);
   });
 
   test('an ended run takes nothing', () => {

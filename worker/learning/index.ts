@@ -15,7 +15,7 @@ export { averagedWeights } from './step.ts';
 export { compileStep, train } from './train.ts';
 export type { CompiledStep, Trained, TrainingHooks } from './train.ts';
 export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, negativeLogLikelihood, TEMPERATURE_MAX, TEMPERATURE_MIN, type Predicted } from './calibration.ts';
-export { argmax, discordant, scoreByClass, type ClassCount } from './metrics.ts';
+export { argmax, discordant, flips, scoreByClass, type ClassCount } from './metrics.ts';
 export { loadLayersFormat, savedArchitecture, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
 export type { Batch, EarlyStopSettings, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OnlineTeacher, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

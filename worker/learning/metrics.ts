@@ -31,6 +31,22 @@ export function scoreByClass(predicted: Uint16Array, truth: Uint16Array, classes
   return counts;
 }
 
+/**
+ * Predictions that changed over perturbation sequences (Hendrycks and Dietterich 2019, section 4.4), and pairs of frames in all. Pure.
+ * @param predicted `[sequences x frames]`
+ * @param againstFirst each frame is compared with the first of its sequence; else with the one before
+ */
+export function flips(predicted: Uint16Array, frames: number, againstFirst: boolean): { wrong: number; total: number } {
+  let [wrong, total] = [0, 0];
+  predicted.forEach((value, row) => {
+    const frame = row % frames;
+    if (frame === 0) return;
+    total += 1;
+    if (value !== predicted[againstFirst ? row - frame : row - 1]) wrong += 1;
+  });
+  return { wrong, total };
+}
+
 /** Samples that only one of two models has right, over the rows for which `counted` is true. */
 export function discordant(student: Uint16Array, teacher: Uint16Array, truth: Uint16Array, counted: (row: number) => boolean): { samples: number; studentOnlyRight: number; teacherOnlyRight: number } {
   const counts = { samples: 0, studentOnlyRight: 0, teacherOnlyRight: 0 };

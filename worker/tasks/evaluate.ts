@@ -2,13 +2,14 @@
 /**
  * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; paired with
  * the present teacher on the same validation samples, the counts that the promotion gate reads; and how far its confidence can be
- * trusted: the temperature that fits validation, and right predictions by confidence.
+ * trusted: the temperature that fits validation, and right predictions by confidence. Where the recipe names corrupted images, also how
+ * many of those it gets wrong, and on how many frames of perturbation sequences it changes its mind.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import type { Calibration, ConfidenceBin, EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Calibration, ConfidenceBin, CorruptedPart, CorruptionScore, CorruptionScores, Errors, EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
-import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
+import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, flips, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
 import { confidenceBins, inBatches, labeledPieces, topOf, type LabeledPiece } from '../data/index.ts';
 import { putJson, required, shapeOf, type TaskContext } from './context.ts';
 import { predictorOf, readModel, resizeOf, signatureOf, type ModelDocument } from './model.ts';
@@ -58,7 +59,21 @@ export async function evaluate(context: TaskContext, spec: EvaluateSpec): Promis
   const document: EvaluationDocument = { schemaVersion: 1, model: ref.sha256, validation: decided, ...(test === undefined ? {} : { test }), calibration, confidence };
   const evaluation = await putJson(context, canonicalJson(document));
   const paired = spec.baseline === undefined ? [] : await pair(store, spec, validation, decided);
-  return { evaluation, validation: decided.score, test: test?.score, paired, calibration, confidence };
+  const corruption = spec.corrupted === undefined ? {} : { corruption: await corruptionScores(context, spec, model, spec.corrupted.parts, done) };
+  return { evaluation, validation: decided.score, test: test?.score, paired, calibration, confidence, ...corruption };
+}
+
+async function corruptionScores(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, parts: readonly CorruptedPart[], done: { samples: number }): Promise<CorruptionScores> {
+  const scores: CorruptionScore[] = [];
+  for (const { name, validation, test, frames, againstFirst } of parts) {
+    const errorsOn = async (part: PartRef | undefined): Promise<Errors | undefined> => {
+      if (part === undefined) return undefined;
+      const { predictions, right } = await predict(context, spec, model, part, done);
+      return frames === 0 ? { wrong: right.reduce((sum, each) => sum + 1 - each, 0), total: right.length } : flips(predictions, frames, againstFirst);
+    };
+    scores.push({ name, frames, validation: await errorsOn(validation), test: await errorsOn(test) });
+  }
+  return { scores };
 }
 
 interface Evaluated extends Predicted {

@@ -28,9 +28,11 @@ export interface DataWishes {
   readonly shards?: number;
   readonly truth?: boolean;
   readonly test?: boolean;
+  /** Corruptions of validation and test, by name; those that end in `_sequence` have frames. */
+  readonly corrupted?: readonly string[];
 }
 
-export const makeData = ({ shards = 3, truth = false, test = true }: DataWishes = {}): RunData => ({
+export const makeData = ({ shards = 3, truth = false, test = true, corrupted = [] }: DataWishes = {}): RunData => ({
   image: { height: 28, width: 28, channels: 1 },
   classNames: ['zero', 'one', 'two'],
   labeled: part('labeled', 1, 30, true),
@@ -39,6 +41,9 @@ export const makeData = ({ shards = 3, truth = false, test = true }: DataWishes 
   test: test ? part('test', 1, 1000, true) : undefined,
   truth: truth ? ref('truth', 'truth') : undefined,
   warnings: [],
+  ...(corrupted.length === 0 ? {} : {
+    corrupted: { parts: corrupted.map((name) => ({ name, validation: part(`validation of ${name}`, 1, 1000, true), test: test ? part(`test of ${name}`, 1, 1000, true) : undefined, frames: name.endsWith('_sequence') ? 10 : 0, againstFirst: false })) },
+  }),
 });
 
 export const makeRecipe = (wishes: Partial<RecipeInput> = {}): Recipe =>
@@ -51,6 +56,9 @@ export interface AnswerWishes {
   readonly teacherOnlyRight?: number;
   readonly validationRight?: number;
   readonly testRight?: number;
+  /** Wrong ones of 1,000 on every corruption. */
+  readonly corruptedWrong?: number;
+  readonly corruptedTestWrong?: number;
   /** Classes that no pseudo-label names. */
   readonly emptyClasses?: readonly number[];
   /** Eligible pseudo-labels of each class, from the first on. */
@@ -123,6 +131,13 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
             evaluation: output('evaluation'), validation: score(right, 1000, wishes), calibration: undefined, confidence: [...(wishes.confidence ?? byConfidence(right))],
             test: task.spec.value.test === undefined ? undefined : score(wishes.testRight ?? 800 + drawn(4, 150), 1000),
             paired: task.spec.value.baseline === undefined ? [] : [counts(1000), ...task.spec.value.pairedSubsets.map(counts)],
+            ...(task.spec.value.corrupted === undefined ? {} : {
+              corruption: {
+                scores: task.spec.value.corrupted.parts.map(({ name, frames, test }, at) => ({
+                  name, frames, validation: { wrong: wishes.corruptedWrong ?? 100 + drawn(at % 8, 400), total: 1000 }, test: test === undefined ? undefined : { wrong: wishes.corruptedTestWrong ?? 100 + drawn(at % 8, 300), total: 1000 },
+                })),
+              },
+            }),
           },
         },
       };

@@ -1,0 +1,173 @@
+/**
+ * Corrupt: of the images that judge, validation and test, datasets of their own, one a corruption and one a perturbation sequence,
+ * named `NAME.<corruption>`. Made once and stored like every dataset: runs are then measured on the same bytes.
+ * Invariants:
+ *  1. Labels are those of the images they were made of; of a corruption it is the very same table, by digest, so whoever holds both
+ *     manifests sees that they are about the same samples.
+ *  2. Nothing of a corruption is visible before its manifest. The same command again makes what is missing, and nothing twice.
+ *  3. One shard is held at a time.
+ */
+import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
+import { paths, type ObjectStore, type PartName } from '../store/index.ts';
+import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, sequenceOf, type CorruptionName, type SequenceName } from './corruptions/index.ts';
+import { encodePng } from './images.ts';
+import type { Progress } from './import.ts';
+import { checkDatasetName, datasetExists, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type LoadedManifest } from './manifest.ts';
+import { samplePixels, shardSamples } from './registered.ts';
+import { SHARD_SAMPLES_DEFAULT, writeShard, type ShardSample } from './shards.ts';
+import { encodeLabels, readLabels } from './tables.ts';
+
+/** The parts that judge. Others train, and nothing is to be trained on corruptions that it is then measured by. */
+const JUDGES = ['validation', 'test'] as const satisfies readonly PartName[];
+
+/** Images of a part that sequences are made of: each is up to 31 frames. */
+export const SEQUENCE_IMAGES_DEFAULT = 500;
+
+export interface CorruptOptions {
+  /** What the datasets' names begin with. Default the dataset's own name and `-c`. */
+  readonly as?: string | undefined;
+  readonly seed?: number;
+  /** Images of a part, the first of its shards (which lie in a drawn order), that perturbation sequences are made of; 0: no sequences. */
+  readonly sequenceImages?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CorruptedSet extends LoadedManifest {
+  /** False: it was there. */
+  readonly made: boolean;
+}
+
+export const corruptedName = (as: string, corruption: string): string => `${as}.${corruption}`;
+
+/**
+ * @param reference the dataset, as `loadManifest` takes it
+ * @throws AlumnusError USAGE (images of another shape, no part that judges), DATASET_NOT_FOUND, DATASET_EXISTS (a name of these holds another
+ *   dataset), CANCELLED, and what reading shards and writing objects throw
+ */
+export async function corruptDataset(store: ObjectStore, reference: string, options: CorruptOptions = {}, progress: Progress = () => undefined): Promise<CorruptedSet[]> {
+  const source = await loadManifest(store, reference);
+  const { manifest } = source;
+  const where = referenceOf(manifest);
+  if (manifest.corruption !== undefined) throw new AlumnusError('USAGE', `it was made of ${manifest.corruption.of.name} itself: name that one`, { where });
+  if (!isCorruptible(manifest.image)) {
+    const { height, width, channels } = manifest.image;
+    throw new AlumnusError('USAGE', `its images are ${height}x${width}x${channels}, and the corruptions are defined for gray images of 28x28 (28x28x1)`, { where });
+  }
+  const parts = JUDGES.filter((part) => manifest.parts[part]?.labels !== undefined);
+  if (parts.length === 0) throw new AlumnusError('USAGE', 'it has neither a validation nor a test part: these are what is corrupted', { where });
+  const { as = `${manifest.name}-c`, seed = 1, sequenceImages = SEQUENCE_IMAGES_DEFAULT } = options;
+  const wanted = [...corruptionNames, ...(sequenceImages > 0 ? sequenceNames : [])];
+  for (const corruption of wanted) checkDatasetName(corruptedName(as, corruption));
+  const workOf = (corruption: string): number => parts.reduce((sum, part) => sum + imagesOf(manifest.parts[part], sequenceOf(corruption) === undefined ? Infinity : sequenceImages) * (sequenceOf(corruption)?.frames ?? 1), 0);
+  const total = wanted.reduce((sum, corruption) => sum + workOf(corruption), 0);
+  const sets: CorruptedSet[] = [];
+  let done = 0;
+  try {
+    for (const corruption of wanted) {
+      const name = corruptedName(as, corruption);
+      const made: DatasetManifest['corruption'] = { name: corruption, seed, of: { name: manifest.name, sha256: source.digest }, ...(sequenceOf(corruption) === undefined ? {} : { images: sequenceImages }) };
+      const there = await existing(store, name, made);
+      if (there === undefined) {
+        const before = done;
+        const written = await write(store, source, name, made, parts, (images) => progress(before + images, total, corruption), options.signal);
+        sets.push({ ...written, made: true });
+      } else sets.push({ ...there, made: false });
+      done += workOf(corruption);
+      progress(done, total, corruption);
+    }
+    return sets;
+  } catch (thrown) {
+    if (options.signal?.aborted === true) throw new AlumnusError('CANCELLED', `stopped after ${sets.length} of ${wanted.length} datasets; the same command makes the others`, { where, cause: thrown });
+    throw toAlumnusError(thrown, where);
+  }
+}
+
+const imagesOf = (part: DatasetPart | undefined, most: number): number => Math.min(part?.samples ?? 0, most);
+
+/** What an earlier command made. @throws AlumnusError DATASET_EXISTS where it was made otherwise. */
+async function existing(store: ObjectStore, name: string, wanted: NonNullable<DatasetManifest['corruption']>): Promise<LoadedManifest | undefined> {
+  let there: LoadedManifest;
+  try {
+    there = await loadManifest(store, name);
+  } catch (thrown) {
+    if (thrown instanceof AlumnusError && thrown.code === 'DATASET_NOT_FOUND') return undefined;
+    throw thrown;
+  }
+  const { corruption } = there.manifest;
+  if (corruption?.name !== wanted.name || corruption.seed !== wanted.seed || corruption.of.sha256 !== wanted.of.sha256 || corruption.images !== wanted.images) throw datasetExists(name);
+  return there;
+}
+
+type Judge = (typeof JUDGES)[number];
+
+async function write(store: ObjectStore, { manifest }: LoadedManifest, name: string, corruption: NonNullable<DatasetManifest['corruption']>, parts: readonly Judge[], onImages: (done: number) => void, signal: AbortSignal | undefined): Promise<LoadedManifest> {
+  const { classes, image } = manifest;
+  const made: DatasetManifest['parts'] = {};
+  let done = 0;
+  for (const part of parts) {
+    const source = manifest.parts[part];
+    invariant(source !== undefined, 'parts that judge are there');
+    const counted = (images: number): void => onImages(done += images);
+    made[part] = sequenceOf(corruption.name) === undefined
+      ? await corruptPart(store, manifest, name, corruption, part, source, counted, signal)
+      : await sequencePart(store, manifest, name, corruption, part, source, counted, signal);
+  }
+  return writeManifest(store, { schemaVersion: 1, name, classes, image, parts: made, corruption });
+}
+
+/** Shard by shard: same names, same samples, same order. */
+async function corruptPart(store: ObjectStore, { image }: DatasetManifest, dataset: string, { name, seed }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
+  const shards: DatasetPart['shards'] = [];
+  for (const shard of source.shards) {
+    const samples: ShardSample[] = [];
+    for await (const { key, bytes } of shardSamples(store, shard)) {
+      signal?.throwIfAborted();
+      const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
+      samples.push({ key, extension: 'png', bytes: encodePng(corrupted(name as CorruptionName, pixels, seed, key), image) });
+      counted(1);
+    }
+    shards.push(await writeShard(store, dataset, part, shards.length, samples));
+  }
+  const { labels, keys, classCounts, samples } = source;
+  return { samples, shards, ...(labels === undefined ? {} : { labels }), ...(keys === undefined ? {} : { keys }), ...(classCounts === undefined ? {} : { classCounts }) };
+}
+
+/** Frames of an image lie one after another, in one shard. */
+async function sequencePart(store: ObjectStore, { image, classes: names }: DatasetManifest, dataset: string, { name, seed, images = 0 }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
+  invariant(source.labels !== undefined, 'parts that judge are labeled');
+  const labels = await readLabels(store, source.labels);
+  const classOf = new Map(labels.keys.map((key, at) => [key, labels.classes[at] ?? 0]));
+  const perShard = Math.floor(SHARD_SAMPLES_DEFAULT / (sequenceOf(name)?.frames ?? 1));
+  const shards: DatasetPart['shards'] = [];
+  const [keys, classes]: [string[], number[]] = [[], []];
+  let open: ShardSample[] = [];
+  let taken = 0;
+  const close = async (): Promise<void> => {
+    if (open.length > 0) shards.push(await writeShard(store, dataset, part, shards.length, open));
+    open = [];
+  };
+  for (const shard of source.shards) {
+    if (taken === images) break;
+    for await (const { key, bytes } of shardSamples(store, shard)) {
+      if (taken === images) break;
+      signal?.throwIfAborted();
+      const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
+      const made = frames(name as SequenceName, pixels, seed, key);
+      made.forEach((frame, index) => {
+        const frameKey = `${key}_${String(index).padStart(2, '0')}`;
+        open.push({ key: frameKey, extension: 'png', bytes: encodePng(frame, image) });
+        keys.push(frameKey);
+        classes.push(classOf.get(key) ?? 0);
+      });
+      taken += 1;
+      counted(made.length);
+      if (taken % perShard === 0) await close();
+    }
+  }
+  await close();
+  const table = encodeLabels({ keys, classes: Int32Array.from(classes) });
+  return {
+    samples: keys.length, shards, labels: await store.putAddressed(paths.datasetPart(dataset, part), table, { extension: '.parquet', metadata: { dataset, part, table: 'labels' } }),
+    classCounts: names.map((_, at) => classes.filter((each) => each === at).length),
+  };
+}

@@ -1,0 +1,91 @@
+/** Corrupted datasets of a small set of 28 x 28: what is in them, that they are made once, and what they are refused for. */
+import { expect, test } from 'vitest';
+import { corruptDataset, corruptionNames, decodeImage, importDataset, listDatasets, loadManifest, readLabels, readShard, sequenceNames, verifyDataset, type ImageShape, type SourceSample } from '../../../dataset/index.ts';
+import { corrupted, frames } from '../../../dataset/corruptions/index.ts';
+import type { ObjectStore } from '../../../store/index.ts';
+import { memorySource, picture, temporaryStore } from './fixture.ts';
+
+const SHAPE: ImageShape = { height: 28, width: 28, channels: 1 };
+
+/** 30 labeled images, of which 9 are held out for validation, and 6 of test; two a shard. */
+async function digits(store: ObjectStore): Promise<void> {
+  const samples = Array.from({ length: 36 }, (_, at): SourceSample => ({ origin: String(at), pool: at < 30 ? 'train' : 'test', label: at % 3, image: { pixels: picture(at, SHAPE), shape: SHAPE } }));
+  await importDataset(store, memorySource({ labeled: 0, samples }), { name: 'digits', validation: 9, shardSamples: 2 });
+}
+
+const imagesOf = async (store: ObjectStore, name: string, part: 'validation' | 'test'): Promise<Map<string, Uint8Array>> => {
+  const images = new Map<string, Uint8Array>();
+  for (const { ref } of (await loadManifest(store, name)).manifest.parts[part]?.shards ?? []) for await (const { key, bytes } of readShard(store, ref)) images.set(key, await decodeImage(bytes, SHAPE));
+  return images;
+};
+
+test('each corruption is a dataset of the same samples in the same order, with the very labels of its source', async () => {
+  const { store } = await temporaryStore();
+  await digits(store);
+  const seen: number[] = [];
+  const sets = await corruptDataset(store, 'digits', { seed: 5, sequenceImages: 0 }, (done, total) => { seen.push(done); expect(total).toBe(15 * 15); });
+  expect(sets.map(({ manifest, made }) => [manifest.name, made])).toEqual(corruptionNames.map((name) => [`digits-c.${name}`, true]));
+  expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  expect(seen.at(-1)).toBe(15 * 15);
+  const source = await loadManifest(store, 'digits');
+  for (const part of ['validation', 'test'] as const) {
+    const clean = await imagesOf(store, 'digits', part);
+    expect(clean.size).toBe(part === 'test' ? 6 : 9);
+    const { manifest } = await loadManifest(store, 'digits-c.fog');
+    expect(manifest.corruption).toEqual({ name: 'fog', seed: 5, of: { name: 'digits', sha256: source.digest } });
+    expect(manifest.parts[part]?.labels).toEqual(source.manifest.parts[part]?.labels);
+    expect(manifest.parts[part]?.shards.map(({ samples }) => samples)).toEqual(source.manifest.parts[part]?.shards.map(({ samples }) => samples));
+    expect([...(await imagesOf(store, 'digits-c.fog', part))]).toEqual([...clean].map(([key, pixels]) => [key, corrupted('fog', pixels, 5, key)]));
+  }
+  expect(Object.keys((await loadManifest(store, 'digits-c.fog')).manifest.parts)).toEqual(['validation', 'test']);
+  for (const name of ['digits-c.fog', 'digits-c.canny_edges']) expect(await verifyDataset(store, name)).toEqual([]);
+});
+
+test('sequences have the frames of an image one after another, of the first images of each part, with their classes', async () => {
+  const { store } = await temporaryStore();
+  await digits(store);
+  const sets = await corruptDataset(store, 'digits', { sequenceImages: 4 });
+  expect(sets.slice(15).map(({ manifest }) => [manifest.name, manifest.parts.validation?.samples, manifest.parts.test?.samples, manifest.corruption?.images])).toEqual(
+    sequenceNames.map((name) => [`digits-c.${name}`, ...(name === 'translate_sequence' ? [64, 64] : [124, 124]), 4]));
+  const clean = [...(await imagesOf(store, 'digits', 'validation'))].slice(0, 4);
+  const made = [...(await imagesOf(store, 'digits-c.rotate_sequence', 'validation'))];
+  expect(made).toEqual(clean.flatMap(([key, pixels]) => frames('rotate_sequence', pixels, 1, key).map((frame, index) => [`${key}_${String(index).padStart(2, '0')}`, frame])));
+  const labelsOf = async (name: string) => {
+    const ref = (await loadManifest(store, name)).manifest.parts.validation?.labels;
+    const { keys, classes } = await readLabels(store, ref ?? { key: '', sha256: '', bytes: 0 });
+    return new Map(keys.map((key, at) => [key, classes[at]]));
+  };
+  const [own, before] = [await labelsOf('digits-c.rotate_sequence'), await labelsOf('digits')];
+  expect([...own].every(([key, label]) => before.get(key.slice(0, -3)) === label)).toBe(true);
+  expect(await verifyDataset(store, 'digits-c.rotate_sequence')).toEqual([]);
+});
+
+test('made once: the same command makes nothing, an interrupted one goes on, another seed under the same name is refused', async () => {
+  const { store } = await temporaryStore();
+  await digits(store);
+  const stop = new AbortController();
+  const interrupted = corruptDataset(store, 'digits', { sequenceImages: 0, signal: stop.signal }, (_, __, label) => { if (label === 'shear') stop.abort(); });
+  await expect(interrupted).rejects.toMatchObject({ code: 'CANCELLED', message: 'stopped after 4 of 15 datasets; the same command makes the others' });
+  expect((await listDatasets(store)).length).toBe(1 + 4);
+  const whole = await corruptDataset(store, 'digits', { sequenceImages: 0 });
+  expect(whole.filter(({ made }) => made).length).toBe(11);
+  const again = await corruptDataset(store, 'digits', { sequenceImages: 0 });
+  expect(again.map(({ digest, made }) => [digest, made])).toEqual(whole.map(({ digest }) => [digest, false]));
+  // In another store, of the same source: the same bytes.
+  const other = await temporaryStore();
+  await digits(other.store);
+  expect((await corruptDataset(other.store, 'digits', { sequenceImages: 0 })).map(({ digest }) => digest)).toEqual(whole.map(({ digest }) => digest));
+  await expect(corruptDataset(store, 'digits', { sequenceImages: 0, seed: 2 })).rejects.toMatchObject({ code: 'DATASET_EXISTS' });
+});
+
+test('images of another shape, a set without parts that judge, and a corrupted set itself are refused with the reason', async () => {
+  const { store } = await temporaryStore();
+  await importDataset(store, memorySource({ labeled: 9, test: 3 }), { name: 'small' });
+  await expect(corruptDataset(store, 'small')).rejects.toMatchObject({ code: 'USAGE', where: 'small', message: 'its images are 6x5x1, and the corruptions are defined for gray images of 28x28 (28x28x1)' });
+  const samples = Array.from({ length: 6 }, (_, at): SourceSample => ({ origin: String(at), pool: 'train', label: at % 3, image: { pixels: picture(at, SHAPE), shape: SHAPE } }));
+  await importDataset(store, memorySource({ labeled: 0, samples }), { name: 'training' });
+  await expect(corruptDataset(store, 'training')).rejects.toMatchObject({ code: 'USAGE', message: 'it has neither a validation nor a test part: these are what is corrupted' });
+  await digits(store);
+  await corruptDataset(store, 'digits', { sequenceImages: 0 });
+  await expect(corruptDataset(store, 'digits-c.fog')).rejects.toMatchObject({ code: 'USAGE', message: 'it was made of digits itself: name that one' });
+});
