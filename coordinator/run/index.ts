@@ -6,6 +6,7 @@ export { evolve } from './evolve.ts';
 export { candidateOf, type Candidate } from './fine-tune.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { skewedClasses, type ClassShare } from './guards.ts';
+export { acceptedTasks, historyOf, tasksBehind } from './history.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';

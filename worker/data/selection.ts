@@ -82,12 +82,31 @@ export function planSelection(tally: Tally, eligibleInThresholdBin: readonly num
 const before = (a: RankedRow, b: RankedRow): boolean =>
   a.logOdds !== b.logOdds ? a.logOdds > b.logOdds : a.hash !== b.hash ? a.hash < b.hash : a.key < b.key;
 
+/** Where an eligible label stands in its class: only those of the boundary bin must be ranked one by one. `no-cut`: all eligible ones of the class have equal copies. */
+export type Standing = 'below-threshold' | 'no-cut' | 'above-cut' | 'in-boundary-bin' | 'below-cut';
+
+export function standingOf({ remainder, bin: boundary }: ClassPlan, logOdds: number, policy: SelectionPolicy): Standing {
+  if (!isEligible(logOdds, policy)) return 'below-threshold';
+  if (remainder === 0) return 'no-cut';
+  const bin = binOf(logOdds);
+  return bin > boundary ? 'above-cut' : bin === boundary ? 'in-boundary-bin' : 'below-cut';
+}
+
+export interface BoundaryPlace {
+  /** Among the eligible labels of its class, from 0. */
+  readonly rank: number;
+  /** `hash`: its log-odds equal those of the last label before the cut, so that the seeded hash of the key says who comes first. */
+  readonly decidedBy: 'log-odds' | 'hash';
+  readonly cutLogOdds: number;
+}
+
 /** Takes the rows of every shard once, in any order; then says how many copies any row gets. */
 export class SelectionCutter {
   readonly #policy: SelectionPolicy;
   readonly #plans: readonly ClassPlan[];
   readonly #boundary: RankedRow[][];
-  #cuts: (RankedRow | undefined)[] | undefined;
+  /** By class: the boundary bin's rows by rank, and the last of them that belongs to the remainder. */
+  #ranks: readonly { readonly rows: readonly RankedRow[]; readonly cut: RankedRow | undefined }[] | undefined;
 
   constructor(plans: readonly ClassPlan[], policy: SelectionPolicy) {
     this.#plans = plans;
@@ -101,7 +120,7 @@ export class SelectionCutter {
   }
 
   add(labels: Labels): void {
-    invariant(this.#cuts === undefined, 'rows are added before any copies are asked for');
+    invariant(this.#ranks === undefined, 'rows are added before any copies are asked for');
     for (let row = 0; row < labels.keys.length; row += 1) {
       const at = labels.classes[row] ?? -1;
       const logOdds = labels.logOdds[row] ?? NaN;
@@ -113,26 +132,42 @@ export class SelectionCutter {
     return { logOdds, key, hash: sha256(`${this.#policy.seed}/${key}`) };
   }
 
-  /** The last row of each class that belongs to the remainder. */
-  #cut(): (RankedRow | undefined)[] {
+  #ranked(): { rows: readonly RankedRow[]; cut: RankedRow | undefined }[] {
     return this.#plans.map((plan, at) => {
-      if (plan.bin < 0) return undefined;
+      if (plan.bin < 0) return { rows: [], cut: undefined };
       const rows = (this.#boundary[at] ?? []).sort((a, b) => (before(a, b) ? -1 : before(b, a) ? 1 : 0));
-      const last = rows[plan.remainder - plan.above - 1];
-      invariant(last !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
-      return last;
+      const cut = rows[plan.remainder - plan.above - 1];
+      invariant(cut !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
+      return { rows, cut };
     });
   }
 
   /** How often the student sees this label; 0: thrown out. */
   copies(at: number, logOdds: number, key: string): number {
-    this.#cuts ??= this.#cut();
     const plan = this.#plans[at];
-    if (plan === undefined || !isEligible(logOdds, this.#policy)) return 0;
-    if (plan.remainder === 0) return plan.copies;
-    const bin = binOf(logOdds);
-    const cut = this.#cuts[at];
-    const inRemainder = bin > plan.bin || (bin === plan.bin && cut !== undefined && !before(cut, this.#rank(logOdds, key)));
-    return plan.copies + (inRemainder ? 1 : 0);
+    const cut = this.#cutOf(at);
+    if (plan === undefined) return 0;
+    switch (standingOf(plan, logOdds, this.#policy)) {
+      case 'below-threshold': return 0;
+      case 'no-cut':
+      case 'below-cut': return plan.copies;
+      case 'above-cut': return plan.copies + 1;
+      case 'in-boundary-bin': return plan.copies + (cut !== undefined && !before(cut, this.#rank(logOdds, key)) ? 1 : 0);
+    }
+  }
+
+  /** Where a label of the boundary bin stands beside the last one before the cut: what `copies` says of it, with its reason. */
+  place(at: number, logOdds: number, key: string): BoundaryPlace {
+    const cut = this.#cutOf(at);
+    const plan = this.#plans[at];
+    invariant(plan !== undefined && cut !== undefined && plan.bin === binOf(logOdds), `${key} lies in the boundary bin of class ${at}`);
+    const own = this.#rank(logOdds, key);
+    const ahead = this.#ranks?.[at]?.rows.filter((row) => before(row, own)).length ?? 0;
+    return { rank: plan.above + ahead, decidedBy: own.logOdds === cut.logOdds ? 'hash' : 'log-odds', cutLogOdds: cut.logOdds };
+  }
+
+  #cutOf(at: number): RankedRow | undefined {
+    this.#ranks ??= this.#ranked();
+    return this.#ranks[at]?.cut;
   }
 }

@@ -7,7 +7,7 @@ import { toAlumnusError } from '../../proto/errors.ts';
 import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
-import { runTask, withSpecification, writeRecord } from '../tasks/index.ts';
+import { machineOf, runTask, withSpecification, writeRecord } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import { Turnstile } from './turnstile.ts';
@@ -17,6 +17,7 @@ const PROGRESS_MS = 100;
 
 const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' }, worker: { type: 'string', default: '' } } });
 const threads = Number(values.threads);
+const machine = machineOf(threads);
 
 const send = (message: FromEngine): void => void process.send?.(message);
 const device = new Turnstile();
@@ -63,7 +64,7 @@ async function run(message: Extract<ToEngine, { kind: 'run' }>): Promise<void> {
     const result = await runTask({ task, store, cacheFolder: values.cache, signal: abort.signal, progress, checkpoint, note, onDevice });
     const done: TaskResult = { result, deviceMs: Math.round(deviceMs) };
     // Before anyone is told: whoever takes the result finds it in the bucket.
-    await writeRecord(store, task, values.worker, done);
+    await writeRecord(store, task, values.worker, done, machine);
     send({ kind: 'done', id, result: done });
   } catch (thrown) {
     const error = toAlumnusError(thrown, message.task.taskId);

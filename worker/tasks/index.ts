@@ -12,7 +12,8 @@ import { select } from './select.ts';
 import { train } from './train.ts';
 
 export type { TaskContext } from './context.ts';
-export { writeRecord } from './record.ts';
+export { readModel } from './model.ts';
+export { machineOf, writeRecord } from './record.ts';
 export { withSpecification } from './specification.ts';
 
 /** @throws AlumnusError with the code that the attempt failed with. */
