@@ -82,7 +82,7 @@ function reasonText({ reason, label, ranking, copies }: IterationExplained): str
   const name = label?.name ?? '';
   const place = ranking === undefined ? '' : ranking.rankFrom === ranking.rankTo ? `place ${integer(ranking.rankFrom + 1)}` : `place ${integer(ranking.rankFrom + 1)} to ${integer(ranking.rankTo + 1)}`;
   const supply = ranking === undefined ? '' : `${plural(ranking.eligible, 'label')} of ${name} at or above the threshold for a budget of ${integer(ranking.budget)}`;
-  const decided = reason.by === 'hash' ? `; its log-odds equal those of the last ${copies > (ranking?.copies ?? 0) ? 'one that is taken' : 'that was taken'}, and the seeded hash of its key decided` : ranking?.cutLogOdds === undefined ? '' : `; the cut is at log-odds ${ranking.cutLogOdds.toFixed(4)}`;
+  const decided = reason.by === 'hash' ? '; labels on both sides of the cut have its log-odds, and the seeded hash of its key decided' : ranking?.cutLogOdds === undefined ? '' : `; the cut is at log-odds ${ranking.cutLogOdds.toFixed(4)}`;
   switch (reason.kind) {
     case 'not-yet': return 'as of the run\'s last manifest';
     case 'shard-quarantined': return `the shard is quarantined: ${reason.why ?? ''}`;

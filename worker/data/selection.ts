@@ -95,9 +95,16 @@ export function standingOf({ remainder, bin: boundary }: ClassPlan, logOdds: num
 export interface BoundaryPlace {
   /** Among the eligible labels of its class, from 0. */
   readonly rank: number;
-  /** `hash`: its log-odds equal those of the last label before the cut, so that the seeded hash of the key says who comes first. */
+  /** `hash`: labels on both sides of the cut have its log-odds, so that the seeded hash of the key says who comes first. */
   readonly decidedBy: 'log-odds' | 'hash';
   readonly cutLogOdds: number;
+}
+
+/** A class's boundary bin by rank, the last row that belongs to the remainder and the first that does not, as far as it lies in the bin. */
+interface Boundary {
+  readonly rows: readonly RankedRow[];
+  readonly cut: RankedRow | undefined;
+  readonly next: RankedRow | undefined;
 }
 
 /** Takes the rows of every shard once, in any order; then says how many copies any row gets. */
@@ -105,8 +112,7 @@ export class SelectionCutter {
   readonly #policy: SelectionPolicy;
   readonly #plans: readonly ClassPlan[];
   readonly #boundary: RankedRow[][];
-  /** By class: the boundary bin's rows by rank, and the last of them that belongs to the remainder. */
-  #ranks: readonly { readonly rows: readonly RankedRow[]; readonly cut: RankedRow | undefined }[] | undefined;
+  #boundaries: readonly Boundary[] | undefined;
 
   constructor(plans: readonly ClassPlan[], policy: SelectionPolicy) {
     this.#plans = plans;
@@ -120,7 +126,7 @@ export class SelectionCutter {
   }
 
   add(labels: Labels): void {
-    invariant(this.#ranks === undefined, 'rows are added before any copies are asked for');
+    invariant(this.#boundaries === undefined, 'rows are added before any copies are asked for');
     for (let row = 0; row < labels.keys.length; row += 1) {
       const at = labels.classes[row] ?? -1;
       const logOdds = labels.logOdds[row] ?? NaN;
@@ -132,20 +138,20 @@ export class SelectionCutter {
     return { logOdds, key, hash: sha256(`${this.#policy.seed}/${key}`) };
   }
 
-  #ranked(): { rows: readonly RankedRow[]; cut: RankedRow | undefined }[] {
+  #ranked(): Boundary[] {
     return this.#plans.map((plan, at) => {
-      if (plan.bin < 0) return { rows: [], cut: undefined };
+      if (plan.bin < 0) return { rows: [], cut: undefined, next: undefined };
       const rows = (this.#boundary[at] ?? []).sort((a, b) => (before(a, b) ? -1 : before(b, a) ? 1 : 0));
-      const cut = rows[plan.remainder - plan.above - 1];
+      const [cut, next] = rows.slice(plan.remainder - plan.above - 1);
       invariant(cut !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
-      return { rows, cut };
+      return { rows, cut, next };
     });
   }
 
   /** How often the student sees this label; 0: thrown out. */
   copies(at: number, logOdds: number, key: string): number {
     const plan = this.#plans[at];
-    const cut = this.#cutOf(at);
+    const { cut } = this.#boundaryOf(at);
     if (plan === undefined) return 0;
     switch (standingOf(plan, logOdds, this.#policy)) {
       case 'below-threshold': return 0;
@@ -158,16 +164,16 @@ export class SelectionCutter {
 
   /** Where a label of the boundary bin stands beside the last one before the cut: what `copies` says of it, with its reason. */
   place(at: number, logOdds: number, key: string): BoundaryPlace {
-    const cut = this.#cutOf(at);
+    const { rows, cut, next } = this.#boundaryOf(at);
     const plan = this.#plans[at];
     invariant(plan !== undefined && cut !== undefined && plan.bin === binOf(logOdds), `${key} lies in the boundary bin of class ${at}`);
     const own = this.#rank(logOdds, key);
-    const ahead = this.#ranks?.[at]?.rows.filter((row) => before(row, own)).length ?? 0;
-    return { rank: plan.above + ahead, decidedBy: own.logOdds === cut.logOdds ? 'hash' : 'log-odds', cutLogOdds: cut.logOdds };
+    const isTie = own.logOdds === cut.logOdds && next?.logOdds === cut.logOdds;
+    return { rank: plan.above + rows.filter((row) => before(row, own)).length, decidedBy: isTie ? 'hash' : 'log-odds', cutLogOdds: cut.logOdds };
   }
 
-  #cutOf(at: number): RankedRow | undefined {
-    this.#ranks ??= this.#ranked();
-    return this.#ranks[at]?.cut;
+  #boundaryOf(at: number): Boundary {
+    this.#boundaries ??= this.#ranked();
+    return this.#boundaries[at] ?? { rows: [], cut: undefined, next: undefined };
   }
 }
