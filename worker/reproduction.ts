@@ -88,7 +88,7 @@ function outputsOf(result: TaskResult['result']): [name: string, ref: ObjectRef]
   const named = ((): [string, ObjectRef | undefined][] => {
     switch (result?.$case) {
       case 'label': return [['labels', result.value.labels], ['tally', result.value.tally]];
-      case 'select': return [['selection', result.value.selection]];
+      case 'select': return [['selection', result.value.selection], ['drift', result.value.drift?.drift]];
       case 'train': return [['model', result.value.model]];
       case 'import': return [['model', result.value.model]];
       case 'replica': return [['state', result.value.state]];

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { IterationView, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
+import { driftCells, driftHead, driftLegend, driftRows } from '../drift.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
 import { difference, wilson, type Proportion } from '../statistics.ts';
@@ -61,6 +62,7 @@ ${lossPanel(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
 ${confidenceSection(view)}
+${driftSection(view)}
 ${classSection(view, summary)}
 ${gallerySection(audits)}
 ${lineageSection(view)}
@@ -195,6 +197,17 @@ function confidenceSection(view: RunView): Markup {
 <p class="note">${confidenceLegend}</p>
 <div class="panel scroll"><table class="cards"><thead><tr>${confidenceHead.map((name, column) => html`<th scope="col" class="${column > 1 ? 'figure' : ''}">${name.charAt(0).toUpperCase()}${name.slice(1)}</th>`)}</tr></thead><tbody>
 ${rows.map((row) => html`<tr><th scope="row">${row.title}</th><td data-label="${kept}">${row.kept}</td><td data-label="${error}" class="figure">${row.error}</td><td data-label="${temperature}" class="figure">${row.temperature}</td><td data-label="${scaled}" class="figure">${row.scaled}</td><td data-label="${testError}" class="figure">${row.testError}</td><td data-label="${testScaled}" class="figure">${row.testScaled}</td></tr>`)}
+</tbody></table></div>`;
+}
+
+function driftSection(view: RunView): Markup {
+  const rows = driftRows(view);
+  if (rows.length === 0) return nothing;
+  const capital = (name: string): string => `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+  return html`<h2>How labels changed</h2>
+<p class="note">${driftLegend}</p>
+<div class="panel scroll"><table class="cards"><thead><tr>${driftHead.map((name) => html`<th scope="col">${capital(name)}</th>`)}</tr></thead><tbody>
+${rows.map((row) => html`<tr><th scope="row">${row.title}</th>${driftCells(row).slice(1).map((cell, column) => html`<td data-label="${capital(driftHead[column + 1] ?? '')}">${cell}</td>`)}</tr>`)}
 </tbody></table></div>`;
 }
 

@@ -2,6 +2,7 @@
 export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
 export { thinClasses, type ThinClass } from './coverage.ts';
 export { bestOf, decide, isDue, isOpen, placeOf, type Command, type Moment } from './decide.ts';
+export { driftWarnings, precisionDrift } from './drift.ts';
 export { evolve } from './evolve.ts';
 export { candidateOf, type Candidate } from './fine-tune.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';

@@ -7,6 +7,7 @@ import { invariant } from '../../proto/errors.ts';
 import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
+import { driftSpec } from './drift.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, subjects, taskIdPrefix, type IterationState, type RunState, type Trained } from './state.ts';
@@ -162,7 +163,7 @@ function stageTasks(state: RunState): Task[] {
         $case: 'select',
         value: {
           teacherSha256: current.teacher?.sha256 ?? '', shards: labeledShards(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
-          budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
+          budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length, drift: driftSpec(state),
         },
       })];
     case Stage.TRAIN:

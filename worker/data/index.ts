@@ -4,6 +4,7 @@ export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type SelectedP
 export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
 export { explainSample, type IterationExplained, type SampleExplained } from './explain.ts';
+export { drift, type DriftRequest } from './drift.ts';
 export { drawHeldOut, holdOut, type HeldOutPart, type LeftOut } from './hold-out.ts';
 export { labeledPieces, type LabeledPiece } from './labeled.ts';
 export { labelsOf, readLabelColumns, readLabelTable, topOf, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
