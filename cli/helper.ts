@@ -35,7 +35,8 @@ export function ask({ program, file, arguments: args, request, signal, onLine }:
       words = (words + chunk).slice(-WORDS_CHARS_MAX);
     });
     const lines = createInterface({ input: child.stdout });
-    lines.on('line', (line) => onLine(JSON.parse(line) as Record<string, unknown>));
+    // A native library may say something of its own.
+    lines.on('line', (line) => (line.startsWith('{') ? onLine(JSON.parse(line) as Record<string, unknown>) : undefined));
     const read = new Promise((done) => lines.once('close', done));
     // One that ended at once says why; that it did not listen is no news.
     child.stdin.on('error', () => undefined);

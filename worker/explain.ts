@@ -22,4 +22,7 @@ main().catch((thrown: unknown) => {
   const error = toAlumnusError(thrown);
   process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
   process.exitCode = errorTable[error.code].exit;
+}).finally(() => {
+  // Connections that a store keeps open would keep the process.
+  process.stdout.write('', () => process.exit());
 });

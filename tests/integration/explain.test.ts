@@ -114,7 +114,7 @@ describe('explain sample', () => {
     for (const [kind, row] of kinds) {
       const sample = await json('explain', 'sample', row.key, '--run', RUN);
       expect(sample).toMatchObject({ kind: 'SampleExplanation', run: RUN, key: row.key, shard: row.shard, truth: { class: truth.classes[truth.keys.indexOf(row.key)] } });
-      expect(sample.origin).toMatch(/train-images/);
+      expect(sample.origin).toMatch(/^train-labels\[\d+\]$/);
       expect(sample.iterations.map((each: { iteration: number }) => each.iteration)).toEqual([1, 2]);
       for (const [at, rows] of [first, second].entries()) {
         const told = sample.iterations[at];
