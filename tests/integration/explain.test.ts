@@ -31,7 +31,7 @@ beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'alumnus-explained-'));
   cluster = await Cluster.create({ template: template.home });
   await cluster.start();
-  await cluster.submit(patternsRecipe({ rounds: 2 }).replace('labels: { batch_size: 50 }', `labels: { batch_size: 50, threshold: ${THRESHOLD}, budget_per_class: ${BUDGET} }\nguards: { class_share_least: 0 }`), RUN);
+  await cluster.submit(patternsRecipe({ rounds: 2 }).replace('labels: { batch_size: 50 }', `labels: { batch_size: 50, threshold: ${THRESHOLD}, budget_per_class: ${BUDGET}, drift: true }\nguards: { class_share_least: 0 }`), RUN);
   await cluster.settled(RUN, 'succeeded');
   await cluster.stop();
   evidence = await evidenceOf(cluster.home, RUN);
@@ -96,6 +96,21 @@ const seedOf = async (iteration: number): Promise<number> => {
   const ref = selectResult(evidence, iteration)?.selection;
   return (JSON.parse(Buffer.from(await evidence.store.get(ref!)).toString('utf8')) as { policy: { seed: number } }).policy.seed;
 };
+
+test('labels of two teachers are compared, class by class and shard by shard', async () => {
+  const [first, second] = [await rowsOf(1), await rowsOf(2)];
+  const told = selectResult(evidence, 2)?.drift;
+  const before = new Map(first.map((row) => [row.key, row]));
+  const flipped = second.filter((row) => before.get(row.key)?.label !== row.label);
+  const mean = (rows: readonly Row[]): number => rows.reduce((sum, { logOdds }) => sum + 1 / (1 + Math.exp(-logOdds)), 0) / rows.length;
+  expect(selectResult(evidence, 1)?.drift).toBeUndefined();
+  expect(told).toMatchObject({ samples: 600, flips: flipped.length, confidenceBefore: expect.closeTo(mean(first), 12) as number, confidenceAfter: expect.closeTo(mean(second), 12) as number });
+  expect(flipped.length).toBeGreaterThan(0);
+  const document = JSON.parse(Buffer.from(await evidence.store.get(told!.drift!)).toString('utf8')) as { classes: { from: number; to: number; samples: number }[]; shards: { shard: string; flips: number }[] };
+  for (const { from, to, samples } of document.classes) expect(samples).toBe(flipped.filter((row) => row.label === to && before.get(row.key)?.label === from).length);
+  expect(document.classes.reduce((sum, { samples }) => sum + samples, 0)).toBe(flipped.length);
+  for (const { shard, flips } of document.shards) expect(flips).toBe(flipped.filter((row) => row.shard === shard).length);
+});
 
 describe('explain sample', () => {
   test('gives the label, the number of copies and the reason that the tables and the rule give by hand', async () => {

@@ -10,7 +10,8 @@ interface Wishes {
   readonly confidence?: readonly [number, number];
   /** Validation by confidence, of the teacher of iteration 1 and of that of iteration 2. */
   readonly bins?: readonly [readonly ConfidenceBin[], readonly ConfidenceBin[]];
-  readonly drift?: boolean | undefined;
+  /** Default true; `absent`: the recipe does not say. */
+  readonly drift?: boolean | 'absent';
   readonly refuseFirst?: boolean;
 }
 
@@ -19,7 +20,7 @@ const bins = (...counts: readonly [confidence: number, correct: number, total: n
 
 /** A run of two rounds to its end, and every task that it had. */
 function runOf({ confidence: [before, after] = [0.8, 0.9], bins: [first, second] = [bins([0.5, 900, 1000]), bins([0.5, 900, 1000])], drift = true, refuseFirst = false }: Wishes = {}): { state: RunState; tasks: Task[] } {
-  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === undefined ? {} : { drift }) }, guards: { calibration_error_most: 1 } } as Partial<RecipeInput>);
+  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === 'absent' ? {} : { drift }) }, guards: { calibration_error_most: 1 } } as Partial<RecipeInput>);
   let { state } = decide(undefined, { kind: 'submit', runId: 'digits-1', recipe, data: makeData() }, 0);
   const tasks: Task[] = [];
   for (let [task] = openTasks(state); task !== undefined; [task] = openTasks(state)) {
@@ -52,7 +53,7 @@ describe('labels are compared', () => {
   });
 
   test('not where the recipe does not ask, whose tasks are named as ever', () => {
-    const without = runOf({ drift: undefined });
+    const without = runOf({ drift: 'absent' });
     expect(selectOf(without.tasks, 2)?.drift).toBeUndefined();
     const off = runOf({ drift: false });
     expect(off.tasks.map(({ taskId }) => taskId)).toEqual(without.tasks.map(({ taskId }) => taskId));
