@@ -3,6 +3,7 @@ import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../proto/stages.ts';
 import { confidenceSummary } from './confidence.ts';
+import { driftSummary } from './drift.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
 import { facts, table } from './output.ts';
 import { roundText } from './progress/view.ts';
@@ -48,6 +49,7 @@ export function describeRun(view: RunView, columns: number): string {
     ]),
     summaryText(view, columns, true),
     confidenceSummary(view),
+    driftSummary(view),
     robustnessSummary(view),
   ];
   const open = view.tasks.filter((task) => task.state !== 'done');

@@ -12,6 +12,8 @@ import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';
 import { addReconcile } from './commands/reconcile.ts';
+import { addExplain } from './commands/explain.ts';
+import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
@@ -43,6 +45,8 @@ export function createProgram(context: Context): Command {
   addRecipe(program, context);
   addCoordinator(program, context);
   addWorker(program, context);
+  addExplain(program, context);
+  addModel(program, context);
   addReconcile(program, context);
   addStatus(program, context);
   addVersion(program, context);

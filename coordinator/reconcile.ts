@@ -241,7 +241,7 @@ export function outputsOf({ result }: TaskResult): ObjectRef[] {
   const outputs = ((): (ObjectRef | undefined)[] => {
     switch (result?.$case) {
       case 'label': return [result.value.labels, result.value.tally];
-      case 'select': return [result.value.selection];
+      case 'select': return [result.value.selection, result.value.drift?.drift];
       case 'train': return [result.value.model];
       case 'import': return [result.value.model];
       case 'evaluate': return [result.value.evaluation];

@@ -82,6 +82,8 @@ export const errorTable = {
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
   FACT_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Import the set in fewer, larger shards; with NATS, raising max_payload of its servers helps, too.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
+  SAMPLE_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'A key is an image\'s name in its shard, without its ending; docs/lineage.md says where to look it up.'),
+  MODEL_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Name a model by the sha256 of its document, as `alumnus run describe RUN -o json` tells it, or by RUN or RUN/ITERATION.'),
   // Teachers from elsewhere
   TEACHER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Correct models.teacher.url: every worker must be able to read what lies there.'),
   TEACHER_UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that every worker can reach what models.teacher.url names, and that it answers.'),

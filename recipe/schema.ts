@@ -151,6 +151,7 @@ export const recipeSchema = z
         budget_per_class: z.int().min(0).default(0).describe('Pseudo-labels a class; 0: eligible / classes.'),
         copies_max: z.int().min(1).max(100).default(10).describe('How often one sample may be repeated to fill its class.'),
         batch_size: positiveInteger(BATCH_MAX).default(500).describe('Images a prediction.'),
+        drift: z.boolean().optional().describe('Compare the labels of each teacher with those of the one before: which change their class, by pair of classes and by shard, and a warning where they grow surer and validation does not say that they grow better. Reads every label table of both once more. Absent: not.'),
         noised_teacher: z.boolean().default(false).describe('An ablation, to measure what clean labels are worth: the teacher labels with noise.input, noise.erasing, dropout and stochastic depth. Leave it false to train.'),
       })
       .superRefine((labels, context) => {

@@ -9,7 +9,7 @@ import { openStore, type ObjectStore } from '../../store/index.ts';
 import { LabelThread } from '../../worker/engine/label-thread.ts';
 import { Turnstile } from '../../worker/engine/turnstile.ts';
 import type { TensorData } from '../../worker/learning/index.ts';
-import type { TaskContext } from '../../worker/tasks/index.ts';
+import { machineOf, type TaskContext } from '../../worker/tasks/index.ts';
 import { writeModel } from '../../worker/tasks/model.ts';
 
 /** As a worker has them: a task on the device, the next one loading, and one whose labels are written. */
@@ -75,7 +75,7 @@ export class Labeler {
 
   constructor(cacheFolder: string, turnstile: Turnstile) {
     this.#thread = new LabelThread({
-      cacheFolder, workerId: 'bench', turnstile,
+      cacheFolder, workerId: 'bench', machine: machineOf(1), turnstile,
       send: (message) => {
         if (message.kind === 'done') this.#waiting.get(message.id)?.resolve(message.result);
         if (message.kind === 'failed') this.#waiting.get(message.id)?.reject(new AlumnusError(message.code, message.message, { where: message.where }));

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { IterationView, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
+import { driftCells, driftHead, driftLegend, driftRows } from '../drift.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
 import { MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
@@ -64,6 +65,7 @@ ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
 ${confidenceSection(view)}
+${driftSection(view)}
 ${robustnessSection(view)}
 ${classSection(view, summary)}
 ${gallerySection(audits)}
@@ -227,6 +229,17 @@ ${rows(list)}
 <div class="grid-of-panels">${chart(MCE, 'meanCorruptionError')}${sequences.length > 0 && chart(MFR, 'meanFlipRate')}</div>
 ${panel('Errors', corruptions)}
 ${sequences.length > 0 && panel('Flips', sequences)}`;
+}
+
+function driftSection(view: RunView): Markup {
+  const rows = driftRows(view);
+  if (rows.length === 0) return nothing;
+  const capital = (name: string): string => `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+  return html`<h2>How labels changed</h2>
+<p class="note">${driftLegend}</p>
+<div class="panel scroll"><table class="cards"><thead><tr>${driftHead.map((name) => html`<th scope="col">${capital(name)}</th>`)}</tr></thead><tbody>
+${rows.map((row) => html`<tr><th scope="row">${row.title}</th>${driftCells(row).slice(1).map((cell, column) => html`<td data-label="${capital(driftHead[column + 1] ?? '')}">${cell}</td>`)}</tr>`)}
+</tbody></table></div>`;
 }
 
 const lastShare = (row: { marks: readonly { value: Proportion }[] }): number => {

@@ -4,7 +4,7 @@ import type { Budget, ComparisonView, GateWith, IterationView, ModelView, Robust
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, precisionDrift, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -66,7 +66,7 @@ function iterationView(run: RunState, each: IterationState): IterationView {
   return {
     iteration: each.iteration, try: each.try, model: modelView(run, labelOf(run, each.iteration), each.student, each.evaluation), selection: each.selection, audit: each.audit,
     decision: each.decision ?? '', gate: each.gate, gatesWithFewer: gatesWithFewer(run, candidateOf(run, each).evaluation, each.gate), quarantined: each.quarantined.size, teacherSha256: each.teacher?.sha256 ?? '',
-    threshold: each.teacher === undefined ? undefined : thresholdOf(run, each),
+    threshold: each.teacher === undefined ? undefined : thresholdOf(run, each), precisionDrift: precisionDrift(run, each),
     fineTuned: fineTunedView(run, labelOf(run, each.iteration), each.fineTuned, each.fineTunedEvaluation),
   };
 }
@@ -97,6 +97,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
+  warnings.push(...driftWarnings(run));
   for (const { subject, comparison } of besidesOf(run.recipe)) {
     const { givenUp } = besideState(run, subject);
     if (givenUp !== undefined) warnings.push(`the ${comparison === undefined ? 'control' : `comparison ${comparison.name}`} was given up: ${givenUp}`);

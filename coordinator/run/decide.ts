@@ -223,6 +223,7 @@ function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): voi
   if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
   mustTrainAsAsked(task, result);
   mustDistillAsAsked(task, result);
+  if (result.$case === 'select' && wanted.$case === 'select' && wanted.value.drift !== undefined && result.value.drift === undefined) throw bad('the result does not compare the labels with those before, as labels.drift asks: the worker is of an earlier release');
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
@@ -247,7 +248,7 @@ function mustBeNewer(state: RunState, task: Task, { step, ref }: Checkpoint): vo
 function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: readonly (ObjectRef | undefined)[]; name: string } {
   switch (result.$case) {
     case 'label': return { outputs: [result.value.labels, result.value.tally], name: 'labels and tally' };
-    case 'select': return { outputs: [result.value.selection], name: 'selection' };
+    case 'select': return { outputs: [result.value.selection, ...(result.value.drift === undefined ? [] : [result.value.drift.drift])], name: 'selection' };
     case 'train': return { outputs: [result.value.model], name: 'model' };
     case 'import': return { outputs: [result.value.model], name: 'model' };
     case 'evaluate': return { outputs: [result.value.evaluation], name: 'evaluation' };

@@ -4,10 +4,12 @@ export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type Spe
 export { thinClasses, type ThinClass } from './coverage.ts';
 export { bestOf, decide, isDue, isOpen, placeOf, type Command, type Moment } from './decide.ts';
 export { labelTotal } from './distill.ts';
+export { driftWarnings, precisionDrift } from './drift.ts';
 export { evolve } from './evolve.ts';
 export { candidateOf, type Candidate } from './fine-tune.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
 export { skewedClasses, type ClassShare } from './guards.ts';
+export { acceptedTasks, historyOf, tasksBehind } from './history.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { firstScores, robustnessOn } from './robustness.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';

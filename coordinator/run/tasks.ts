@@ -9,6 +9,7 @@ import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { besidesOwed, besideState, labelsOf, mayEvaluate, pairedWith, type Beside } from './beside.ts';
 import { distillOf, distillSpec, pseudoLabelsOf, shardsToLabel } from './distill.ts';
+import { driftSpec } from './drift.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, fineTunedSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
@@ -181,7 +182,7 @@ function stageTasks(state: RunState): Task[] {
         $case: 'select',
         value: {
           teacherSha256: current.teacher?.sha256 ?? '', shards: pseudoLabelsOf(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
-          budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length,
+          budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length, drift: driftSpec(state),
         },
       })];
     case Stage.TRAIN:

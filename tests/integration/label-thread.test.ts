@@ -8,7 +8,7 @@ import { openStore, type ObjectStore } from '../../store/index.ts';
 import type { LabelThread } from '../../worker/engine/label-thread.ts';
 import type { FromEngine } from '../../worker/engine/messages.ts';
 import type { Turnstile } from '../../worker/engine/turnstile.ts';
-import type { runTask } from '../../worker/tasks/index.ts';
+import { machineOf, type runTask } from '../../worker/tasks/index.ts';
 import type { loadTensorFlow } from '../../worker/tensorflow/index.ts';
 import { patternsHome, patternsRecipe, SHARDS } from '../harness/patterns.ts';
 
@@ -41,10 +41,11 @@ beforeAll(async () => {
 afterAll(() => home.remove());
 
 it('labels all shards, two at a time, to the bytes of one thread; tasks of a thread that ends fail, and the next one gets a new thread', async () => {
+  const machine = machineOf(1);
   const ends = new Map<number, FromEngine>();
   let heard: () => void = () => undefined;
   const thread = new Thread({
-    cacheFolder: `${home.home}/cache`, workerId: 'w1', turnstile: new Turns(),
+    cacheFolder: `${home.home}/cache`, workerId: 'w1', machine, turnstile: new Turns(),
     send: (message) => {
       if (message.kind !== 'done' && message.kind !== 'failed') return;
       ends.set(message.id, message);

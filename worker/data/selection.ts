@@ -82,12 +82,37 @@ export function planSelection(tally: Tally, eligibleInThresholdBin: readonly num
 const before = (a: RankedRow, b: RankedRow): boolean =>
   a.logOdds !== b.logOdds ? a.logOdds > b.logOdds : a.hash !== b.hash ? a.hash < b.hash : a.key < b.key;
 
+/** Where an eligible label stands in its class: only those of the boundary bin must be ranked one by one. `no-cut`: all eligible ones of the class have equal copies. */
+export type Standing = 'below-threshold' | 'no-cut' | 'above-cut' | 'in-boundary-bin' | 'below-cut';
+
+export function standingOf({ remainder, bin: boundary }: ClassPlan, logOdds: number, policy: SelectionPolicy): Standing {
+  if (!isEligible(logOdds, policy)) return 'below-threshold';
+  if (remainder === 0) return 'no-cut';
+  const bin = binOf(logOdds);
+  return bin > boundary ? 'above-cut' : bin === boundary ? 'in-boundary-bin' : 'below-cut';
+}
+
+export interface BoundaryPlace {
+  /** Among the eligible labels of its class, from 0. */
+  readonly rank: number;
+  /** `hash`: labels on both sides of the cut have its log-odds, so that the seeded hash of the key says who comes first. */
+  readonly decidedBy: 'log-odds' | 'hash';
+  readonly cutLogOdds: number;
+}
+
+/** A class's boundary bin by rank, the last row that belongs to the remainder and the first that does not, as far as it lies in the bin. */
+interface Boundary {
+  readonly rows: readonly RankedRow[];
+  readonly cut: RankedRow | undefined;
+  readonly next: RankedRow | undefined;
+}
+
 /** Takes the rows of every shard once, in any order; then says how many copies any row gets. */
 export class SelectionCutter {
   readonly #policy: SelectionPolicy;
   readonly #plans: readonly ClassPlan[];
   readonly #boundary: RankedRow[][];
-  #cuts: (RankedRow | undefined)[] | undefined;
+  #boundaries: readonly Boundary[] | undefined;
 
   constructor(plans: readonly ClassPlan[], policy: SelectionPolicy) {
     this.#plans = plans;
@@ -101,7 +126,7 @@ export class SelectionCutter {
   }
 
   add(labels: Labels): void {
-    invariant(this.#cuts === undefined, 'rows are added before any copies are asked for');
+    invariant(this.#boundaries === undefined, 'rows are added before any copies are asked for');
     for (let row = 0; row < labels.keys.length; row += 1) {
       const at = labels.classes[row] ?? -1;
       const logOdds = labels.logOdds[row] ?? NaN;
@@ -113,26 +138,42 @@ export class SelectionCutter {
     return { logOdds, key, hash: sha256(`${this.#policy.seed}/${key}`) };
   }
 
-  /** The last row of each class that belongs to the remainder. */
-  #cut(): (RankedRow | undefined)[] {
+  #ranked(): Boundary[] {
     return this.#plans.map((plan, at) => {
-      if (plan.bin < 0) return undefined;
+      if (plan.bin < 0) return { rows: [], cut: undefined, next: undefined };
       const rows = (this.#boundary[at] ?? []).sort((a, b) => (before(a, b) ? -1 : before(b, a) ? 1 : 0));
-      const last = rows[plan.remainder - plan.above - 1];
-      invariant(last !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
-      return last;
+      const [cut, next] = rows.slice(plan.remainder - plan.above - 1);
+      invariant(cut !== undefined, `the boundary bin of class ${at} holds the rows that the tally counted`);
+      return { rows, cut, next };
     });
   }
 
   /** How often the student sees this label; 0: thrown out. */
   copies(at: number, logOdds: number, key: string): number {
-    this.#cuts ??= this.#cut();
     const plan = this.#plans[at];
-    if (plan === undefined || !isEligible(logOdds, this.#policy)) return 0;
-    if (plan.remainder === 0) return plan.copies;
-    const bin = binOf(logOdds);
-    const cut = this.#cuts[at];
-    const inRemainder = bin > plan.bin || (bin === plan.bin && cut !== undefined && !before(cut, this.#rank(logOdds, key)));
-    return plan.copies + (inRemainder ? 1 : 0);
+    const { cut } = this.#boundaryOf(at);
+    if (plan === undefined) return 0;
+    switch (standingOf(plan, logOdds, this.#policy)) {
+      case 'below-threshold': return 0;
+      case 'no-cut':
+      case 'below-cut': return plan.copies;
+      case 'above-cut': return plan.copies + 1;
+      case 'in-boundary-bin': return plan.copies + (cut !== undefined && !before(cut, this.#rank(logOdds, key)) ? 1 : 0);
+    }
+  }
+
+  /** Where a label of the boundary bin stands beside the last one before the cut: what `copies` says of it, with its reason. */
+  place(at: number, logOdds: number, key: string): BoundaryPlace {
+    const { rows, cut, next } = this.#boundaryOf(at);
+    const plan = this.#plans[at];
+    invariant(plan !== undefined && cut !== undefined && plan.bin === binOf(logOdds), `${key} lies in the boundary bin of class ${at}`);
+    const own = this.#rank(logOdds, key);
+    const isTie = own.logOdds === cut.logOdds && next?.logOdds === cut.logOdds;
+    return { rank: plan.above + rows.filter((row) => before(row, own)).length, decidedBy: isTie ? 'hash' : 'log-odds', cutLogOdds: cut.logOdds };
+  }
+
+  #boundaryOf(at: number): Boundary {
+    this.#boundaries ??= this.#ranked();
+    return this.#boundaries[at] ?? { rows: [], cut: undefined, next: undefined };
   }
 }

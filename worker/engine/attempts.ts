@@ -5,6 +5,7 @@
  * Invariant: every attempt ends with one `done` or `failed`, and nothing is told of it after that.
  */
 import { toAlumnusError } from '../../proto/errors.ts';
+import type { Machine } from '../../proto/gen/alumnus/v1/record.ts';
 import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import { openStore, type ObjectStore } from '../../store/index.ts';
@@ -27,6 +28,8 @@ export interface AttemptsOptions {
   readonly cacheFolder: string;
   /** Named in the records of tasks. */
   readonly workerId: string;
+  /** What results depend on to the bit, named there, too. */
+  readonly machine: Machine;
   readonly send: (message: FromEngine) => void;
   readonly deviceOf: (message: RunMessage, signal: AbortSignal) => Device;
 }
@@ -40,7 +43,7 @@ export class Attempts {
   }
 
   async run(message: RunMessage): Promise<void> {
-    const { cacheFolder, workerId, send, deviceOf } = this.#options;
+    const { cacheFolder, workerId, machine, send, deviceOf } = this.#options;
     const { id, storeUrl } = message;
     const abort = new AbortController();
     this.#running.set(id, abort);
@@ -60,7 +63,7 @@ export class Attempts {
       const result = await runTask({ task, store, cacheFolder, signal: abort.signal, progress, checkpoint, note, ...device });
       const done: TaskResult = { result, deviceMs: Math.round(heldMs()) };
       // Before anyone is told: whoever takes the result finds it in the bucket. What is found of a tar is no run's, and lies there already.
-      if (result.$case !== 'index') await writeRecord(store, task, workerId, done);
+      if (result.$case !== 'index') await writeRecord(store, task, workerId, done, machine);
       send({ kind: 'done', id, result: done });
     } catch (thrown) {
       const error = toAlumnusError(thrown, message.task.taskId);

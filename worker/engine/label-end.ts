@@ -8,6 +8,7 @@
  *  2. A prediction that nobody waits for any more is given up, so that the device is free.
  */
 import { AlumnusError } from '../../proto/errors.ts';
+import type { Machine } from '../../proto/gen/alumnus/v1/record.ts';
 import { orAborted } from '../data/index.ts';
 import type { Predict } from '../tasks/index.ts';
 import { Attempts, type Device } from './attempts.ts';
@@ -21,6 +22,7 @@ const AHEAD_BATCHES_MAX = 64;
 export interface LabelEndOptions {
   readonly cacheFolder: string;
   readonly workerId: string;
+  readonly machine: Machine;
 }
 
 type Heard = Extract<ToLabelThread, { kind: 'predicted' | 'prediction-done' | 'prediction-failed' }>;

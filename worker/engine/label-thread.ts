@@ -69,17 +69,17 @@ export class LabelThread {
   }
 
   #start(): Thread {
-    const { cacheFolder, workerId } = this.#options;
+    const { cacheFolder, workerId, machine } = this.#options;
     const hear = (message: FromLabelThread): void => this.#hear(message);
     if (import.meta.url.endsWith('.ts')) {
       // Not every Node that we support starts a thread from TypeScript.
       const { port1, port2 } = new MessageChannel();
-      serveLabels(port2, { cacheFolder, workerId });
+      serveLabels(port2, { cacheFolder, workerId, machine });
       port1.on('message', hear);
       return { port: port1, close: () => Promise.resolve(port1.close()) };
     }
     // Options of the process, such as one that says how its own program is read, are not for it.
-    const worker = new Worker(new URL('./label-main.js', import.meta.url), { execArgv: [], workerData: { cacheFolder, workerId } satisfies LabelEndOptions });
+    const worker = new Worker(new URL('./label-main.js', import.meta.url), { execArgv: [], workerData: { cacheFolder, workerId, machine } satisfies LabelEndOptions });
     worker.on('message', hear);
     const ended = (how: string): void => {
       if (this.#thread?.port === worker) this.#ended(how);

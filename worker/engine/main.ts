@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { toAlumnusError } from '../../proto/errors.ts';
+import { machineOf } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import { Attempts, deviceInTurn } from './attempts.ts';
 import { LabelThread } from './label-thread.ts';
@@ -13,12 +14,13 @@ import { Turnstile } from './turnstile.ts';
 
 const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' }, worker: { type: 'string', default: '' } } });
 const threads = Number(values.threads);
+const machine = machineOf(threads);
 
 const send = (message: FromEngine): void => void process.send?.(message);
 const turnstile = new Turnstile();
 const [cacheFolder, workerId] = [values.cache, values.worker];
-const attempts = new Attempts({ cacheFolder, workerId, send, deviceOf: (_, signal) => deviceInTurn(turnstile, signal) });
-const labels = new LabelThread({ cacheFolder, workerId, send, turnstile });
+const attempts = new Attempts({ cacheFolder, workerId, machine, send, deviceOf: (_, signal) => deviceInTurn(turnstile, signal) });
+const labels = new LabelThread({ cacheFolder, workerId, machine, send, turnstile });
 
 process.on('message', (message: ToEngine) => {
   switch (message.kind) {

@@ -14,8 +14,9 @@ import { train } from './train.ts';
 
 export type { ImageBatch, Predict, PredictionSpec, TaskContext } from './context.ts';
 export { predictHere } from './predictions.ts';
+export { readModel } from './model.ts';
 export { letGo } from './prepared.ts';
-export { writeRecord } from './record.ts';
+export { machineOf, writeRecord } from './record.ts';
 export { withSpecification } from './specification.ts';
 
 /** @throws AlumnusError with the code that the attempt failed with. */

@@ -7,7 +7,7 @@ import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
 const stored = { distill: { temperature: 4 } } as const;
 const online = { distill: { teacher: 'online', targets: 'hard' } } as const;
-const shrinking: Partial<RecipeInput> = { models: { ladder: [{ model: 'cnn', width: 32 }, { model: 'cnn', width: 8 }] } };
+const shrinking: Partial<RecipeInput> = { models: { ladder: [{ model: 'cnn', width: 32 }, { model: 'cnn', width: 8 }] as never } };
 
 const submitted = (training: RecipeInput['training'], recipe: Partial<RecipeInput> = {}): RunState =>
   decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe({ control: true, training, ...recipe }), data: makeData() }, 0).state;

@@ -19,7 +19,7 @@ import { serveLabels } from '../../../worker/engine/label-end.ts';
 import { LabelThread } from '../../../worker/engine/label-thread.ts';
 import type { FromEngine, FromLabelThread, ToLabelThread } from '../../../worker/engine/messages.ts';
 import { Turnstile } from '../../../worker/engine/turnstile.ts';
-import { runTask } from '../../../worker/tasks/index.ts';
+import { machineOf, runTask } from '../../../worker/tasks/index.ts';
 import { loadTensorFlow } from '../../../worker/tensorflow/index.ts';
 import { patternsHome, patternsRecipe, SHARDS } from '../../harness/patterns.ts';
 
@@ -87,7 +87,7 @@ afterAll(() => home.remove());
 beforeEach(async () => {
   said = [];
   turnstile = new Turnstile();
-  thread = new LabelThread({ cacheFolder: '', workerId: 'w1', turnstile, send: (message) => {
+  thread = new LabelThread({ cacheFolder: '', workerId: 'w1', machine: machineOf(1), turnstile, send: (message) => {
     said.push(message);
     heard();
   } });
@@ -196,7 +196,7 @@ test('batches that are not predicted yet are sent up to their bound', async () =
       heard();
     },
     on: (_, listener) => (tell = listener),
-  }, { cacheFolder: '', workerId: 'w1' });
+  }, { cacheFolder: '', workerId: 'w1', machine: machineOf(1) });
   const batches = (): number[] => sent.flatMap((each) => (each.kind === 'batch' ? [each.batch.images[0]!] : []));
   const predicted = (): void => tell({ kind: 'predicted', id: 1, logProbabilities: Float32Array.of(0, -9, -9, -9) });
   const firsts = (count: number): number[] => Array.from({ length: count }, (_, at) => at);

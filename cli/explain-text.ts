@@ -1,0 +1,96 @@
+/** Why each iteration kept or dropped a sample's label, in words. What is told is the worker's to find (worker/data/explain.ts). */
+import type { LabelThreshold } from '../proto/gen/alumnus/v1/operator.ts';
+import { integer, percent, plural, shortDigest } from './format.ts';
+import { thresholdText } from './lineage.ts';
+import { facts } from './output.ts';
+
+interface NamedClass {
+  readonly class: number;
+  readonly name: string;
+}
+
+/** As `worker/explain` writes it: SampleExplained of worker/data/explain.ts. */
+export interface SampleExplained {
+  readonly run: string;
+  readonly key: string;
+  readonly origin?: string;
+  readonly shard: string;
+  readonly dataset: string;
+  readonly truth?: NamedClass;
+  readonly iterations: readonly IterationExplained[];
+}
+
+export interface IterationExplained {
+  readonly iteration: number;
+  readonly try: number;
+  readonly decision: string;
+  readonly teacher: { readonly sha256: string; readonly iteration: number };
+  readonly outcome: 'kept' | 'dropped' | 'labeled' | 'waiting' | 'lost';
+  readonly reason: { readonly kind: 'within-budget' | 'above-cut' | 'below-cut' | 'below-threshold' | 'shard-quarantined' | 'not-yet'; readonly by?: 'log-odds' | 'hash'; readonly why?: string };
+  readonly copies: number;
+  readonly label?: NamedClass & { readonly logOdds: number; readonly confidence: number; readonly probabilities: readonly (NamedClass & { readonly probability: number })[] };
+  readonly threshold?: LabelThreshold & { readonly logOdds: number };
+  readonly ranking?: { readonly eligible: number; readonly budget: number; readonly copies: number; readonly oneMore: number; readonly rankFrom: number; readonly rankTo: number; readonly cutLogOdds?: number };
+  readonly selection?: string;
+}
+
+/** Of a label's classes, so many are shown; `-o json` has all. */
+const CLASSES_SHOWN_MAX = 5;
+
+export function sampleText({ run, key, origin, shard, dataset, truth, iterations }: SampleExplained): string {
+  return [
+    facts([
+      ['Sample', key],
+      ['From', origin ?? ''],
+      ['Shard', `${shard} of ${dataset}`],
+      ['Run', run],
+      ['True label', truth === undefined ? 'not known' : `${truth.name} (kept for audits: no training, labeling or selection was given it)`],
+    ]),
+    ...iterations.map((each) => iterationText(each, truth)),
+  ].join('\n\n');
+}
+
+function iterationText(each: IterationExplained, truth: NamedClass | undefined): string {
+  const { label, threshold, teacher } = each;
+  const attempt = each.try === 0 ? '' : `, try ${each.try}`;
+  const right = label === undefined || truth === undefined ? '' : label.class === truth.class ? ', which is right' : `, which is wrong: it is ${truth.name}`;
+  return [
+    `Iteration ${each.iteration}${attempt}: ${outcomeText(each)}`,
+    ...facts([
+      ['Teacher', `model of iteration ${teacher.iteration}, sha256 ${shortDigest(teacher.sha256)}`],
+      ['Label', label === undefined ? '' : `${label.name}${right}`],
+      ['Probabilities', label?.probabilities.slice(0, CLASSES_SHOWN_MAX).map(({ name, probability }) => `${name} ${percent(probability, 2)}`).join(', ') ?? ''],
+      ['Confidence', label === undefined ? '' : `${label.confidence.toFixed(4)}, log-odds ${label.logOdds.toFixed(4)}`],
+      ['Threshold', threshold === undefined ? '' : `${thresholdText(threshold)}; log-odds ${threshold.logOdds.toFixed(4)}`],
+      ['Why', reasonText(each)],
+      ['Student', each.decision],
+    ]).split('\n').map((line) => `  ${line}`),
+  ].join('\n');
+}
+
+function outcomeText({ outcome, copies }: IterationExplained): string {
+  switch (outcome) {
+    case 'kept': return copies === 1 ? 'kept, once' : `kept, repeated: ${integer(copies)} times`;
+    case 'dropped': return 'dropped';
+    case 'labeled': return 'labeled, not selected yet';
+    case 'waiting': return 'not labeled yet';
+    case 'lost': return 'lost with its shard';
+  }
+}
+
+function reasonText({ reason, label, ranking, copies }: IterationExplained): string {
+  const name = label?.name ?? '';
+  const place = ranking === undefined ? '' : ranking.rankFrom === ranking.rankTo ? `place ${integer(ranking.rankFrom + 1)}` : `place ${integer(ranking.rankFrom + 1)} to ${integer(ranking.rankTo + 1)}`;
+  const supply = ranking === undefined ? '' : `${plural(ranking.eligible, 'label')} of ${name} at or above the threshold for a budget of ${integer(ranking.budget)}`;
+  const decided = reason.by === 'hash' ? '; labels on both sides of the cut have its log-odds, and the seeded hash of its key decided' : ranking?.cutLogOdds === undefined ? '' : `; the cut is at log-odds ${ranking.cutLogOdds.toFixed(4)}`;
+  switch (reason.kind) {
+    case 'not-yet': return 'as of the run\'s last manifest';
+    case 'shard-quarantined': return `the shard is quarantined: ${reason.why ?? ''}`;
+    case 'below-threshold': return 'its confidence is below the threshold';
+    case 'within-budget': return `${supply}${copies === 1 ? ': each is taken once' : `: each is taken ${integer(copies)} times`}${ranking !== undefined && ranking.eligible * copies < ranking.budget ? ', the most that labels.copies_max allows' : ''}`;
+    case 'above-cut':
+      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `the ${integer(ranking.oneMore)} most confident are taken` : `each is taken ${integer(ranking.copies)} times and the ${integer(ranking.oneMore)} most confident once more`}, and it has ${place}${decided}`;
+    case 'below-cut':
+      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `only the ${integer(ranking.oneMore)} most confident are taken` : `the ${integer(ranking.oneMore)} most confident are taken once more than ${integer(ranking.copies)} times`}, and it has ${place}${decided}`;
+  }
+}

@@ -1,0 +1,51 @@
+/** Which model a person means: `DIGEST`, `RUN` (its best), `RUN/ITERATION` or `RUN/control`. */
+import { AlumnusError } from '../proto/errors.ts';
+import type { RunHistory } from '../proto/gen/alumnus/v1/history.ts';
+import type { Context } from './context.ts';
+import { historyOf, modelNamed, modelsOf, type ModelOfRun } from './history.ts';
+
+const DIGEST = /^[0-9a-f]{6,64}$/;
+
+export interface NamedModel {
+  readonly history: RunHistory;
+  readonly model: ModelOfRun;
+  readonly sha256: string;
+}
+
+/**
+ * @param options `run`: where the digest is looked for alone; `tasks`: whether the tasks that made it are told
+ * @throws AlumnusError MODEL_NOT_FOUND, USAGE, and as `historyOf`
+ */
+export async function namedModel(context: Context, named: string, options: { readonly storeUrl: string; readonly run?: string | undefined; readonly tasks?: boolean }): Promise<NamedModel> {
+  const { storeUrl, tasks = false } = options;
+  if (DIGEST.test(named)) return told(await historyOf(context, { storeUrl, run: options.run ?? '', model: named, tasks }));
+  const [run = '', which = '', ...more] = named.split('/');
+  if (run === '' || more.length > 0 || !/^(\d+|control|)$/.test(which)) throw new AlumnusError('USAGE', 'a model is named by its sha256, by RUN, RUN/ITERATION or RUN/control', { where: named });
+  const history = await historyOf(context, { storeUrl, run, model: '' });
+  const sha256 = sha256Of(history, which);
+  return told(tasks ? await historyOf(context, { storeUrl, run, model: sha256, tasks }) : { ...history, wanted: modelNamed(history, sha256)?.model.model });
+}
+
+function told(history: RunHistory): NamedModel {
+  const sha256 = history.wanted?.sha256 ?? '';
+  const model = modelNamed(history, sha256);
+  if (model === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'the run has no such model', { where: history.runId });
+  return { history, model, sha256 };
+}
+
+/** Of an iteration the model that was gated: of its promoted try where there are several, else of its last. */
+function sha256Of(history: RunHistory, which: string): string {
+  const where = history.runId;
+  const { training } = JSON.parse(history.recipeJson) as { training?: { fine_tune?: { teaches?: boolean } } };
+  const teaches = training?.fine_tune?.teaches === true;
+  if (which === '') {
+    const best = history.bestModel?.sha256 ?? history.iterations.findLast((each) => each.decision === 'promoted')?.student?.model?.sha256;
+    if (best === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'no model of the run was promoted yet', { where });
+    return best;
+  }
+  const all = modelsOf(history).filter(({ from }) => (which === 'control' ? from === undefined : from?.iteration === Number(which)));
+  const gated = all.filter(({ fineTuned }) => fineTuned === (teaches && all.some((each) => each.fineTuned)));
+  const chosen = gated.find(({ from }) => from?.decision === 'promoted') ?? gated.at(-1);
+  if (chosen?.model.model === undefined) throw new AlumnusError('MODEL_NOT_FOUND', which === 'control' ? 'the run has no trained control' : `iteration ${which} has no trained model`, { where });
+  return chosen.model.model.sha256;
+}
