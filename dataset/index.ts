@@ -1,4 +1,5 @@
 /** The public door of `dataset`: immutable sets of images in shards, their labels beside them, and how they come to be. */
+export { decodeFloat16, encodeFloat16 } from './float16-lists.ts';
 export { conformImage, decodeImage, encodePng, imageExtension, resizedImage, type ImageExtension } from './images.ts';
 export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
 export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
