@@ -5,7 +5,6 @@
  * Operators: github.com/onnx/onnx, docs/Operators.md. Field numbers: onnx/onnx.proto3.
  */
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { invariant } from '../../proto/errors.ts';
 import { inOrder, names, type Constant, type Kernel, type Node, type PortableGraph } from './graph.ts';
 import { refuseTooLarge } from './savedmodel.ts';
 
@@ -101,10 +100,7 @@ function kernelOf(file: GraphFile, { name, shape, stored, factor }: Kernel, orde
   const ordered = order.map(at => shape[at]!);
   const given = file.tensor(name, ordered, transposed(stored.values, shape, order));
   if (stored.scheme === 'float32') return given;
-  if (stored.scheme === 'int8') {
-    invariant(factor !== undefined, 'an int8 kernel has its factors');
-    return file.node('DequantizeLinear', [given, file.tensor(`${name}/factor`, [factor.length], factor)], { axis: { int: axis } });
-  }
+  // Not DequantizeLinear: from its level "extended" on ONNX Runtime (1.30) then computes with activations of 8 bits as well, and predictions move by up to 0.6 percent.
   const full = file.node('Cast', [given], { to: { int: dataType.float32 } });
   return factor === undefined ? full : file.node('Mul', [full, file.tensor(`${name}/factor`, ordered.map((size, at) => (at === axis ? size : 1)), factor)]);
 }
