@@ -1,19 +1,20 @@
 /**
  * A model of a run taken out of the object store: its document and its weights byte for byte as they are stored, each
  * checked by its digest, and a description for whoever builds it with other tools.
- * Not for: converting. The weights are safetensors (github.com/huggingface/safetensors), which most tools read; TF.js layers format is written by
- * a program of the worker's (layers-format.ts).
+ * Not for: converting. The weights are safetensors (github.com/huggingface/safetensors), which most tools read; other formats are written by
+ * a program of the worker's (converted-model.ts).
  */
 import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
 import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
 import { normalizationEpsilon, parameterSpecs, type Architecture } from '../recipe/index.ts';
-import { openStore } from '../store/index.ts';
-import { layersFormat } from './layers-format.ts';
+import { openStore, type ObjectStore } from '../store/index.ts';
+import { shardSamples } from '../dataset/index.ts';
+import { convertedModel, type ConvertedFormat, type SampleImage, type WeightScheme } from './converted-model.ts';
 import { writeWhole } from './write-file.ts';
 
-export type ExportFormat = 'safetensors' | 'tfjs';
+export type ExportFormat = 'safetensors' | ConvertedFormat;
 
 /** Far above any model document; bounds what a wrong reference can cost. */
 const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
@@ -112,8 +113,35 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   return value as StoredDocument;
 }
 
-/** @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE; with format tfjs as `layersFormat` */
-export async function exportModel(view: RunView, options: { iteration?: number; fineTuned?: boolean; to: string; storeUrl: string; format?: ExportFormat }): Promise<Exported> {
+interface ExportOptions {
+  readonly iteration?: number;
+  readonly fineTuned?: boolean;
+  readonly to: string;
+  readonly storeUrl: string;
+  readonly format?: ExportFormat;
+  /** What kernels are stored in; of savedmodel, onnx and tfjs-graph. */
+  readonly weights?: WeightScheme;
+  /** A page that runs it, with so many images of the run's to try; of tfjs-graph. */
+  readonly page?: { readonly samples: number };
+}
+
+/** Of the test images, which nothing was trained on; without them of those for validation. Fewer where the first shard has fewer. */
+async function samplesOf(store: ObjectStore, { data }: RunView, count: number): Promise<SampleImage[]> {
+  const shard = [data?.test, data?.validation].flatMap((part) => part?.shards ?? [])[0];
+  const samples: SampleImage[] = [];
+  if (count === 0 || shard?.ref === undefined) return samples;
+  for await (const { extension, bytes } of shardSamples(store, { ref: shard.ref, location: shard.location })) {
+    samples.push({ extension, bytes });
+    if (samples.length === count) break;
+  }
+  return samples;
+}
+
+/** @throws AlumnusError USAGE, RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE; with another format than safetensors as `convertedModel` */
+export async function exportModel(view: RunView, options: ExportOptions): Promise<Exported> {
+  const { format = 'safetensors', weights: scheme = 'float32', page } = options;
+  if (scheme !== 'float32' && (format === 'safetensors' || format === 'tfjs')) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);
+  if (page !== undefined && format !== 'tfjs-graph') throw new AlumnusError('USAGE', 'a page runs the model with TF.js: --page goes with --format tfjs-graph');
   const { iteration, ref, model } = chooseModel(view, options.iteration, options.fineTuned);
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
   const store = await openStore(options.storeUrl, { create: false });
@@ -122,15 +150,13 @@ export async function exportModel(view: RunView, options: { iteration?: number; 
   const weights = await store.get(document.weights);
   const runId = view.summary?.runId ?? '';
   const folder = resolve(options.to);
-  if (options.format === 'tfjs') {
-    const written = await layersFormat(stored, weights);
-    const files = ['model.json', 'weights.bin', 'document.json'].map((name) => join(folder, name));
-    const [opened = '', bin = '', as = ''] = files;
-    // What a reader opens first comes last.
-    await writeWhole(bin, written.weights);
-    await writeWhole(as, stored);
-    await writeWhole(opened, written.model);
-    return { runId, iteration, folder, files };
+  if (format !== 'safetensors') {
+    const samples = page === undefined ? undefined : await samplesOf(store, view, page.samples);
+    const written = await convertedModel(stored, weights, { format, weights: scheme, samples });
+    // TF.js' own program writes no document.
+    if (!written.some(({ name }) => name === 'document.json')) written.unshift({ name: 'document.json', content: stored });
+    for (const { name, content } of written) await writeWhole(join(folder, name), content);
+    return { runId, iteration, folder, files: written.toReversed().map(({ name }) => join(folder, name)) };
   }
   const { architecture, classNames, parameters } = document;
   const description = {

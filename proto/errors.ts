@@ -90,6 +90,7 @@ export const errorTable = {
   TEACHER_UNREADABLE: row('terminal', 'invalidArgument', 'badData', 'Check models.teacher.format, or export the model again: docs/models.md, "A teacher from elsewhere", says what is read.'),
   TEACHER_UNSUITABLE: row('terminal', 'failedPrecondition', 'badData', 'Correct input and output of models.teacher, or take a model that fits the data, then submit again.'),
   ONNX_UNAVAILABLE: row('terminal', 'failedPrecondition', 'environment', 'Run `npm install --no-save --ignore-scripts onnxruntime-node@1.30.0` where the workers run, and start them again.'),
+  EXPORT_IMPOSSIBLE: row('terminal', 'failedPrecondition', 'conflict', 'Take another --format or --weights: docs/export.md says what each holds.'),
   // Leases
   LEASE_LOST: row('terminal', 'failedPrecondition', 'conflict', 'Drop the work: the task is closed or was cancelled; no result is lost.'),
   NOT_LEADER: row('retryable', 'unavailable', 'unreachable', 'Try again in a moment; with the addresses of all coordinators, as `--address a:7700,b:7700`, the one that leads is found.'),

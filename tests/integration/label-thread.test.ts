@@ -8,7 +8,8 @@ import { openStore, type ObjectStore } from '../../store/index.ts';
 import type { LabelThread } from '../../worker/engine/label-thread.ts';
 import type { FromEngine } from '../../worker/engine/messages.ts';
 import type { Turnstile } from '../../worker/engine/turnstile.ts';
-import { machineOf, type runTask } from '../../worker/tasks/index.ts';
+import type { runTask } from '../../worker/tasks/index.ts';
+import { machineOf } from '../../worker/tasks/record.ts';
 import type { loadTensorFlow } from '../../worker/tensorflow/index.ts';
 import { patternsHome, patternsRecipe, SHARDS } from '../harness/patterns.ts';
 

@@ -1,7 +1,7 @@
 /**
  * Writes a TensorFlow graph as the bytes of a SavedModel without variables: the subset of the protocol buffers
- * GraphDef, NodeDef, AttrValue and TensorProto that a trace needs, by field number.
- * Not for: reading models, signatures (sessions are run by node name).
+ * GraphDef, NodeDef, AttrValue and TensorProto that a trace or an export needs, by field number. Sessions are run by node name; signatures are for other readers.
+ * Not for: reading models.
  * Field numbers: tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape}.proto,
  * tensorflow/core/protobuf/{saved_model,meta_graph}.proto.
  */
@@ -9,7 +9,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { invariant } from '../../proto/errors.ts';
 
 /** TF_DataType of tensorflow/c/tf_datatype.h. */
-export const dataTypeCode = { float32: 1, int32: 3, uint8: 4, bool: 10 } as const;
+export const dataTypeCode = { float32: 1, int32: 3, uint8: 4, int8: 6, string: 7, bool: 10, float16: 19 } as const;
 
 /** TF_AttrType of tensorflow/c/tf_attrtype.h. */
 export const attributeKind = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5 } as const;
@@ -41,6 +41,12 @@ export const attribute = {
     tensor.tag(1, WireType.Varint).int32(code);
     message(tensor, 2, shapeBody(shape));
     tensor.tag(4, WireType.LengthDelimited).bytes(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }),
+  /** A list of strings as a tensor's value: TensorProto.string_val 8. */
+  strings: (texts: readonly string[]): Write => writer => message(writer, 8, tensor => {
+    tensor.tag(1, WireType.Varint).int32(dataTypeCode.string);
+    message(tensor, 2, shapeBody([texts.length]));
+    for (const text of texts) tensor.tag(8, WireType.LengthDelimited).string(text);
   }),
   /** An attribute as it was given to `executeOp`. */
   recorded({ name, type, value }: { name: string; type: number; value: unknown }): Write {
@@ -74,6 +80,26 @@ function listItem(list: BinaryWriter, name: string, type: number, item: unknown)
   }
 }
 
+/** A tensor by the node whose first output it is. A size of -1 is any. */
+export interface SignatureTensor { readonly node: string; readonly dataType: number; readonly shape: readonly number[] }
+export interface Signature { readonly inputs: Readonly<Record<string, SignatureTensor>>; readonly outputs: Readonly<Record<string, SignatureTensor>> }
+
+function signatureBody({ inputs, outputs }: Signature): Write {
+  const entry = (field: number, name: string, { node, dataType, shape }: SignatureTensor) => (signature: BinaryWriter): void => message(signature, field, each => {
+    each.tag(1, WireType.LengthDelimited).string(name);
+    // TensorInfo: name 1, dtype 2, tensor_shape 3.
+    message(each, 2, info => {
+      info.tag(1, WireType.LengthDelimited).string(`${node}:0`).tag(2, WireType.Varint).int32(dataType);
+      message(info, 3, shapeBody(shape));
+    });
+  });
+  return writer => {
+    for (const [name, tensor] of Object.entries(inputs)) entry(1, name, tensor)(writer);
+    for (const [name, tensor] of Object.entries(outputs)) entry(2, name, tensor)(writer);
+    writer.tag(3, WireType.LengthDelimited).string('tensorflow/serving/predict');
+  };
+}
+
 export class GraphWriter {
   readonly #nodes: Uint8Array[] = [];
   readonly #names = new Set<string>();
@@ -104,7 +130,7 @@ export class GraphWriter {
   }
 
   /** The bytes of `saved_model.pb`, one meta graph under `tag`. */
-  savedModel(tag: string): Uint8Array {
+  savedModel(tag: string, signatures: Readonly<Record<string, Signature>> = {}): Uint8Array {
     const writer = new BinaryWriter();
     writer.tag(1, WireType.Varint).int64(1);
     message(writer, 2, metaGraph => {
@@ -113,6 +139,12 @@ export class GraphWriter {
         for (const node of this.#nodes) graph.tag(1, WireType.LengthDelimited).bytes(node);
         message(graph, 4, versions => versions.tag(1, WireType.Varint).int32(producerVersion));
       });
+      for (const [name, signature] of Object.entries(signatures)) {
+        message(metaGraph, 5, entry => {
+          entry.tag(1, WireType.LengthDelimited).string(name);
+          message(entry, 2, signatureBody(signature));
+        });
+      }
     });
     return writer.finish();
   }

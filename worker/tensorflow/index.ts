@@ -4,6 +4,7 @@
  * importing this door loads nothing.
  * Not for: models, losses, noise; see ../learning.
  */
+export { attribute, attributeKind, dataTypeCode, GraphWriter, type AttributeValue } from './graph.ts';
 export { loadTensorFlow } from './load.ts';
 export type { LoadOptions, Tensor, Tensor4D, TensorFlow } from './load.ts';
 export { compile, fixed, interpret } from './program.ts';
