@@ -11,7 +11,7 @@
  *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
-import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import type { Event, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
@@ -21,7 +21,7 @@ import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } 
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
-import { currentIteration, isAudit, isControl, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isControl, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, controlTasks, controlWanted, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
@@ -53,8 +53,6 @@ const CLASSES_TOLD_MAX = 5;
 const WORKERS_TOLD_MAX = 5;
 /** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
 const ATTEMPTS_FACTOR_MAX = 3;
-
-export const placeOf = (task: Task): TaskPlace => ({ taskId: task.taskId, iteration: task.iteration, stage: task.stage, subject: task.subject, try: task.try });
 
 /** The facts of one command and all that follows from them, in order. @throws AlumnusError RUN_CONFLICT, BUDGET_SPENT, LEASE_LOST, USAGE. */
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {

@@ -1,7 +1,7 @@
 /** The public door of `coordinator/run`: a run as pure functions. Facts in, state out; state and command in, facts out. */
 export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
 export { thinClasses, type ThinClass } from './coverage.ts';
-export { bestOf, decide, isDue, isOpen, placeOf, type Command, type Moment } from './decide.ts';
+export { bestOf, decide, isDue, isOpen, type Command, type Moment } from './decide.ts';
 export { evolve } from './evolve.ts';
 export { candidateOf, type Candidate } from './fine-tune.ts';
 export { decideGate, leastResolvable, mcnemarExact } from './gate.ts';
@@ -9,6 +9,6 @@ export { skewedClasses, type ClassShare } from './guards.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
-export { currentIteration, guardRules, isAudit, isControl, isEnded, isFineTuned, pauseRules, subjects, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
+export { currentIteration, guardRules, isAudit, isControl, isEnded, isFineTuned, pauseRules, placeOf, subjects, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
 export { controlWanted, deriveSeed, openTasks, openTrainings, PAIRED_SUBSETS } from './tasks.ts';
 export { labelThreshold, shareAtLeast, thresholdOf } from './threshold.ts';
