@@ -267,7 +267,7 @@ export class Leader {
     const task = this.scheduler.task(lease.taskId);
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
     try {
-      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()), heldMs: this.now() - lease.grantedAtMs });
+      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs: this.now() - lease.grantedAtMs });
     } catch (thrown) {
       if (!(thrown instanceof AlumnusError && thrown.code === 'LEASE_LOST')) throw thrown;
     }

@@ -26,14 +26,14 @@ import { auditWanted, controlTasks, controlWanted, openTasks, openTrainings } fr
 import { thresholdOf } from './threshold.ts';
 
 export type Command = Said & {
-  /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it. */
+  /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it, and no task is given up for their being few. */
   readonly fleet?: number | undefined;
 };
 
 type Said =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
-  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
+  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly heldMs: number }
   | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
   | { readonly kind: 'pause'; readonly reason: string }
   | { readonly kind: 'resume'; readonly inFlightMs?: number }
@@ -121,7 +121,9 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
     }
     case 'fail': {
       mustBeOpen(state, command.task);
-      const { task, workerId, code, counts, fleet, heldMs } = command;
+      const { task, workerId, code, counts, heldMs } = command;
+      // While nobody knows how many workers live, nothing is given up for their being few.
+      const { fleet = Infinity } = moment;
       const message = command.message.slice(0, MESSAGE_CHARS_MAX);
       const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts, heldMs } };
       if (!counts) return [failed];
