@@ -4,7 +4,7 @@ import type { Budget, GateWith, IterationView, ModelView, RunSummary, RunView, S
 import { Stage, type EvaluateResult, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { candidateOf, currentIteration, decideGate, isControl, isEnded, isFineTuned, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { candidateOf, controlWanted, currentIteration, decideGate, isControl, isEnded, isFineTuned, MS_PER_HOUR, openTrainings, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -172,9 +172,9 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     if (run.iterations[iteration]?.fineTuned === undefined && !isImported(run.recipe, iteration)) fineTunings += 1;
   }
   if (steps > 0) steps -= done('student');
-  const control = run.recipe.control && run.control.trained === undefined ? student.steps - done('control') : 0;
+  const control = controlWanted(run) && run.control.trained === undefined ? student.steps - done('control') : 0;
   const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
-  if (run.recipe.control && run.control.fineTuned === undefined) fineTunings += 1;
+  if (controlWanted(run) && run.control.fineTuned === undefined) fineTunings += 1;
   return Math.max(0, ((steps + control) * turns + fineTunings * stepsOfFineTuning(run)) * perStep);
 }
 
