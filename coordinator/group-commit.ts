@@ -208,6 +208,7 @@ export class GroupCommit {
       try {
         const share = shares.get(runId);
         const { events, state } = queued.decide(share?.draft ?? this.#options.fold.runs.get(runId), this.#options.clock.now());
+        invariant(events.length > 0, 'a decision that is taken has facts: nobody is answered without');
         const more = events.reduce((sum, event) => sum + Event.encode(journalled(event)).finish().length, 0);
         const { factBytesMax } = this.#options.journal;
         if (more > factBytesMax) throw new AlumnusError('FACT_TOO_LARGE', `its facts take ${more} bytes, and the journal takes ${factBytesMax} at once`, { where: runId });

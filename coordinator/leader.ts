@@ -271,7 +271,7 @@ export class Leader {
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
     if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
-      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()), heldMs: this.now() - lease.grantedAtMs });
+      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs: this.now() - lease.grantedAtMs });
     } catch (thrown) {
       if (!(thrown instanceof AlumnusError && thrown.code === 'LEASE_LOST')) throw thrown;
     }

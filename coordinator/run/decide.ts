@@ -11,7 +11,7 @@
  *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
-import type { Event, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import type { Event, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { isOfLabeled } from '../../proto/subjects.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
@@ -25,19 +25,19 @@ import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
 import { corruptionRatio, missingCorruption } from './robustness.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
-import { currentIteration, isAudit, isBeside, isEnded, pauseRules, type Phase, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isBeside, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, besideTasks, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
 export type Command = Said & {
-  /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it. */
+  /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it, and no task is given up for their being few. */
   readonly fleet?: number | undefined;
 };
 
 type Said =
   | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
-  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly fleet: number; readonly heldMs: number }
+  | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly heldMs: number }
   | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
   | { readonly kind: 'pause'; readonly reason: string }
   | { readonly kind: 'resume'; readonly inFlightMs?: number }
@@ -57,8 +57,6 @@ const CLASSES_TOLD_MAX = 5;
 const WORKERS_TOLD_MAX = 5;
 /** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
 const ATTEMPTS_FACTOR_MAX = 3;
-
-export const placeOf = (task: Task): TaskPlace => ({ taskId: task.taskId, iteration: task.iteration, stage: task.stage, subject: task.subject, try: task.try });
 
 /** The facts of one command and all that follows from them, in order. @throws AlumnusError RUN_CONFLICT, BUDGET_SPENT, LEASE_LOST, USAGE. */
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {
@@ -127,7 +125,9 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
     }
     case 'fail': {
       mustBeOpen(state, command.task);
-      const { task, workerId, code, counts, fleet, heldMs } = command;
+      const { task, workerId, code, counts, heldMs } = command;
+      // While nobody knows how many workers live, nothing is given up for their being few.
+      const { fleet = Infinity } = moment;
       const message = command.message.slice(0, MESSAGE_CHARS_MAX);
       const failed: Fact = { $case: 'taskFailed', value: { place: placeOf(task), workerId, code, message, counts, heldMs } };
       if (!counts) return [failed];

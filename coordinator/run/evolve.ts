@@ -4,7 +4,7 @@
  */
 import { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
-import { Stage, type ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ObjectRef, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
@@ -143,7 +143,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
   }
 }
 
-type Result = NonNullable<NonNullable<Extract<NonNullable<Event['fact']>, { $case: 'taskCompleted' }>['value']['result']>['result']>;
+type Result = NonNullable<TaskResult['result']>;
 
 function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: number, atMs: number): RunState {
   if (result.$case === 'replica') return replicaDone(state, place, result.value, deviceMs, wallMsSpent(state, atMs));

@@ -17,7 +17,7 @@ import type { MergeInput, ObjectRef, ReplicaResult, Task } from '../../proto/gen
 import { comparisonSubject, partOf, partSubject, type TrainingPart } from '../../proto/subjects.ts';
 import { REPLICAS_MAX, type Recipe, type Sharing } from '../../recipe/index.ts';
 import { wallMsSpent } from './budget.ts';
-import { isBeside, taskIdPrefix, type Round, type RunState, type SharedTraining } from './state.ts';
+import { isBeside, placeOf, taskIdPrefix, type Round, type RunState, type SharedTraining } from './state.ts';
 
 type Fact = NonNullable<Event['fact']>;
 type Spec = NonNullable<Task['spec']>;
@@ -75,7 +75,7 @@ export function roundConsequence(state: RunState, trainings: () => readonly Task
   if (sharing === undefined || state.phase !== 'running') return undefined;
   for (const task of trainings()) {
     const shared = state.rounds.get(task.taskId);
-    const training: TaskPlace = { taskId: task.taskId, iteration: task.iteration, stage: task.stage, subject: task.subject, try: task.try };
+    const training = placeOf(task);
     if (shared?.current === undefined) {
       const replicas = replicasNow(sharing.replicas, moment.fleet);
       if (replicas !== undefined) return { $case: 'roundOpened', value: { training, round: shared?.merges ?? 0, replicas } };

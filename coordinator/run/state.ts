@@ -25,7 +25,7 @@ export interface Trained {
   readonly deviceMs: number;
 }
 
-/** One try of one iteration. A refused try that is taken again moves to `refused` of the iteration. */
+/** One try of one iteration. A refused try that is taken again moves to `refusedTries` of the run. */
 export interface IterationState {
   readonly iteration: number;
   readonly try: number;
@@ -175,6 +175,8 @@ export const CHECKPOINTS_MAX = 2;
 
 /** What the id of every task of this place begins with; what follows is the digest of all that goes in. */
 export const taskIdPrefix = (place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject' | 'try'>): string => `i${place.iteration}.${stageName(place.stage)}.${place.subject}.t${place.try}-`;
+
+export const placeOf = ({ taskId, iteration, stage, subject, try: attempt }: TaskPlace): TaskPlace => ({ taskId, iteration, stage, subject, try: attempt });
 
 export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase === 'failed' || phase === 'cancelled';
 

@@ -3,13 +3,15 @@
  * test's own. What a bucket is asked for behind the store's back goes through `client`.
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent as PlainAgent } from 'node:http';
 import { Agent } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { Client } from 'minio';
+import { afterAll, beforeAll } from 'vitest';
 import type { Host } from './hosts.ts';
 import { Server, answersOk, freePort } from './servers.ts';
 
@@ -122,4 +124,21 @@ function makeCertificate(folder: string): void {
     'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=Alumnus tests',
     '-addext', `subjectAltName=DNS:${DOMAIN},DNS:*.${DOMAIN},IP:127.0.0.1`, '-keyout', join(folder, 'private.key'), '-out', join(folder, 'public.crt'),
   ], { stdio: 'pipe' });
+}
+
+/** A MinIO for the tests of one `describe`: there before the first, and gone with its folder after the last. To be asked for within a test or hook. */
+export function minioForTests(): () => S3Server {
+  const folder = mkdtempSync(join(tmpdir(), 'alumnus-s3-'));
+  let s3: S3Server | undefined;
+  beforeAll(async () => {
+    s3 = await S3Server.start('minio', folder);
+  });
+  afterAll(async () => {
+    await s3?.server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return () => {
+    if (s3 === undefined) throw new Error('the server is started before the first test');
+    return s3;
+  };
 }

@@ -7,21 +7,20 @@
 import { workerService } from '../../coordinator/api/worker-service.ts';
 import type { Leader } from '../../coordinator/leader.ts';
 import { Node } from '../../coordinator/node.ts';
-import { reconcile } from '../../coordinator/reconcile.ts';
-import { currentIteration, decide, isDue, isEnded, openTasks, type IterationState, type RunState } from '../../coordinator/run/index.ts';
-import { RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { ReconcileResponse } from '../../proto/gen/alumnus/v1/operator.ts';
-import { Stage, type Task } from '../../proto/gen/alumnus/v1/task.ts';
-import type { Recipe } from '../../recipe/index.ts';
-import { paths, type ObjectRef, type ObjectStore, type PutOptions } from '../../store/index.ts';
-import { finished } from '../unit/coordinator/bucket.ts';
-import { makeData, makeRecipe } from '../unit/coordinator/work.ts';
-import { Checker, plain, Violation, type StudentRound } from './checker.ts';
-import { clockOf, Disk, LIST_LAG_MS_MAX, SharedEntry, STORE, StoreWay, type DiskMutant, type Way } from './engines.ts';
+import { isEnded, openTasks } from '../../coordinator/run/index.ts';
+import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ObjectStore } from '../../store/index.ts';
+import { Checker } from './checker.ts';
+import { clockOf, Disk, SharedEntry, StoreWay, type Way } from './engines.ts';
+import { scheduleFaults, type Cast } from './faults.ts';
+import { taskBreaker, withStaleSnapshots, type Mutant } from './mutants.ts';
 import { Network, type Server } from './network.ts';
+import { Operator } from './operator.ts';
 import { Links, Party } from './party.ts';
 import { drawPlan, type Plan, type RunPlan } from './plan.ts';
 import { MemoryStore } from './store.ts';
+import { outcome, playUndisturbed, recipeOf } from './undisturbed.ts';
+import { Violation } from './violation.ts';
 import { SimulatedWorker, type Surroundings } from './worker.ts';
 import { Random, World } from './world.ts';
 
@@ -29,17 +28,11 @@ import { Random, World } from './world.ts';
 const LIVENESS_MS_MAX = 16 * 3600 * 1000;
 /** Far more than any history takes; ends one that goes in circles without time passing. */
 const EVENTS_MAX = 3_000_000;
-const OPERATOR_LOOKS_MS = 20_000;
-/** The operator resumes a run this often before looking for the cause and repairing the shard. */
-const RESUMES_BEFORE_REPAIR = 2;
 /** A process manager starts again what ended. */
 const RESTART_MS_MAX = 20_000;
 /** Releases by their order: the one that a rolling upgrade begins with, and the one that it ends with. */
 const OLDER = 1;
 const NEWER = 2;
-
-/** Ways to break what is checked, to see that the checkers notice. */
-export type Mutant = DiskMutant | 'skips-shard' | 'mixes-checkpoints' | 'never-expires' | 'stale-snapshot' | 'never-steps-down' | 'merges-too-few' | 'repeats-data' | 'forgets-optimizer';
 
 export interface History {
   readonly plan: Plan;
@@ -49,21 +42,6 @@ export interface History {
   /** Of everything that was written, in order: equal seeds give equal ones. */
   readonly trace: string;
   readonly violation: string | undefined;
-}
-
-function recipeOf(plan: RunPlan, seed: number, checkpointSteps: number): Recipe {
-  return makeRecipe({
-    training: {
-      checkpoint_steps: checkpointSteps,
-      ...(plan.shared === undefined ? {} : { replicas: plan.shared.replicas, sharing: { local_steps: plan.shared.localSteps, quorum: plan.shared.quorum, straggler_wait: plan.shared.stragglerWait } }),
-      ...(plan.fineTuning === 'none' ? {} : { fine_tune: { steps: 700, teaches: plan.fineTuning === 'teaches' } }),
-    },
-    seed, rounds: plan.rounds, weight: plan.weight, control: plan.control,
-    labels: { balance: 'classes', ...(plan.guarded ? { precision: 0.97 } : {}) },
-    ...(plan.guarded ? { guards: { class_share_least: 0.9, class_share_most: 0.5, calibration_error_most: 0.05 } } : {}),
-    promotion: { on_refusal: plan.onRefusal, require: plan.require, tries_max: 2 },
-    tolerance: { quarantined_share: plan.quarantinedShare, attempts: plan.attempts },
-  });
 }
 
 const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
@@ -85,7 +63,7 @@ interface Coordinator extends Server {
   readonly address: string;
   readonly node: Node;
   readonly id: string;
-  /** Its last leader, and how far that had come when the checker last looked. */
+  /** Its last one. */
   leader: Leader | undefined;
 }
 
@@ -100,26 +78,21 @@ class Simulation {
   readonly #mutant: Mutant;
   readonly #checker: Checker;
   readonly #network: Network;
+  readonly #operator: Operator;
+  readonly #breakTask: (task: Task) => void;
   readonly #store = new MemoryStore(() => this.world.nowMs);
   readonly #surroundings: Surroundings;
   #workers: SimulatedWorker[] = [];
-  readonly #data = new Map<string, RunData>();
-  readonly #repaired = new Set<string>();
-  readonly #resumes = new Map<string, number>();
   /** By address; an address whose process ended is free until another starts there. */
   readonly #coordinators = new Map<string, Coordinator>();
   readonly #addresses: readonly string[];
   #processes = 0;
-  #replacements = 0;
-  /** The journal lost something that the bucket has: runs are not submitted again, and the operator reconciles. */
-  #lost = false;
-  #lostAtMs = 0;
   #broken: Error | undefined;
-  #mixed: Task | undefined;
 
   constructor(plan: Plan, mutant: Mutant) {
     this.#plan = plan;
     this.#mutant = mutant;
+    this.#breakTask = taskBreaker(mutant);
     this.world = new World(new Random(plan.seed, 2));
     this.startedAtMs = this.world.nowMs;
     this.#checker = new Checker(this.world, plan, this.#store, () => this.#disk.term);
@@ -136,12 +109,19 @@ class Simulation {
         this.#broken ??= asError(thrown);
       },
     });
+    this.#operator = new Operator({
+      world: this.world, plan, checker: this.#checker, store: this.#store, leading: () => this.#leading(), guard: (check) => this.#guard(check),
+      // One that drained while it stood still ends late, after whoever was to start it again looked.
+      onLook: () => {
+        if (!this.#faulty()) this.#workers.forEach((worker) => this.#revive(worker));
+      },
+    });
     this.#surroundings = {
       world: this.world, plan, network: this.#network, checker: this.#checker, faulty: () => this.#faulty(), addresses: this.#addresses.join(','), labels: new Map(), forget: (key) => this.#store.delete(key), broke: (thrown) => {
         this.#broken ??= thrown;
       },
       store: (workerId) => new StoreWay(this.#store, this.#wayOf(new Party(workerId, this.world), NEWER)),
-      isPoison: (runId, shard) => !this.#repaired.has(runId) && plan.runs.some((run) => run.runId === runId && run.poison.includes(shard)),
+      isPoison: (runId, shard) => !this.#operator.isRepaired(runId) && plan.runs.some((run) => run.runId === runId && run.poison.includes(shard)),
     };
   }
 
@@ -163,11 +143,11 @@ class Simulation {
     const { world } = this;
     for (const address of this.#addresses) this.#startCoordinator(address, world.random.whole(0, 2_000));
     for (let index = 0; index < this.#plan.workers; index += 1) this.#addWorker(`w${index}`, world.random.whole(0, 3_000));
-    for (const run of this.#plan.runs) world.after(run.submitAtMs, () => this.#submit(run));
-    this.#scheduleFaults();
+    for (const run of this.#plan.runs) world.after(run.submitAtMs, () => this.#operator.submit(run));
+    scheduleFaults(this.#cast());
     this.#upgrade();
     world.after(this.#plan.healAtMs, () => this.#heal());
-    this.#operate();
+    this.#operator.operate();
     let leadersBefore = 0;
     while (!this.#isOver()) {
       if (world.events > EVENTS_MAX) throw new Violation(`${EVENTS_MAX} events and no end`);
@@ -184,7 +164,7 @@ class Simulation {
   }
 
   #isOver(): boolean {
-    return !this.#lost && this.#plan.runs.every((run) => {
+    return !this.#operator.isReconciling && this.#plan.runs.every((run) => {
       const state = this.#checker.state(run.runId);
       return state !== undefined && isEnded(state.phase);
     });
@@ -255,17 +235,7 @@ class Simulation {
 
   #storeOf(way: Way, crash: () => void): ObjectStore {
     const store = new StoreWay(this.#store, way, crash);
-    if (this.#mutant !== 'stale-snapshot') return store;
-    // Writes the state that a run had one snapshot ago.
-    const stale = new Map<string, Uint8Array>();
-    const put = store.putAddressed.bind(store);
-    store.putAddressed = (prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<ObjectRef> => {
-      if (options?.extension !== '.state' || !(content instanceof Uint8Array)) return put(prefix, content, options);
-      const before = stale.get(prefix) ?? content;
-      stale.set(prefix, content);
-      return put(prefix, before, options);
-    };
-    return store;
+    return this.#mutant === 'stale-snapshot' ? withStaleSnapshots(store) : store;
   }
 
   /** kill -9, and a process manager that starts it again. */
@@ -297,17 +267,7 @@ class Simulation {
     if (task === undefined) return;
     const run = node.leader().run(task.runId);
     if (run.phase !== 'running') throw new Violation(`${task.taskId} was granted while its run was ${run.phase}`);
-    // A leader that mixes trainings up: what one left is handed to another.
-    if (this.#mutant === 'mixes-checkpoints' && task.spec?.$case === 'train') {
-      if (this.#mixed !== undefined && this.#mixed.taskId !== task.taskId) task.checkpoints = this.#mixed.checkpoints;
-      else if (task.checkpoints.length > 0) this.#mixed = { ...task };
-    }
-    const { spec } = task;
-    if (this.#mutant === 'merges-too-few' && spec?.$case === 'merge' && spec.value.inputs.length > 1) task.spec = { $case: 'merge', value: { ...spec.value, inputs: spec.value.inputs.slice(1) } };
-    // Every round reads the data from its begin on.
-    if (this.#mutant === 'repeats-data' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, firstBatch: spec.value.replica * spec.value.steps } };
-    if (this.#mutant === 'forgets-optimizer' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, optimizer: undefined } };
-    if (this.#mutant === 'skips-shard' && task.spec?.$case === 'select') task.spec = { $case: 'select', value: { ...task.spec.value, shards: task.spec.value.shards.slice(1) } };
+    this.#breakTask(task);
   }
 
   /** Whoever leads, as the operator finds it; undefined where nobody does. */
@@ -320,71 +280,6 @@ class Simulation {
       }
     });
     return leaders.length === 0 ? undefined : this.world.random.pick(leaders);
-  }
-
-  #submit(run: RunPlan): void {
-    if (this.#checker.state(run.runId) !== undefined) return;
-    const data = makeData({ shards: run.shards, truth: run.truth });
-    this.#data.set(run.runId, data);
-    // Said until it is written: an answer may be lost with its leader. What the bucket knows is not submitted anew.
-    this.world.after(20_000, () => this.#submit(run));
-    if ([...this.#store.objects.keys()].some((key) => key.startsWith(`runs/${run.runId}/`)) && this.#plan.journalLoss !== undefined && this.#checker.knew(run.runId)) return;
-    // Of half of all seeds' runs, as of large sets, the data lies in the bucket.
-    const written = (this.#plan.seed + this.#plan.runs.indexOf(run)) % 2 === 0 ? Promise.resolve(undefined)
-      : this.#store.putAddressed(paths.runData(run.runId), RunData.encode(data).finish(), { extension: '.data' });
-    written.then((dataRef) => this.#leading()?.command(run.runId, { kind: 'submit', runId: run.runId, recipe: recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data, dataRef })).catch(() => undefined);
-    if (run.cancelAtMs !== undefined) {
-      this.world.after(run.cancelAtMs, () => {
-        this.#leading()?.command(run.runId, { kind: 'cancel', reason: 'no longer needed' }).then(() => this.world.count('fault: operator cancels'), () => undefined);
-      });
-    }
-  }
-
-  /** The operator resumes what pauses itself, repairs a shard that keeps failing, and reconciles when the journal lost something. */
-  #operate(): void {
-    this.world.after(OPERATOR_LOOKS_MS, () => {
-      this.#operate();
-      // One that drained while it stood still ends late, after whoever was to start it again looked.
-      if (!this.#faulty()) this.#workers.forEach((worker) => this.#revive(worker));
-      if (this.#lost) {
-        this.#reconcile();
-        return;
-      }
-      for (const run of this.#plan.runs) {
-        const state = this.#checker.state(run.runId);
-        if (state?.phase !== 'paused') continue;
-        const resumes = (this.#resumes.get(run.runId) ?? 0) + 1;
-        if (resumes > RESUMES_BEFORE_REPAIR && !this.#repaired.has(run.runId) && run.poison.length > 0) {
-          this.#repaired.add(run.runId);
-          this.world.count('branch: a shard is repaired');
-        }
-        this.#leading()?.command(run.runId, { kind: 'resume' }).then(() => this.#resumes.set(run.runId, resumes), () => undefined);
-      }
-    });
-  }
-
-  /** First without applying, as the operator is told to: what could not be read for a moment is asked for again. */
-  #reconcile(): void {
-    const leader = this.#leading();
-    if (leader === undefined || this.world.nowMs < this.#lostAtMs + LIST_LAG_MS_MAX) return;
-    const unclear = ({ runs }: ReconcileResponse): boolean => runs.some(({ notes }) => notes.some((note) => !note.includes('was left by a leader') && !note.includes('went on otherwise')));
-    const looked = this.#plan.chance.wrongNamedBytes > 0 ? reconcile(leader, { runId: '', apply: false }) : Promise.resolve({ runs: [], objectsSeen: 0 });
-    looked.then((look) => {
-      if (unclear(look)) return undefined;
-      this.#checker.reconciling = true;
-      return reconcile(leader, { runId: '', apply: true });
-    }).then(this.#guard((done) => {
-      if (!this.#lost || done === undefined) return;
-      const { runs } = done;
-      for (const { verdict } of runs) this.world.count(`branch: reconcile says ${verdict}`);
-      // Where the store gave other bytes for a moment the operator is told so, and asks again.
-      if (unclear(done)) return;
-      this.#lost = false;
-      for (const { runId, verdict, notes } of runs) if (verdict === 'unreadable') throw new Violation(`reconcile found ${runId} unreadable: ${notes.join('; ')}`);
-      this.#checker.reconciled(runs.filter(({ verdict }) => verdict === 'diverged').map(({ runId }) => runId));
-    }), () => undefined).finally(() => {
-      this.#checker.reconciling = false;
-    });
   }
 
   /** Coordinator by coordinator, whether or not there are other faults: each ends and comes back of the newer release. */
@@ -400,95 +295,25 @@ class Simulation {
     });
   }
 
-  #scheduleFaults(): void {
-    const { world } = this;
-    const { every, journalLoss } = this.#plan;
-    const repeat = (kind: keyof Plan['every'], fault: () => void): void => {
-      if (every[kind] === Infinity) return;
-      world.after(-Math.log(1 - world.random.next()) * every[kind], () => {
-        if (!this.#faulty()) return;
-        fault();
-        repeat(kind, fault);
-      });
-    };
-    const someone = (): SimulatedWorker => world.random.pick(this.#workers);
-    const someCoordinator = (): Coordinator | undefined => (this.#coordinators.size === 0 ? undefined : world.random.pick([...this.#coordinators.values()]));
-    repeat('workerCrash', () => {
-      const worker = someone();
-      if (!worker.isRunning) return;
-      world.count('fault: worker crash');
-      worker.crash();
-      // Some come back at once under their id, some only when the world heals.
-      if (world.random.chance(0.8)) world.after(world.random.magnitude(100, 120_000), () => this.#revive(worker));
-    });
-    repeat('workerReplaced', () => {
-      const worker = someone();
-      world.count('fault: a worker is gone for good, and another comes');
-      worker.crash();
-      this.#workers = this.#workers.filter((each) => each !== worker);
-      this.#addWorker(`r${this.#replacements += 1}`, world.random.magnitude(1_000, 60_000));
-    });
-    repeat('workerPause', () => {
-      world.count('fault: worker stands still');
-      someone().pause(world.random.magnitude(500, 4 * this.#plan.leaseMs));
-    });
-    repeat('workerDrain', () => {
-      const worker = someone();
-      if (!worker.isRunning) return;
-      world.count('fault: drain');
-      worker.drain();
-      world.after(world.random.whole(2_000, 120_000), () => this.#revive(worker));
-    });
-    repeat('coordinatorKill', () => {
-      const coordinator = someCoordinator();
-      if (coordinator === undefined) return;
-      world.count(coordinator.leader === undefined ? 'fault: standby killed' : 'fault: leader killed');
-      this.#endCoordinator(coordinator.address, coordinator.id);
-    });
-    repeat('coordinatorPause', () => {
-      world.count('fault: coordinator stands still');
-      someCoordinator()?.party.pause(world.random.magnitude(200, 6 * this.#plan.ttlMs));
-    });
-    repeat('clockStep', () => {
-      const coordinator = someCoordinator();
-      if (coordinator === undefined) return;
-      world.count('fault: a coordinator\'s clock steps ahead');
-      coordinator.party.clockAheadMs += Math.round(world.random.magnitude(100, 4 * this.#plan.leaseMs));
-    });
-    repeat('entryLost', () => {
-      world.count('fault: the leader\'s entry is lost early');
-      this.#entry.lose();
-    });
-    repeat('operatorPause', () => {
-      const run = world.random.pick(this.#plan.runs);
-      this.#leading()?.command(run.runId, { kind: 'pause', reason: 'maintenance' }).then(() => world.count('fault: operator pauses'), () => undefined);
-    });
-    repeat('partition', () => {
-      const worker = someone().workerId;
-      const address = world.random.pick(this.#addresses);
-      const [from, to] = world.random.pick([[worker, address], [address, worker], [address, 'journal'], ['journal', address], [address, 'entry'], ['entry', address], [address, STORE], [worker, STORE], [STORE, worker]] as const);
-      const both = world.random.chance(0.4);
-      const kind = [from, to].map((each) => (each.startsWith('coordinator') ? 'coordinator' : /^[wr]\d/.test(each) ? 'worker' : each)).join(' to ');
-      world.count(`fault: link cut (${kind}${both ? ' and back' : ', one way'})`);
-      this.#links.cut(from, to);
-      if (both) this.#links.cut(to, from);
-      // Each direction comes back by itself, in whatever order.
-      for (const [a, b] of [[from, to], [to, from]] as const) world.after(world.random.magnitude(500, 8 * this.#plan.leaseMs), () => this.#links.restore(a, b));
-    });
-    repeat('powerLoss', () => {
-      world.count('fault: power loss of the whole cluster');
-      this.#stopEverything();
-    });
-    if (journalLoss !== undefined && journalLoss.atMs < this.#plan.healAtMs) {
-      world.after(journalLoss.atMs, () => {
-        world.count(journalLoss.groups === Infinity ? 'fault: the journal is lost' : 'fault: acknowledged groups are lost');
-        this.#stopEverything();
-        this.#disk.rewind(journalLoss.groups);
+  #cast(): Cast {
+    return {
+      world: this.world, plan: this.#plan, links: this.#links, entry: this.#entry, addresses: this.#addresses,
+      isFaulty: () => this.#faulty(),
+      workers: () => this.#workers,
+      coordinators: () => [...this.#coordinators.values()].map(({ address, id, party, leader }) => ({ party, hasLed: leader !== undefined, end: () => this.#endCoordinator(address, id) })),
+      leading: () => this.#leading(),
+      revive: (worker) => this.#revive(worker),
+      replace: (worker, workerId, delayMs) => {
+        this.#workers = this.#workers.filter((each) => each !== worker);
+        this.#addWorker(workerId, delayMs);
+      },
+      stopEverything: () => this.#stopEverything(),
+      loseJournal: (groups) => {
+        this.#disk.rewind(groups);
         this.#checker.rewound(this.#disk.lastSequence, this.#disk.term);
-        this.#lost = true;
-        this.#lostAtMs = this.world.nowMs;
-      });
-    }
+        this.#operator.journalLost();
+      },
+    };
   }
 
   /** Everything at once; it comes back one by one. */
@@ -516,54 +341,11 @@ class Simulation {
   /** The same run with nothing in its way but the shards that were quarantined here; its rounds have the replicas that they had here, and merge the same ones. */
   #compare(run: RunPlan): void {
     const state = this.#checker.state(run.runId);
-    const data = this.#data.get(run.runId);
+    const data = this.#operator.dataOf(run.runId);
     if (state === undefined || data === undefined || state.phase === 'cancelled' || this.#plan.chance.differentResult > 0) return;
-    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan.seed, this.#plan.checkpointSteps), data, state, (iteration, attempt, round) => this.#checker.studentRound(run.runId, iteration, attempt, round));
+    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan), data, state, (iteration, attempt, round) => this.#checker.studentRound(run.runId, iteration, attempt, round));
     const [here, there] = [outcome(state), outcome(undisturbed)];
     this.world.count(state.iterations.some((each) => each.quarantined.size > 0) ? 'branch: compared, shards quarantined' : 'branch: compared, nothing quarantined');
     if (here !== there) throw new Violation(`${run.runId} ended otherwise than undisturbed:\n${here}\n${there}`);
   }
-}
-
-/** What a run came to: every decision with its reasons and every digest that went into one. */
-function outcome(state: RunState): string {
-  const tried = (each: IterationState): object => ({ ...each, quarantined: [...each.quarantined.keys()].sort(), audit: undefined, auditGivenUp: undefined, acknowledged: undefined });
-  const { phase, iteration, teacher, promoted, best, gates } = state;
-  return JSON.stringify(plain({ phase, iteration, try: state.try, teacher, promoted, best, gates, iterations: state.iterations.map(tried), refusedTries: state.refusedTries.map(tried) }));
-}
-
-function playUndisturbed(run: RunPlan, recipe: Recipe, data: RunData, like: RunState, roundOf: (iteration: number, attempt: number, round: number) => StudentRound | undefined): RunState {
-  // Here a round closes by its last replica alone. How long stragglers are waited for is no input of any task.
-  const { training } = recipe;
-  const patient: Recipe = training.sharing === undefined ? recipe : { ...recipe, training: { ...training, sharing: { ...training.sharing, straggler_wait: 100 } } };
-  let nowMs = 0;
-  let { state } = decide(undefined, { kind: 'submit', runId: run.runId, recipe: patient, data }, nowMs);
-  const give = (task: Task): void => {
-    state = decide(state, { kind: 'complete', task, workerId: 'alone', result: finished(task).result }, nowMs).state;
-  };
-  const studentsRound = (): number => state.rounds.find(({ training }) => training.subject === 'student')?.merges ?? 0;
-  for (let step = 0; step < 20_000 && !isEnded(state.phase); step += 1) {
-    nowMs += 1;
-    if (state.phase === 'paused') {
-      state = decide(state, { kind: 'resume' }, nowMs).state;
-      continue;
-    }
-    // The control's rounds are compared with nothing: they may have any number.
-    if (isDue(state, { nowMs, inFlightMs: 0, fleet: 1 })) {
-      state = decide(state, { kind: 'clock', inFlightMs: 0, fleet: roundOf(state.iteration, state.try, studentsRound())?.replicas ?? 1 }, nowMs).state;
-      continue;
-    }
-    const leftOut = state.stage === Stage.LABEL ? like.iterations[state.iteration]?.quarantined : undefined;
-    const open = openTasks(state);
-    const isDoomed = (task: Task): boolean => {
-      if (task.spec?.$case === 'replica') return task.subject.startsWith('student') && roundOf(state.iteration, state.try, task.spec.value.round)?.included?.includes(task.spec.value.replica) === false;
-      return leftOut?.has(task.subject) === true && !currentIteration(state).quarantined.has(task.subject);
-    };
-    const doomed = open.find(isDoomed);
-    const next = doomed ?? open[0];
-    if (next === undefined) break;
-    if (doomed === undefined) give(next);
-    else state = decide(state, { kind: 'fail', task: doomed, workerId: `w${step}`, code: 'ENGINE_CRASHED', message: 'the engine died', counts: true, fleet: 1_000, heldMs: 0 }, nowMs).state;
-  }
-  return state;
 }

@@ -4,8 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { Mutant } from './mutants.ts';
 import { start } from './share.ts';
-import { simulate, type Mutant } from './simulate.ts';
+import { simulate } from './simulate.ts';
 
 /** A planted bug must be found within so many seeds; most are within ten. */
 const MUTANT_SEEDS_MAX = 1_000;

@@ -4,14 +4,14 @@
  */
 import { Addresses } from '../../proto/call.ts';
 import { AlumnusError, errorTable, isErrorCode } from '../../proto/errors.ts';
-import { digestOf, Violation } from './checker.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { AcquireResponse, CompleteResponse, Lease, LeaseId, RegisterResponse, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { finished, store } from '../unit/coordinator/bucket.ts';
-import type { Checker } from './checker.ts';
+import { digestOf, type Checker } from './checker.ts';
 import type { Answer, Method, Network } from './network.ts';
 import type { Plan } from './plan.ts';
+import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 const BACKOFF_MS_MIN = 100;

@@ -48,12 +48,20 @@ const tooLarge = (what: string): AlumnusError => unreadable(`${what}, and ${FILE
 /** The URL as a person finds it: without parameters, which may hold a signature. */
 const printed = (url: string): string => url.replace(/[?#].*$/s, '');
 
-/** A URL's folder, and the file that it names below it, if it names one. */
+/** A URL's folder, and the file that it names below it, if it names one. @throws AlumnusError TEACHER_NOT_FOUND */
 function split(url: string): { folder: string; file: string | undefined } {
   const [, path = '', parameters = ''] = /^([^?#]*)(.*)$/s.exec(url) ?? [];
   const [, folder = '', file = ''] = /^(.*\/)([^/]*)$/s.exec(path) ?? [];
-  if (/\.(onnx|json|pb)$/.test(file)) return { folder: `${folder.replace(/\/$/, '')}${parameters}`, file: decodeURIComponent(file) };
+  if (/\.(onnx|json|pb)$/.test(file)) return { folder: `${folder.replace(/\/$/, '')}${parameters}`, file: decoded(file, url) };
   return { folder: `${path.replace(/\/+$/, '')}${parameters}`, file: undefined };
+}
+
+function decoded(file: string, url: string): string {
+  try {
+    return decodeURIComponent(file);
+  } catch (thrown) {
+    throw notFound(`${printed(url)} is no URL of a file: write a percent sign as %25`, thrown);
+  }
 }
 
 /** A place's own errors, told of the teacher; what surrounds the worker (keys, network) stays what it is. */

@@ -39,19 +39,22 @@ const FIXED_BYTES_MAX = 256 * 1024 ** 2;
 
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
 export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
-  const { run, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize));
-  return { logProbabilities: (images, count) => run(images, count, () => ({})), dispose };
+  return cleanPredictor(architecture, weights, batchSize, 'constants');
 }
 
 /** Throws as `createPredictor`. */
 export async function createReloadablePredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<ReloadablePredictor> {
-  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize), 'variables');
+  return cleanPredictor(architecture, weights, batchSize, 'variables');
+}
+
+function cleanPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, weightsAs: WeightsAs): ReloadablePredictor {
+  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize), weightsAs);
   return { logProbabilities: (images, count) => run(images, count, () => ({})), load, dispose };
 }
 
 /** For the ablation of a noised teacher, and nothing else. Throws as `createPredictor`. */
 export async function createNoisedPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, noise: ImageNoise): Promise<NoisedPredictor> {
-  const { run, dispose } = batchwise(architecture, weights, batchSize, noisedPrediction(loadTensorFlow(), architecture, batchSize, noise));
+  const { run, dispose } = batchwise(architecture, weights, batchSize, noisedPrediction(loadTensorFlow(), architecture, batchSize, noise), 'constants');
   return { logProbabilities: (images, count, seed, first = 0) => run(images, count, batch => ({ seed: stepSeed(seed, first + batch) })), dispose };
 }
 
@@ -83,11 +86,18 @@ export async function eachBatch(images: Uint8Array, count: number, imageSize: nu
   }
 }
 
-/**
- * A program over batches of images, made to take any number of them. `inputs`: what batch 0, 1, … is fed beside its images.
- * @param weightsAs `variables` where `load` is to change them
- */
-function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program, weightsAs: 'constants' | 'variables' = 'constants'): { run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>; load(weights: readonly TensorData[]): void; dispose(): void } {
+/** How a program holds its weights: `load` changes variables only. */
+type WeightsAs = 'constants' | 'variables';
+
+/** A program over batches of images, made to take any number of them. */
+interface Batchwise {
+  /** @param inputs what batch 0, 1, … is fed beside its images */
+  run(images: Uint8Array, count: number, inputs: (batch: number) => Record<string, HostArray>): Promise<Float32Array>;
+  load(weights: readonly TensorData[]): void;
+  dispose(): void;
+}
+
+function batchwise(architecture: Architecture, weights: readonly TensorData[], batchSize: number, program: Program, weightsAs: WeightsAs): Batchwise {
   invariant(Number.isInteger(batchSize) && batchSize >= 1, 'a batch holds at least one image');
   const values = valuesOf(architecture, weights);
   const engine = loadTensorFlow();

@@ -62,7 +62,7 @@ export interface TrainingHooks {
 export interface Trained {
   /** Moving average of the weights, and batch normalization's running statistics. */
   weights: TensorData[];
-  /** Mean over the last report's steps. */
+  /** Of the curve's last point; NaN where no loss was finite. */
   finalLoss: number;
   lossCurve: LossPoint[];
   /** Steps done. */

@@ -12,7 +12,7 @@ export interface Beginning {
   readonly resizes: true | undefined;
 }
 
-/** @throws AlumnusError RECIPE_INVALID where the model cannot go on so; what reading it throws */
+/** @throws AlumnusError USAGE where the model is of another architecture, RECIPE_INVALID where it cannot take images of that size; as `readTrained`, and the store's */
 export async function beginning(store: ObjectStore, ref: ObjectRef, architecture: Architecture): Promise<Beginning> {
   const { architecture: trained, weights: weightsRef, resizes } = await readTrained(store, ref);
   const same = canonicalJson({ ...trained, input: undefined }) === canonicalJson({ ...architecture, input: undefined }) && trained.input.channels === architecture.input.channels;

@@ -1,13 +1,10 @@
 /** What a network, a server's death and a full day do to the S3 engine: real MinIO behind a relay that disturbs what passes. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { ObjectRef, ObjectStore } from '../../../store/index.ts';
 import { PART_BYTES, openS3Store, type S3StoreOptions } from '../../../store/s3/index.ts';
 import { ATTEMPTS_MAX } from '../../../store/s3/retry.ts';
-import { KEYS, S3Server } from '../../harness/s3.ts';
+import { KEYS, minioForTests } from '../../harness/s3.ts';
 import { Proxy, type Disturbance } from '../../harness/proxy.ts';
 import { describeOnServers } from '../../harness/servers.ts';
 import { collect } from '../../unit/store/conformance.ts';
@@ -42,31 +39,23 @@ const slowDown = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</C
 const busy = `HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: ${slowDown.length}\r\nConnection: close\r\n\r\n${slowDown}`;
 
 describeOnServers(['minio'], 'S3 in trouble', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'alumnus-s3-'));
-  let s3: S3Server;
+  const minio = minioForTests();
   let proxy: Proxy;
   let prefix = '';
   let stores = 0;
 
-  const open = (options: S3StoreOptions = {}): Promise<ObjectStore> => openS3Store(s3.url(prefix, { port: proxy.port }), KEYS, { ...s3.options, stallMs: STALL_MS, ...options });
+  const open = (options: S3StoreOptions = {}): Promise<ObjectStore> => openS3Store(minio().url(prefix, { port: proxy.port }), KEYS, { ...minio().options, stallMs: STALL_MS, ...options });
   const expectOnly = async (store: ObjectStore, ref: ObjectRef): Promise<void> => {
     proxy.disturb();
     expect(await collect(store.list(''))).toMatchObject([{ key: ref.key, bytes: ref.bytes }]);
     expect(sha256(await store.get(ref))).toBe(ref.sha256);
-    expect(await s3.uploadsUnderWay()).toBe(0);
+    expect(await minio().uploadsUnderWay()).toBe(0);
   };
 
-  beforeAll(async () => {
-    s3 = await S3Server.start('minio', folder);
-  });
-  afterAll(async () => {
-    await s3?.server.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
   beforeEach(async () => {
     stores += 1;
     prefix = `stores/${stores}`;
-    proxy = await Proxy.start(() => `127.0.0.1:${s3.port}`);
+    proxy = await Proxy.start(() => `127.0.0.1:${minio().port}`);
   });
   afterEach(() => proxy.stop());
 
@@ -131,7 +120,7 @@ describeOnServers(['minio'], 'S3 in trouble', () => {
     expect(sent).toBeLessThan(MEBIBYTE);
     expect(await store.metadata(ref.key)).toEqual({ run: 'r-1' });
     // And what was changed behind our back gives way to what the key names.
-    await s3.put(`${prefix}/${ref.key}`, filled(content.byteLength, 2));
+    await minio().put(`${prefix}/${ref.key}`, filled(content.byteLength, 2));
     expect(await store.putAddressed('p', pieces(content), { extension: '.tar' })).toEqual(ref);
     await expectOnly(store, ref);
   });
@@ -223,7 +212,7 @@ describeOnServers(['minio'], 'S3 in trouble', () => {
       let restarted: Promise<void> | undefined;
       proxy.disturb({ requests: (chunk) => {
         passed += chunk.byteLength;
-        if (passed > 5 * MEBIBYTE) restarted ??= s3.server.restart();
+        if (passed > 5 * MEBIBYTE) restarted ??= minio().server.restart();
         return chunk;
       } });
       const put = await store.putAddressed('p', pieces(content)).catch((thrown: unknown) => thrown);
@@ -249,7 +238,7 @@ describeOnServers(['minio'], 'S3 in trouble', () => {
     const keys = Array.from({ length: 1_100 }, (_, at) => `many/${String(at).padStart(5, '0')} +%&é`);
     const left = [...keys];
     await Promise.all(Array.from({ length: 16 }, async () => {
-      for (let key = left.pop(); key !== undefined; key = left.pop()) await s3.put(`${prefix}/${key}`, Buffer.from('x'));
+      for (let key = left.pop(); key !== undefined; key = left.pop()) await minio().put(`${prefix}/${key}`, Buffer.from('x'));
     }));
     proxy.disturb(once('answers', 2, 20_000, 'reset'));
     expect((await collect(store.list('many/'))).map(({ key }) => key)).toEqual(keys);

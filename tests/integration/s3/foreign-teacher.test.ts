@@ -1,20 +1,18 @@
 /** A teacher from elsewhere that lies in a bucket of a real server: which files are found there, and what is said where they can't be. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { sha256 } from '../../../store/index.ts';
 import { filesOf, type ModelFile } from '../../../worker/foreign/index.ts';
-import { KEYS, S3Server } from '../../harness/s3.ts';
+import { KEYS, minioForTests } from '../../harness/s3.ts';
 import { describeOnServers, freePort } from '../../harness/servers.ts';
 
 const MODELS = 'models';
 const fixtures = join(import.meta.dirname, '../../fixtures/foreign');
 
 describeOnServers(['minio'], 'a teacher in a bucket', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'alumnus-s3-'));
-  let s3: S3Server;
-  const at = (path: string, bucket = MODELS, port?: number): string => s3.url(path, { host: '127.0.0.1', bucket, ...(port === undefined ? {} : { port }) });
+  const minio = minioForTests();
+  const at = (path: string, bucket = MODELS, port?: number): string => minio().url(path, { host: '127.0.0.1', bucket, ...(port === undefined ? {} : { port }) });
   const found = (url: string) => filesOf({ url }, new AbortController().signal);
   const digests = async (files: readonly ModelFile[]): Promise<Record<string, string>> => Object.fromEntries(await Promise.all(files.map(async ({ path, read }) => {
     const chunks: Uint8Array[] = [];
@@ -23,7 +21,7 @@ describeOnServers(['minio'], 'a teacher in a bucket', () => {
   })));
 
   beforeAll(async () => {
-    s3 = await S3Server.start('minio', folder);
+    const s3 = minio();
     await s3.client().makeBucket(MODELS, 'us-east-1');
     for (const path of readdirSync(fixtures, { recursive: true }).map(String)) {
       if (statSync(join(fixtures, path)).isFile()) await s3.client().putObject(MODELS, `2026/${path}`, readFileSync(join(fixtures, path)));
@@ -33,10 +31,6 @@ describeOnServers(['minio'], 'a teacher in a bucket', () => {
     for (const [name, value] of Object.entries(KEYS)) vi.stubEnv(name, value);
   });
   afterEach(() => vi.unstubAllEnvs());
-  afterAll(async () => {
-    await s3?.server.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
 
   it('is found by its folder or its file, with the files that belong to it and no others', async () => {
     const own = (model: string, ...paths: string[]): Record<string, string> => Object.fromEntries(paths.map((path) => [path, sha256(readFileSync(join(fixtures, model, path)))]));

@@ -1,10 +1,7 @@
 /** A file of its own, hence a process of its own: what other tests once needed would hide what this one does. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { openS3Store } from '../../../store/s3/index.ts';
-import { KEYS, S3Server } from '../../harness/s3.ts';
+import { KEYS, minioForTests } from '../../harness/s3.ts';
 import { describeOnServers } from '../../harness/servers.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -14,18 +11,10 @@ const GROWTH_BYTES_MAX = 180 * MEBIBYTE;
 const SAMPLE_MS = 20;
 
 describeOnServers(['minio'], 'a long stream on S3', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'alumnus-s3-'));
-  let s3: S3Server;
-  beforeAll(async () => {
-    s3 = await S3Server.start('minio', folder);
-  });
-  afterAll(async () => {
-    await s3?.server.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const minio = minioForTests();
 
   it('is put and read in bounded memory', async () => {
-    const store = await openS3Store(s3.url('memory'), KEYS, s3.options);
+    const store = await openS3Store(minio().url('memory'), KEYS, minio().options);
     const piece = Buffer.alloc(MEBIBYTE, 'x');
     const source = async function* (): AsyncIterable<Buffer> {
       for (let at = 0; at < PIECES; at += 1) {

@@ -2,33 +2,25 @@
 import type { handleUnaryCall, ServerUnaryCall } from '@grpc/grpc-js';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { workerService } from '../../../coordinator/api/worker-service.ts';
-import { Fold } from '../../../coordinator/fold.ts';
-import { ADOPTION_MS, Leader } from '../../../coordinator/leader.ts';
+import { ADOPTION_MS, type Leader } from '../../../coordinator/leader.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
 import { openTasks, stateFromJson, stateToJson } from '../../../coordinator/run/index.ts';
-import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { Checkpoint, Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { FailRequest, RegisterRequest, RenewRequest, type Lease } from '../../../proto/gen/alumnus/v1/worker.ts';
-import { MemoryStore } from '../../simulation/store.ts';
 import { work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
+import { Scene } from './scene.ts';
 import { makeData, makeRecipe } from './work.ts';
 
 const RUN = 'run';
-let nowMs = 0;
-const clock = { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) };
-let store: MemoryStore;
-let disk: MemoryDisk;
+let scene: Scene;
 beforeEach(() => {
-  nowMs = 1_000;
-  store = new MemoryStore();
-  disk = new MemoryDisk();
+  scene = new Scene();
 });
 
-async function lead(on = disk): Promise<Leader> {
-  const journal = on.open();
-  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 1_000, clock });
-  nowMs += ADOPTION_MS;
+async function lead(on = scene.disk): Promise<Leader> {
+  const leader = await scene.lead(1_000, on);
+  scene.nowMs += ADOPTION_MS;
   return leader;
 }
 
@@ -41,19 +33,16 @@ async function training(): Promise<{ leader: Leader; task: Task }> {
 
 /** As a worker leaves it. */
 async function kept(task: Task, step: number): Promise<Checkpoint> {
-  return { step, ref: await store.putAddressed(task.outputPrefix, Buffer.from(`${task.taskId} ${step}`), { extension: '.checkpoint', metadata: { 'alumnus.step': String(step) } }) };
+  return { step, ref: await scene.store.putAddressed(task.outputPrefix, Buffer.from(`${task.taskId} ${step}`), { extension: '.checkpoint', metadata: { 'alumnus.step': String(step) } }) };
 }
 
-const register = (leader: Leader, workerId: string): void => void leader.scheduler.register({ workerId, host: 'h', processId: 1, device: 'd', slots: 1, version: 'v' }, [], nowMs);
+const register = (leader: Leader, workerId: string): void => scene.register(leader, 1, workerId);
 const grant = (leader: Leader, workerId: string): Lease => leader.grant(workerId, 1, [])[0] as Lease;
 const stepsOf = (task: Task | undefined): number[] => task?.checkpoints.map(({ step }) => step) ?? [];
 
 /** The facts about checkpoints and failures on the disk, in order. */
-async function told(): Promise<string[]> {
-  const facts: Event[] = [];
-  for await (const group of disk.open().read(0)) facts.push(...group.events);
-  return facts.flatMap(({ fact }) => (fact?.$case === 'checkpointReached' ? [`step ${fact.value.checkpoint?.step} by ${fact.value.workerId}`] : fact?.$case === 'taskFailed' ? [`failed on ${fact.value.workerId}`] : []));
-}
+const told = async (): Promise<string[]> =>
+  (await scene.facts()).flatMap((fact) => (fact.$case === 'checkpointReached' ? [`step ${fact.value.checkpoint?.step} by ${fact.value.workerId}`] : fact.$case === 'taskFailed' ? [`failed on ${fact.value.workerId}`] : []));
 
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -67,13 +56,13 @@ describe('the leader', () => {
     for (const step of [100, 200, 300, 200, 300]) await leader.checkpoint(task.taskId, 'w1', await kept(task, step));
     expect(await told()).toEqual(['step 100 by w1', 'step 200 by w1', 'step 300 by w1']);
     // A stage's end and the like are told by manifests; a checkpoint tells of itself in the bucket.
-    expect([...store.objects.keys()].filter((key) => key.endsWith('.manifest'))).toHaveLength(1);
+    expect([...scene.store.objects.keys()].filter((key) => key.endsWith('.manifest'))).toHaveLength(1);
     await leader.failLease(leader.scheduler.lease(first.leaseId!)!, 'ENGINE_CRASHED', 'it died', true);
-    nowMs += 500;
+    scene.nowMs += 500;
     const second = grant(leader, 'w2');
     expect(second.task?.taskId).toBe(task.taskId);
     expect(stepsOf(second.task)).toEqual([300, 200]);
-    await leader.command(RUN, { kind: 'complete', task, workerId: 'w2', result: await work(store, task) });
+    await leader.command(RUN, { kind: 'complete', task, workerId: 'w2', result: await work(scene.store, task) });
     expect(leader.run(RUN).checkpoints.size).toBe(0);
     await leader.checkpoint(task.taskId, 'w1', await kept(task, 400));
     expect(await told()).toHaveLength(4);
@@ -164,7 +153,7 @@ describe('the worker service', () => {
     const { leaseId } = grant(leader, 'w1');
     await service.fail({ workerId: 'w1', leaseId, taskId: task.taskId, code: 'ENGINE_CRASHED', message: 'it died', counts: true, checkpoint: await kept(task, 100) });
     expect(await told()).toEqual(['step 100 by w1', 'failed on w1']);
-    nowMs += 500;
+    scene.nowMs += 500;
     expect(stepsOf(grant(leader, 'w1').task)).toEqual([100]);
   });
 
@@ -215,7 +204,7 @@ describe('reconcile', () => {
     const { task } = await training();
     await kept(task, 100);
     const { ref } = await kept(task, 200);
-    store.objects.set(ref!.key, { ...store.objects.get(ref!.key)!, content: Buffer.from('other bytes') });
+    scene.store.objects.set(ref!.key, { ...scene.store.objects.get(ref!.key)!, content: Buffer.from('other bytes') });
     const { leader, run } = await reconciled();
     expect(run).toMatchObject({ checkpointsTaken: 1, notes: [expect.stringContaining(ref!.key)] });
     expect(leader.run(RUN).checkpoints.get(task.taskId)?.map(({ step }) => step)).toEqual([100]);
@@ -224,7 +213,7 @@ describe('reconcile', () => {
   test('leaves those of a training alone that its record ends', async () => {
     const { task } = await training();
     await kept(task, 100);
-    await work(store, task);
+    await work(scene.store, task);
     const { leader, run } = await reconciled();
     expect(run).toMatchObject({ resultsTaken: 1, checkpointsTaken: 0 });
     expect(leader.run(RUN).checkpoints.size).toBe(0);

@@ -1,8 +1,7 @@
 /** A training that several workers share, as its leader leads it: rounds by fleet and time, in manifests, snapshots and the bucket. What follows from what is in tests/scenarios (rounds*.txt) and tests/property. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Fold } from '../../../coordinator/fold.ts';
 import { schemaVersionOf } from '../../../coordinator/journal/index.ts';
-import { ADOPTION_MS, Leader } from '../../../coordinator/leader.ts';
+import { ADOPTION_MS, type Leader } from '../../../coordinator/leader.ts';
 import { readManifests } from '../../../coordinator/manifests.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
 import { decide, isBeside, isEnded, openTasks, quorumOf, roundsOf, roundSteps, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
@@ -14,37 +13,26 @@ import type { RecipeInput } from '../../../recipe/index.ts';
 import { MemoryStore } from '../../simulation/store.ts';
 import { work } from './bucket.ts';
 import { MemoryDisk } from './memory-journal.ts';
+import { Scene } from './scene.ts';
 import { answer, makeData, makeRecipe } from './work.ts';
 
 const RUN = 'run';
-let nowMs = 0;
-const clock = { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) };
-let store: MemoryStore;
-let disk: MemoryDisk;
+let scene: Scene;
 beforeEach(() => {
-  nowMs = 1_000;
-  store = new MemoryStore();
-  disk = new MemoryDisk();
+  scene = new Scene();
 });
 
-async function lead(on = disk): Promise<Leader> {
-  const journal = on.open();
-  return new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 100_000, clock });
-}
-
-const register = (leader: Leader, ...workerIds: string[]): void => workerIds.forEach((workerId) => void leader.scheduler.register({ workerId, host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [], nowMs));
+const lead = (on = scene.disk): Promise<Leader> => scene.lead(100_000, on);
+const register = (leader: Leader, ...workerIds: string[]): void => scene.register(leader, 2, ...workerIds);
 const recipeOf = (replicas: number | 'auto', sharing: NonNullable<RecipeInput['training']>['sharing'] = {}, more: Partial<RecipeInput> = {}) =>
   makeRecipe({ rounds: 0, training: { replicas, teacher: { steps: 250 }, student: { steps: 250 }, sharing: { local_steps: 100, ...sharing } }, ...more });
 const submit = (leader: Leader, recipe = recipeOf(2)) => leader.command(RUN, { kind: 'submit', runId: RUN, recipe, data: makeData() });
 const open = (leader: Leader): Task[] => openTasks(leader.run(RUN));
 const subjectsOpen = (leader: Leader): string[] => open(leader).map((task) => task.subject);
-const complete = async (leader: Leader, task: Task, workerId = 'w1') => leader.command(RUN, { kind: 'complete', task, workerId, result: await work(store, task) });
+const complete = async (leader: Leader, task: Task, workerId = 'w1') => leader.command(RUN, { kind: 'complete', task, workerId, result: await work(scene.store, task) });
 
-async function told(): Promise<string[]> {
-  const facts: Event[] = [];
-  for await (const group of disk.open().read(0)) facts.push(...group.events);
-  return facts.flatMap(({ fact }) => (fact?.$case === 'roundOpened' ? [`round ${fact.value.round} with ${fact.value.replicas}`] : fact?.$case === 'roundClosed' ? [`round ${fact.value.round} closed with ${fact.value.replicas.join(' ')}`] : []));
-}
+const told = async (): Promise<string[]> =>
+  (await scene.facts()).flatMap((fact) => (fact.$case === 'roundOpened' ? [`round ${fact.value.round} with ${fact.value.replicas}`] : fact.$case === 'roundClosed' ? [`round ${fact.value.round} closed with ${fact.value.replicas.join(' ')}`] : []));
 
 describe('the arithmetic of rounds', () => {
   test.each([[250, 100, 3], [200, 100, 2], [1, 100, 1], [101, 100, 2], [10_000_000, 1, 10_000_000]])('%i steps by %i are %i rounds', (steps, localSteps, rounds) => {
@@ -116,9 +104,29 @@ describe('the leader', () => {
     await next.tick();
     expect(await told()).toEqual(['round 0 with 3', 'round 0 closed with 0 1 2']);
     register(next, 'w2');
-    nowMs += ADOPTION_MS;
+    scene.nowMs += ADOPTION_MS;
     await next.tick();
     expect((await told()).at(-1)).toBe('round 1 with 2');
+  });
+
+  test('opens none by a failure that it is told of before workers had that time', async () => {
+    const leader = await lead();
+    register(leader, 'w1', 'w2', 'w3');
+    await submit(leader, recipeOf('auto', {}, { rounds: 1, control: true }));
+    for (const task of open(leader).filter((each) => !isBeside(each))) await complete(leader, task);
+    const next = await lead();
+    await complete(next, open(next).find((task) => !isBeside(task))!);
+    const before = await told();
+    expect(before).toEqual(['round 0 with 3', 'round 0 with 3', 'round 0 closed with 0 1 2']);
+    const { taskId } = open(next).find((task) => isBeside(task))!;
+    const leaseId = { term: leader.term, counter: 1 };
+    next.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 2, version: 'v' }, [{ leaseId, taskId, progress: undefined, checkpoint: undefined }], scene.nowMs);
+    await next.failLease(next.scheduler.lease(leaseId)!, 'ENGINE_CRASHED', 'died', true);
+    expect([next.run(RUN).failures.get(taskId)?.length, await told()]).toEqual([1, before]);
+    register(next, 'w2');
+    scene.nowMs += ADOPTION_MS;
+    await next.tick();
+    expect(await told()).toEqual([...before, 'round 1 with 2']);
   });
 
   test('gives each worker one replica, leaves a straggler out when its time is over, and takes its lease and its result back', async () => {
@@ -127,16 +135,16 @@ describe('the leader', () => {
     register(leader, 'w1', 'w2', 'w3', 'w4');
     const leases = ['w1', 'w2', 'w3', 'w4'].flatMap((workerId) => leader.grant(workerId, 2, []));
     expect(leases.map((lease) => lease.task?.subject)).toEqual(['student.r0000.k0', 'student.r0000.k1', 'student.r0000.k2', 'student.r0000.k3']);
-    nowMs += 10_000;
+    scene.nowMs += 10_000;
     for (const lease of leases.slice(0, 3)) await complete(leader, lease.task!);
-    nowMs += 4_999;
+    scene.nowMs += 4_999;
     await leader.tick();
     expect(subjectsOpen(leader)).toEqual(['student.r0000.k3']);
-    nowMs += 1;
+    scene.nowMs += 1;
     await leader.tick();
     expect(subjectsOpen(leader)).toEqual(['student.r0000.merge']);
     const [, , , straggler] = leases;
-    expect(leader.scheduler.renew('w4', [{ leaseId: straggler?.leaseId, taskId: straggler?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([straggler?.leaseId]);
+    expect(leader.scheduler.renew('w4', [{ leaseId: straggler?.leaseId, taskId: straggler?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], scene.nowMs)).toEqual([straggler?.leaseId]);
     await expect(complete(leader, straggler!.task!, 'w4')).rejects.toMatchObject({ code: 'LEASE_LOST' });
     expect(leader.grant('w4', 1, []).map((lease) => lease.task?.subject)).toEqual(['student.r0000.merge']);
   });
@@ -145,17 +153,17 @@ describe('the leader', () => {
     const leader = await lead();
     await submit(leader, recipeOf(2, { quorum: 0.5, straggler_wait: 1 }));
     const [first] = open(leader);
-    nowMs += 10;
+    scene.nowMs += 10;
     await complete(leader, first!);
-    const put = store.putAddressed.bind(store);
-    store.putAddressed = () => Promise.reject(new Error('away'));
-    nowMs += 10;
+    const put = scene.store.putAddressed.bind(scene.store);
+    scene.store.putAddressed = () => Promise.reject(new Error('away'));
+    scene.nowMs += 10;
     await leader.tick();
     expect(await told()).toEqual(['round 0 with 2']);
-    store.putAddressed = put;
+    scene.store.putAddressed = put;
     await leader.tick();
     expect(await told()).toEqual(['round 0 with 2', 'round 0 closed with 0']);
-    const { chain } = await readManifests(store, RUN);
+    const { chain } = await readManifests(scene.store, RUN);
     expect(chain.flatMap(({ manifest }) => manifest.events.map(({ fact }) => fact?.$case))).toEqual(['runSubmitted', 'roundOpened', 'taskCompleted', 'roundClosed']);
     expect(chain.map(({ manifest }) => manifest.schemaVersion)).toEqual([3, 3]);
   });
@@ -174,9 +182,10 @@ describe('the leader', () => {
     expect(stateFromJson(JSON.stringify(earlier)).rounds.size).toBe(0);
   });
 
-  test('tells of rounds: which of how many, who is done, what was left out, and how long is left', async () => {
+  // A run without students has no control, whether or not its recipe asks for one.
+  test.each([false, true])('tells of rounds: which of how many, who is done, what was left out, and how long is left (control asked for: %s)', async (control) => {
     const leader = await lead();
-    await submit(leader, recipeOf(4, { straggler_wait: 0 }));
+    await submit(leader, recipeOf(4, { straggler_wait: 0 }, { control }));
     register(leader, 'w1', 'w2');
     const shared = () => runView(leader, leader.run(RUN), '').sharedTrainings;
     expect(shared()).toEqual([{ subject: 'student', iteration: 0, round: 0, rounds: 3, replicas: 4, replicasDone: 0, replicasGivenUp: 0, merging: false, leftOut: 0, stepsDone: 0, roundSteps: 100, steps: 250 }]);
@@ -185,7 +194,7 @@ describe('the leader', () => {
     await complete(leader, open(leader)[0]!);
     expect(shared()).toMatchObject([{ round: 1, replicas: 4, replicasDone: 0, merging: false, leftOut: 1, stepsDone: 100 }]);
     const [lease] = leader.grant('w1', 1, []);
-    leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: { done: 50, total: 100, unit: 'steps', rate: 64, loss: 0.5 }, checkpoint: undefined }], nowMs);
+    leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: { done: 50, total: 100, unit: 'steps', rate: 64, loss: 0.5 }, checkpoint: undefined }], scene.nowMs);
     // 64 images a step at 64 a second: a second a step. 250 - 100 - 50 steps, in two turns, since two workers have four replicas.
     expect(runView(leader, leader.run(RUN), '').secondsLeft).toBe(200);
   });
@@ -202,7 +211,7 @@ test.each(['auto', 2] as const)('a run whose journal is lost in any round comes 
     return leader.run(RUN);
   }
   for (const tasks of [0, 1, 2, 3, 5, 9, 14, 20]) {
-    store = new MemoryStore();
+    scene.store = new MemoryStore();
     const first = await lead(new MemoryDisk());
     register(first, 'w1', 'w2', 'w3');
     await submit(first, recipe);

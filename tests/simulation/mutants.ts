@@ -1,0 +1,39 @@
+/**
+ * Ways to break what is checked, to see that the checkers notice. Those of the disk are in engines.ts.
+ */
+import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ObjectRef, ObjectStore, PutOptions } from '../../store/index.ts';
+import type { DiskMutant } from './engines.ts';
+
+export type Mutant = DiskMutant | 'skips-shard' | 'mixes-checkpoints' | 'never-expires' | 'stale-snapshot' | 'never-steps-down' | 'merges-too-few' | 'repeats-data' | 'forgets-optimizer';
+
+/** A store whose snapshots are each the one before: changes `store` and returns it. */
+export function withStaleSnapshots(store: ObjectStore): ObjectStore {
+  const stale = new Map<string, Uint8Array>();
+  const put = store.putAddressed.bind(store);
+  store.putAddressed = (prefix: string, content: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<ObjectRef> => {
+    if (options?.extension !== '.state' || !(content instanceof Uint8Array)) return put(prefix, content, options);
+    const before = stale.get(prefix) ?? content;
+    stale.set(prefix, content);
+    return put(prefix, before, options);
+  };
+  return store;
+}
+
+/** What a leader with this bug hands out instead: changes tasks as they are granted. */
+export function taskBreaker(mutant: Mutant): (task: Task) => void {
+  let mixed: Task | undefined;
+  return (task) => {
+    // A leader that mixes trainings up: what one left is handed to another.
+    if (mutant === 'mixes-checkpoints' && task.spec?.$case === 'train') {
+      if (mixed !== undefined && mixed.taskId !== task.taskId) task.checkpoints = mixed.checkpoints;
+      else if (task.checkpoints.length > 0) mixed = { ...task };
+    }
+    const { spec } = task;
+    if (mutant === 'merges-too-few' && spec?.$case === 'merge' && spec.value.inputs.length > 1) task.spec = { $case: 'merge', value: { ...spec.value, inputs: spec.value.inputs.slice(1) } };
+    // Every round reads the data from its begin on.
+    if (mutant === 'repeats-data' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, firstBatch: spec.value.replica * spec.value.steps } };
+    if (mutant === 'forgets-optimizer' && spec?.$case === 'replica') task.spec = { $case: 'replica', value: { ...spec.value, optimizer: undefined } };
+    if (mutant === 'skips-shard' && task.spec?.$case === 'select') task.spec = { $case: 'select', value: { ...task.spec.value, shards: task.spec.value.shards.slice(1) } };
+  };
+}

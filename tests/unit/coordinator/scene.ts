@@ -1,0 +1,30 @@
+/** What tests of a leader begin with: a journal and a store in memory, and a clock that stands until a test moves it. */
+import { Fold } from '../../../coordinator/fold.ts';
+import { Leader } from '../../../coordinator/leader.ts';
+import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
+import { MemoryStore } from '../../simulation/store.ts';
+import { MemoryDisk } from './memory-journal.ts';
+
+export class Scene {
+  nowMs = 1_000;
+  store = new MemoryStore();
+  readonly disk = new MemoryDisk();
+  readonly clock = { now: (): number => this.nowMs, sleep: (): Promise<void> => new Promise(() => undefined) };
+
+  /** The leader of the next term. */
+  async lead(leaseMs: number, on = this.disk): Promise<Leader> {
+    const journal = on.open();
+    return new Leader({ journal, fold: await Fold.load(journal, this.store), store: this.store, term: await journal.begin(), leaseMs, clock: this.clock });
+  }
+
+  register(leader: Leader, slots: number, ...workerIds: string[]): void {
+    for (const workerId of workerIds) leader.scheduler.register({ workerId, host: 'h', processId: 1, device: 'd', slots, version: 'v' }, [], this.nowMs);
+  }
+
+  /** All that is journalled, in order. */
+  async facts(): Promise<NonNullable<Event['fact']>[]> {
+    const facts: Event[] = [];
+    for await (const group of this.disk.open().read(0)) facts.push(...group.events);
+    return facts.flatMap(({ fact }) => fact ?? []);
+  }
+}
