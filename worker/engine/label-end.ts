@@ -33,15 +33,15 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
     deviceOf({ id, storeUrl }, signal): Device {
       let heldMs = 0;
       const predict: Predict = async (spec, batches, take) => {
-        let [unanswered, over] = [0, false];
+        const sent = { unanswered: 0, over: false };
         let wake: () => void = () => undefined;
         const end = new Promise<number>((resolve, reject) => {
           predictions.set(id, (heard) => {
             if (heard.kind === 'predicted') {
-              unanswered -= 1;
+              sent.unanswered -= 1;
               take(heard.logProbabilities);
             } else {
-              over = true;
+              sent.over = true;
               if (heard.kind === 'prediction-done') {
                 ({ heldMs } = heard);
                 resolve(heard.predictMs);
@@ -54,11 +54,11 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
         send({ kind: 'predict', id, storeUrl, spec });
         try {
           for await (const batch of batches) {
-            if (over) break;
-            unanswered += 1;
+            if (sent.over) break;
+            sent.unanswered += 1;
             const { images } = batch;
             send({ kind: 'batch', id, batch }, [images.buffer as ArrayBuffer]);
-            while (!over && unanswered >= batchesAhead(images.byteLength)) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
+            while (!sent.over && sent.unanswered >= batchesAhead(images.byteLength)) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
           }
           send({ kind: 'last-batch', id });
           return await orAborted(end, signal);
