@@ -21,11 +21,13 @@ const AHEAD_BATCHES_MAX = 64;
 export interface LabelEndOptions {
   readonly cacheFolder: string;
   readonly workerId: string;
+  /** Default AHEAD_BYTES. */
+  readonly aheadBytes?: number;
 }
 
 type Heard = Extract<ToLabelThread, { kind: 'predicted' | 'prediction-done' | 'prediction-failed' }>;
 
-export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options: LabelEndOptions): void {
+export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, { aheadBytes = AHEAD_BYTES, ...options }: LabelEndOptions): void {
   const send = (message: FromLabelThread, transferred: readonly ArrayBuffer[] = []): void => port.postMessage(message, transferred);
   const predictions = new Map<number, (heard: Heard) => void>();
   const attempts = new Attempts({
@@ -56,9 +58,10 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
           for await (const batch of batches) {
             if (sent.over) break;
             sent.unanswered += 1;
-            const { images } = batch;
-            send({ kind: 'batch', id, batch }, [images.buffer as ArrayBuffer]);
-            while (!sent.over && sent.unanswered >= batchesAhead(images.byteLength)) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
+            // Now, since what is sent is gone from here.
+            const ahead = Math.max(2, Math.min(AHEAD_BATCHES_MAX, Math.floor(aheadBytes / batch.images.byteLength)));
+            send({ kind: 'batch', id, batch }, [batch.images.buffer as ArrayBuffer]);
+            while (!sent.over && sent.unanswered >= ahead) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
           }
           send({ kind: 'last-batch', id });
           return await orAborted(end, signal);
@@ -87,10 +90,6 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
         predictions.get(message.id)?.(message);
     }
   });
-}
-
-function batchesAhead(batchBytes: number): number {
-  return Math.max(2, Math.min(AHEAD_BATCHES_MAX, Math.floor(AHEAD_BYTES / batchBytes)));
 }
 
 function errorOf({ code, message, where, stack }: Extract<Heard, { kind: 'prediction-failed' }>): AlumnusError {
