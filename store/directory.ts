@@ -95,7 +95,7 @@ export class DirectoryStore implements ObjectStore {
       const digest = content instanceof Uint8Array ? sha256(content) : (await writing).digest;
       const key = checkKey(`${prefix}/${digest}${options.extension ?? ''}`);
       const path = this.#objectPath(key);
-      const steps = [writing, this.#ensureFolder(dirname(path)), options.metadata === undefined ? undefined : this.#putMetadata(key, options.metadata)] as const;
+      const steps = [writing, this.#ensureFolder(dirname(path)), options.metadata === undefined ? Promise.resolve() : this.#putMetadata(key, options.metadata)] as const;
       // All have ended before the temporary file is removed.
       await Promise.allSettled(steps);
       const [written] = await Promise.all(steps);

@@ -23,11 +23,13 @@ export interface LabelEndOptions {
   readonly cacheFolder: string;
   readonly workerId: string;
   readonly machine: Machine;
+  /** Default AHEAD_BYTES. */
+  readonly aheadBytes?: number;
 }
 
 type Heard = Extract<ToLabelThread, { kind: 'predicted' | 'prediction-done' | 'prediction-failed' }>;
 
-export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options: LabelEndOptions): void {
+export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, { aheadBytes = AHEAD_BYTES, ...options }: LabelEndOptions): void {
   const send = (message: FromLabelThread, transferred: readonly ArrayBuffer[] = []): void => port.postMessage(message, transferred);
   const predictions = new Map<number, (heard: Heard) => void>();
   const attempts = new Attempts({
@@ -35,15 +37,15 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
     deviceOf({ id, storeUrl }, signal): Device {
       let heldMs = 0;
       const predict: Predict = async (spec, batches, take) => {
-        let [unanswered, over] = [0, false];
+        const sent = { unanswered: 0, over: false };
         let wake: () => void = () => undefined;
         const end = new Promise<number>((resolve, reject) => {
           predictions.set(id, (heard) => {
             if (heard.kind === 'predicted') {
-              unanswered -= 1;
+              sent.unanswered -= 1;
               take(heard.logProbabilities);
             } else {
-              over = true;
+              sent.over = true;
               if (heard.kind === 'prediction-done') {
                 ({ heldMs } = heard);
                 resolve(heard.predictMs);
@@ -56,11 +58,12 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
         send({ kind: 'predict', id, storeUrl, spec });
         try {
           for await (const batch of batches) {
-            if (over) break;
-            unanswered += 1;
-            const { images } = batch;
-            send({ kind: 'batch', id, batch }, [images.buffer as ArrayBuffer]);
-            while (!over && unanswered >= batchesAhead(images.byteLength)) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
+            if (sent.over) break;
+            sent.unanswered += 1;
+            // Now, since what is sent is gone from here.
+            const ahead = Math.max(2, Math.min(AHEAD_BATCHES_MAX, Math.floor(aheadBytes / batch.images.byteLength)));
+            send({ kind: 'batch', id, batch }, [batch.images.buffer as ArrayBuffer]);
+            while (!sent.over && sent.unanswered >= ahead) await orAborted(new Promise<void>((resolve) => (wake = resolve)), signal);
           }
           send({ kind: 'last-batch', id });
           return await orAborted(end, signal);
@@ -89,10 +92,6 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, options:
         predictions.get(message.id)?.(message);
     }
   });
-}
-
-function batchesAhead(batchBytes: number): number {
-  return Math.max(2, Math.min(AHEAD_BATCHES_MAX, Math.floor(AHEAD_BYTES / batchBytes)));
 }
 
 function errorOf({ code, message, where, stack }: Extract<Heard, { kind: 'prediction-failed' }>): AlumnusError {

@@ -183,7 +183,8 @@ test('pings are answered, with work and without', async () => {
   expect(said.filter(({ kind }) => kind === 'pong')).toHaveLength(2);
 });
 
-test('batches that are not predicted yet are sent up to their bound', async () => {
+// One image of 12 x 12 a batch.
+test.each([[BATCHES_AHEAD, {}], [5, { aheadBytes: 5 * 144 }], [2, { aheadBytes: 1 }]])('at most %i batches that are not predicted yet are sent where the bound is %j', async (ahead, bound) => {
   const shape = { height: 12, width: 12, channels: 1 } as const;
   const samples = Array.from({ length: 100 }, (_, at) => ({ key: `image-${at}`, extension: 'png' as const, bytes: encodePng(new Uint8Array(144).fill(at), shape) }));
   const shard = await writeShard(store, 'hundred', 'unlabeled', 0, samples);
@@ -196,19 +197,19 @@ test('batches that are not predicted yet are sent up to their bound', async () =
       heard();
     },
     on: (_, listener) => (tell = listener),
-  }, { cacheFolder: '', workerId: 'w1', machine: machineOf(1) });
+  }, { cacheFolder: '', workerId: 'w1', machine: machineOf(1), ...bound });
   const batches = (): number[] => sent.flatMap((each) => (each.kind === 'batch' ? [each.batch.images[0]!] : []));
   const predicted = (): void => tell({ kind: 'predicted', id: 1, logProbabilities: Float32Array.of(0, -9, -9, -9) });
   const firsts = (count: number): number[] => Array.from({ length: count }, (_, at) => at);
   tell({ kind: 'run', id: 1, task: fresh({ ...tasks[0]! }, { shard: { name: 'hundred', ref: shard.ref, samples: 100, location: undefined }, batchSize: 1 }), storeUrl: url });
-  await until(() => (batches().length >= BATCHES_AHEAD ? true : undefined));
+  await until(() => (batches().length >= ahead ? true : undefined));
   await delay(100);
-  expect(batches()).toEqual(firsts(BATCHES_AHEAD));
+  expect(batches()).toEqual(firsts(ahead));
   predicted();
   predicted();
-  await until(() => (batches().length >= BATCHES_AHEAD + 2 ? true : undefined));
+  await until(() => (batches().length >= ahead + 2 ? true : undefined));
   await delay(100);
-  expect(batches()).toEqual(firsts(BATCHES_AHEAD + 2));
+  expect(batches()).toEqual(firsts(ahead + 2));
   tell({ kind: 'cancel', id: 1 });
   await until(() => sent.find(({ kind }) => kind === 'failed'));
   expect(sent.slice(-2)).toMatchObject([{ kind: 'give-up', id: 1 }, { kind: 'failed', id: 1, code: 'CANCELLED' }]);
