@@ -5,18 +5,21 @@
  *  1. Nothing is visible before the manifest: an import that fails or is killed leaves unreferenced objects for gc alone.
  *  2. The same source, options and release give the same manifest digest: nothing of time, machine or order goes in.
  *  3. Truth of the unlabeled part lies in a table of its own, under a path of its own; no shard and no key tells it.
+ *  4. Memory holds facts of shards and classes, one shard, one group of a table's rows, and what sorts and spool hold before they
+ *     write to temporary files: never something of every image.
  */
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
-import { classesOf } from './classes.ts';
+import { classesOf, type SourceLabel } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
-import { encodeKeys, KEY_DIGITS } from './keys.ts';
+import { KEY_DIGITS, streamKeys } from './keys.ts';
 import { checkDatasetName, datasetExists, loadManifest, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
 import { SHARD_BYTES_MAX, SHARD_SAMPLES_DEFAULT, shardOrder, writeShard, type ShardSample } from './shards.ts';
 import type { Source, SourceSample } from './sources/source.ts';
-import { split, SPLIT_METHOD, type Candidate, type SplitRequest } from './split.ts';
+import { Sorted } from './sorted.ts';
+import { split, SPLIT_METHOD, type Candidate, type Drawn, type SplitRequest } from './split.ts';
 import { Spool, type Spooled } from './spool.ts';
-import { encodeLabels, encodeOrigins } from './tables.ts';
+import { streamLabels, streamOrigins } from './tables.ts';
 
 /** A shard is closed at this size whatever its sample count, well below what a reader accepts. */
 const SHARD_BYTES_TARGET = SHARD_BYTES_MAX / 4;
@@ -34,6 +37,8 @@ export interface ImportOptions extends Partial<SplitRequest> {
   readonly classes?: readonly string[];
   /** Images of another shape are resized to it. Default that of the source's first image. */
   readonly image?: ImageShape;
+  /** What the images' spool, and each of a few sorts of facts about them, hold in memory before they write to temporary files. Default 64 and 8 MiB. */
+  readonly heldBytesMax?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -42,13 +47,27 @@ export interface Imported extends LoadedManifest {
   readonly notes: readonly string[];
 }
 
+/** What is kept of an image beside its bytes, through sorts: plain JSON. */
 interface Item {
   readonly origin: string;
   readonly pool: SourceSample['pool'];
-  readonly label: number | string | undefined;
+  readonly label?: SourceLabel | undefined;
   readonly extension: ImageExtension;
   readonly stored: Spooled;
   readonly digest: string;
+}
+
+/** An image whose class is known, where it has one. */
+type Sample = Item & Candidate;
+
+const keyOf = ({ digest }: Item): string => digest.slice(0, KEY_DIGITS);
+
+interface AllRead {
+  readonly shape: ImageShape;
+  readonly resized: number;
+  /** Each label with the first image that has it. */
+  readonly labels: ReadonlyMap<SourceLabel, string>;
+  readonly hasTest: boolean;
 }
 
 interface Conformed {
@@ -84,10 +103,12 @@ async function conform(sample: SourceSample, shape: ImageShape): Promise<Conform
   return sameShape(image.shape, shape) ? { bytes, extension: 'png', pixels: image.pixels, resized: false } : conformImage(bytes, 'png', shape, origin);
 }
 
-async function readAll(source: Source, options: ImportOptions, spool: Spool, progress: Progress): Promise<{ items: Item[]; shape: ImageShape; resized: number }> {
-  const items: Item[] = [];
+/** @param items takes each image, by digest and then in the source's order */
+async function readAll(source: Source, options: ImportOptions, spool: Spool, items: Sorted<Item>, progress: Progress): Promise<AllRead> {
+  const labels = new Map<SourceLabel, string>();
   let shape = options.image;
   let resized = 0;
+  let hasTest = false;
   const shaped = async function* (): AsyncIterable<{ sample: SourceSample; shape: ImageShape }> {
     for await (const sample of source.samples()) {
       options.signal?.throwIfAborted();
@@ -102,21 +123,18 @@ async function readAll(source: Source, options: ImportOptions, spool: Spool, pro
     return { sample: each.sample, conformed: result, digest: sha256(Buffer.concat([Buffer.from(`${height} ${width} ${channels}\n`), result.pixels])) };
   })) {
     if (conformed.resized) resized += 1;
-    items.push({ origin: sample.origin, pool: sample.pool, label: sample.label, extension: conformed.extension, stored: await spool.add(conformed.bytes), digest });
-    progress(items.length, Math.max(items.length, source.samplesExpected ?? 0), 'reading images');
+    const { origin, pool, label } = sample;
+    hasTest ||= pool === 'test';
+    if (label !== undefined && !labels.has(label)) labels.set(label, origin);
+    await items.add(digest, { origin, pool, label, extension: conformed.extension, stored: await spool.add(conformed.bytes), digest });
+    progress(items.size, Math.max(items.size, source.samplesExpected ?? 0), 'reading images');
   }
   if (shape === undefined) throw new AlumnusError('DATASET_TOO_SMALL', 'the source holds no image', { where: source.name });
-  return { items, shape, resized };
-}
-
-interface Sample {
-  readonly key: string;
-  readonly item: Item;
-  readonly class: number | undefined;
+  return { shape, resized, labels, hasTest };
 }
 
 /** Shards are cut by count, and by size where images are large. */
-async function writePart(store: ObjectStore, dataset: string, part: PartName, samples: readonly Sample[], shardSamples: number, spool: Spool, onShard: (samples: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart['shards']> {
+async function writePart(store: ObjectStore, dataset: string, part: PartName, samples: AsyncIterable<Sample>, shardSamples: number, spool: Spool, onShard: (samples: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart['shards']> {
   const shards: DatasetPart['shards'] = [];
   let open: ShardSample[] = [];
   let bytes = 0;
@@ -127,10 +145,10 @@ async function writePart(store: ObjectStore, dataset: string, part: PartName, sa
     open = [];
     bytes = 0;
   };
-  for (const { key, item } of samples) {
+  for await (const item of samples) {
     const content = await spool.read(item.stored);
     if (open.length > 0 && bytes + content.byteLength > SHARD_BYTES_TARGET) await close();
-    open.push({ key, extension: item.extension, bytes: content });
+    open.push({ key: keyOf(item), extension: item.extension, bytes: content });
     bytes += content.byteLength;
     if (open.length >= shardSamples) await close();
   }
@@ -138,21 +156,47 @@ async function writePart(store: ObjectStore, dataset: string, part: PartName, sa
   return shards;
 }
 
-async function writeTables(store: ObjectStore, dataset: string, part: PartName, samples: readonly Sample[], classes: number): Promise<Pick<DatasetPart, 'labels' | 'truth' | 'origins' | 'keys' | 'classCounts'>> {
-  const prefix = paths.datasetPart(dataset, part);
-  const put = (at: string, content: Uint8Array, table: string, extension = '.parquet'): Promise<ObjectRef> => store.putAddressed(at, content, { extension, metadata: { dataset, part, table } });
-  const keys = await put(prefix, encodeKeys(samples.map(({ key }) => key)), 'keys', '.keys');
-  const origins = await put(part === 'unlabeled' ? paths.datasetTruth(dataset) : prefix, encodeOrigins(samples.map(({ key }) => key), samples.map(({ item }) => item.origin)), 'origins');
-  const known = samples.filter((sample): sample is Sample & { class: number } => sample.class !== undefined);
-  const table = encodeLabels({ keys: known.map(({ key }) => key), classes: Int32Array.from(known, (sample) => sample.class) });
-  if (part === 'unlabeled') return { origins, keys, ...(known.length === 0 ? {} : { truth: await put(paths.datasetTruth(dataset), table, 'truth') }) };
-  invariant(known.length === samples.length, `every sample of ${part} has a label`);
-  const classCounts = new Array<number>(classes).fill(0);
-  for (const sample of known) classCounts[sample.class] = (classCounts[sample.class] ?? 0) + 1;
-  return { origins, keys, labels: await put(prefix, table, 'labels'), classCounts };
+async function* mapped<T, R>(items: AsyncIterable<T>, map: (item: T) => R | undefined): AsyncGenerator<R> {
+  for await (const item of items) {
+    const result = map(item);
+    if (result !== undefined) yield result;
+  }
 }
 
-function notesOf(source: Source, resized: number, shape: ImageShape, drawn: ReturnType<typeof split>): string[] {
+/** @param keys closed here */
+async function writeTables(store: ObjectStore, dataset: string, part: PartName, samples: Sorted<Sample>, classes: number, keys: Sorted<string>): Promise<Pick<DatasetPart, 'labels' | 'truth' | 'origins' | 'keys' | 'classCounts'>> {
+  const prefix = paths.datasetPart(dataset, part);
+  const put = (at: string, content: AsyncIterable<Uint8Array>, table: string, extension = '.parquet'): Promise<ObjectRef> => store.putAddressed(at, content, { extension, metadata: { dataset, part, table } });
+  const classCounts = new Array<number>(classes).fill(0);
+  try {
+    for await (const sample of samples) {
+      await keys.add(keyOf(sample), keyOf(sample));
+      if (sample.class !== undefined) classCounts[sample.class] = (classCounts[sample.class] ?? 0) + 1;
+    }
+    const known = classCounts.reduce((sum, count) => sum + count, 0);
+    const list = await put(prefix, streamKeys(keys), 'keys', '.keys');
+    const origins = await put(part === 'unlabeled' ? paths.datasetTruth(dataset) : prefix, streamOrigins(mapped(samples, (sample) => [keyOf(sample), sample.origin] as const)), 'origins');
+    const labels = (): AsyncIterable<Uint8Array> => streamLabels(mapped(samples, (sample) => (sample.class === undefined ? undefined : [keyOf(sample), sample.class] as const)));
+    if (part === 'unlabeled') return { origins, keys: list, ...(known === 0 ? {} : { truth: await put(paths.datasetTruth(dataset), labels(), 'truth') }) };
+    invariant(known === samples.size, `every sample of ${part} has a label`);
+    return { origins, keys: list, labels: await put(prefix, labels(), 'labels'), classCounts };
+  } finally {
+    await keys.close();
+  }
+}
+
+/** The items with their classes, in the same order. */
+async function* classified(items: AsyncIterable<Item>, indexOf: (label: SourceLabel, origin: string) => number, signal: AbortSignal | undefined): AsyncGenerator<Sample> {
+  let before: Item | undefined;
+  for await (const item of items) {
+    signal?.throwIfAborted();
+    invariant(before === undefined || before.digest === item.digest || keyOf(before) !== keyOf(item), 'no two contents share a key');
+    before = item;
+    yield { ...item, class: item.label === undefined ? undefined : indexOf(item.label, item.origin) };
+  }
+}
+
+function notesOf(source: Source, resized: number, shape: ImageShape, drawn: Drawn): string[] {
   const notes = [...source.notes];
   if (resized > 0) notes.push(`${resized} images of another shape were resized to ${shape.width} x ${shape.height}, ${shape.channels === 1 ? 'gray' : 'RGB'}`);
   if (drawn.dropped.duplicates > 0) notes.push(`${drawn.dropped.duplicates} extra exact copies were left out`);
@@ -211,37 +255,34 @@ export async function importDataset(store: ObjectStore, source: Source, options:
   if (options.labeled !== undefined && options.labeledPerClass !== undefined) throw new AlumnusError('USAGE', 'ask for labeled images in all or for each class, not both', { where: 'labeled' });
   const { seed = 1, shardSamples = SHARD_SAMPLES_DEFAULT } = options;
   const request = splitRequest(seed, options, source);
-  const spool = new Spool();
+  const spool = new Spool(options.heldBytesMax);
+  const open: { close(): Promise<void> }[] = [spool];
+  const newSort = <Value>(): Sorted<Value> => {
+    const sort = new Sorted<Value>(options.heldBytesMax);
+    open.push(sort);
+    return sort;
+  };
   try {
     await refuseTaken(store, name, source, request, options);
-    const { items, shape, resized } = await readAll(source, options, spool, progress);
-    const known = classesOf(options.classes ?? source.classes, items.map(({ label }) => label));
+    const items = newSort<Item>();
+    const { shape, resized, labels, hasTest } = await readAll(source, options, spool, items, progress);
+    const known = classesOf(options.classes ?? source.classes, labels.keys());
     const classes = known.names;
-    const candidates: Candidate[] = items.map((item) => ({ digest: item.digest, pool: item.pool, class: item.label === undefined ? undefined : known.indexOf(item.label, item.origin) }));
+    for (const [label, origin] of labels) known.indexOf(label, origin);
     if (classes.length === 1) throw new AlumnusError('DATASET_CLASS_EMPTY', 'there is one class only: a model has nothing to tell apart', { where: source.name });
 
-    const drawn = split(candidates, classes, request);
-    const total = partNames.reduce((sum, part) => sum + drawn.parts[part].length, 0);
+    const samples: Record<PartName, Sorted<Sample>> = { labeled: newSort(), unlabeled: newSort(), validation: newSort(), test: newSort() };
+    const put = (part: PartName, sample: Sample): Promise<void> => samples[part].add(shardOrder(seed, keyOf(sample)), sample);
+    const drawn = await split(classified(items, (label, origin) => known.indexOf(label, origin), options.signal), classes, hasTest ? { ...request, test: 0 } : request, put, () => newSort<Sample>());
+    await items.close();
+    const total = partNames.reduce((sum, part) => sum + samples[part].size, 0);
     let written = 0;
     const parts: DatasetManifest['parts'] = {};
-    const keys = new Set<string>();
     for (const part of partNames) {
-      const samples = drawn.parts[part]
-        .map((at): Sample => {
-          const item = items[at];
-          invariant(item !== undefined, 'the split names samples of the source');
-          return { key: item.digest.slice(0, KEY_DIGITS), item, class: candidates[at]?.class };
-        })
-        .map((sample) => ({ sample, order: shardOrder(seed, sample.key) }))
-        .sort((a, b) => (a.order < b.order ? -1 : 1))
-        .map(({ sample }) => sample);
-      if (samples.length === 0) continue;
-      for (const { key } of samples) {
-        invariant(!keys.has(key), 'no two contents share a key');
-        keys.add(key);
-      }
-      const shards = await writePart(store, name, part, samples, shardSamples, spool, (count) => progress(written += count, total, 'writing shards'), options.signal);
-      parts[part] = { samples: samples.length, shards, ...(await writeTables(store, name, part, samples, classes.length)) };
+      const { size } = samples[part];
+      if (size === 0) continue;
+      const shards = await writePart(store, name, part, samples[part], shardSamples, spool, (count) => progress(written += count, total, 'writing shards'), options.signal);
+      parts[part] = { samples: size, shards, ...(await writeTables(store, name, part, samples[part], classes.length, newSort())) };
     }
     const manifest: DatasetManifest = {
       schemaVersion: 1, name, classes: [...classes], image: shape, parts,
@@ -252,7 +293,7 @@ export async function importDataset(store: ObjectStore, source: Source, options:
     if (options.signal?.aborted === true) throw new AlumnusError('CANCELLED', 'the import was stopped; no dataset was made', { where: name, cause: thrown });
     throw toAlumnusError(thrown, name);
   } finally {
-    await spool.close();
+    for (const each of open) await each.close();
   }
 }
 

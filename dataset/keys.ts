@@ -9,6 +9,8 @@ import type { ObjectRef, ObjectStore } from '../store/index.ts';
 /** Hex digits of the content's digest: 80 bits, so that no two of 10^9 images share a key. */
 export const KEY_DIGITS = 20;
 const KEY_BYTES = KEY_DIGITS / 2;
+/** Of a list that is written piece by piece. */
+const PIECE_KEYS = 65_536;
 /** As many as a number holds exactly: nearly every comparison ends with them. */
 const HEAD_BYTES = 6;
 
@@ -18,6 +20,21 @@ export function encodeKeys(keys: Iterable<string>): Uint8Array {
   const list = Buffer.alloc(sorted.length * KEY_BYTES);
   sorted.forEach((key, at) => list.write(key, at * KEY_BYTES, 'hex'));
   return list;
+}
+
+/** As `encodeKeys`, of keys that come in their order. */
+export async function* streamKeys(keys: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
+  let piece = Buffer.alloc(PIECE_KEYS * KEY_BYTES);
+  let at = 0;
+  for await (const key of keys) {
+    piece.write(key, at, 'hex');
+    at += KEY_BYTES;
+    if (at < piece.byteLength) continue;
+    yield piece;
+    piece = Buffer.alloc(piece.byteLength);
+    at = 0;
+  }
+  yield piece.subarray(0, at);
 }
 
 /** How many keys are in both lists. @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */

@@ -1,14 +1,17 @@
 /**
- * The split: which images are labeled, unlabeled, validation and test. Pure: a function of the seed and of each image's
- * content, so neither the order of a source nor the names of its files matter.
+ * The split: which images are labeled, unlabeled, validation and test. A function of the seed and of each image's
+ * content, so neither the order of a source nor the names of its files matter. How many of each class go where is known
+ * from counts; which ones, from passes over sorted images, so a set may be larger than memory.
  * Invariants:
  *  1. No image content is in two parts, nor twice in one.
  *  2. Of copies, the one held out stays: test before validation, validation before what trains.
  *  3. Draws are by rank of SHA-256(seed, purpose, content), so asking for more of a part keeps what it had where nothing
  *     else was asked for before it.
+ *  4. Memory holds counts by class, whatever the number of images.
  */
 import { AlumnusError } from '../proto/errors.ts';
 import { sha256, type PartName } from '../store/index.ts';
+import type { Sorted } from './sorted.ts';
 
 export interface SplitRequest {
   readonly seed: number;
@@ -20,7 +23,7 @@ export interface SplitRequest {
   readonly validation?: number;
   /** How many images to keep unlabeled. Default all that are left. */
   readonly unlabeled?: number;
-  /** A count, or below 1 a share, where the source has no test split of its own. Default 0. */
+  /** A count, or below 1 a share; of a source that has a test split of its own none is drawn. Default 0. */
   readonly test?: number;
 }
 
@@ -28,12 +31,10 @@ export interface Candidate {
   /** SHA-256 of the image's shape and pixels. */
   readonly digest: string;
   readonly pool: 'train' | 'test' | 'unlabeled';
-  readonly class: number | undefined;
+  readonly class?: number | undefined;
 }
 
-export interface Split {
-  /** Indices of candidates. */
-  readonly parts: Record<PartName, number[]>;
+export interface Drawn {
   readonly dropped: { readonly duplicates: number; readonly straddling: number };
   /** Contents that came under more than one class; each was kept once, under the class with the lowest index. */
   readonly contradictory: number;
@@ -44,61 +45,51 @@ export const SPLIT_METHOD = 'sha256(seed, purpose, pixels); validation and test 
 
 const poolRank = { test: 0, train: 1, unlabeled: 2 } as const;
 
-interface Distinct {
-  readonly at: number;
-  readonly digest: string;
-  readonly pool: Candidate['pool'];
-  readonly class: number | undefined;
+interface Tally {
+  duplicates: number;
+  straddling: number;
+  contradictory: number;
 }
 
-/** Each content once: from the pool that is held out first, then under the lowest class. */
-function distinct(candidates: readonly Candidate[]): { kept: Distinct[]; duplicates: number; straddling: number; contradictory: number } {
-  const best = new Map<string, Distinct>();
-  const contradictory = new Set<string>();
-  candidates.forEach((candidate, at) => {
-    const known = best.get(candidate.digest);
-    if (known !== undefined && known.class !== undefined && candidate.class !== undefined && known.class !== candidate.class) contradictory.add(candidate.digest);
-    const order = known === undefined ? -1 : poolRank[candidate.pool] - poolRank[known.pool] || (candidate.class ?? Infinity) - (known.class ?? Infinity);
-    if (order < 0) best.set(candidate.digest, { at, ...candidate });
-  });
-  let duplicates = 0;
-  let straddling = 0;
-  candidates.forEach((candidate, at) => {
-    const known = best.get(candidate.digest);
-    if (known === undefined || known.at === at) return;
-    if (known.pool === candidate.pool) duplicates += 1;
-    else straddling += 1;
-  });
-  return { kept: [...best.values()], duplicates, straddling, contradictory: contradictory.size };
+/** Each content once: from the pool that is held out first, then under the lowest class. @param candidates copies of one content beside each other */
+async function* distinct<Image extends Candidate>(candidates: AsyncIterable<Image>, tally: Tally): AsyncGenerator<Image> {
+  let best: Image | undefined;
+  let copies = { test: 0, train: 0, unlabeled: 0 };
+  let isContradictory = false;
+  const close = (): void => {
+    if (best === undefined) return;
+    const same = copies[best.pool];
+    tally.duplicates += same - 1;
+    tally.straddling += copies.test + copies.train + copies.unlabeled - same;
+    tally.contradictory += isContradictory ? 1 : 0;
+  };
+  for await (const candidate of candidates) {
+    if (best?.digest !== candidate.digest) {
+      close();
+      if (best !== undefined) yield best;
+      [best, copies, isContradictory] = [candidate, { test: 0, train: 0, unlabeled: 0 }, false];
+    }
+    copies[candidate.pool] += 1;
+    isContradictory ||= best.class !== undefined && candidate.class !== undefined && best.class !== candidate.class;
+    const order = poolRank[candidate.pool] - poolRank[best.pool] || (candidate.class ?? Infinity) - (best.class ?? Infinity);
+    if (order < 0) best = candidate;
+  }
+  close();
+  if (best !== undefined) yield best;
 }
 
 const shareOf = (asked: number, available: number): number => (asked < 1 ? Math.floor(asked * available) : asked);
 
-/** @param wanted by class. Takes the lowest ranks of each class out of `pool`. */
-function take(pool: Map<number, Distinct[]>, wanted: ReadonlyMap<number, number>, seed: number, purpose: string): number[] {
-  const taken: number[] = [];
-  for (const [label, samples] of pool) {
-    const ranked = ranks(samples, seed, purpose);
-    const count = wanted.get(label) ?? 0;
-    taken.push(...ranked.slice(0, count).map((sample) => sample.at));
-    pool.set(label, ranked.slice(count));
-  }
-  return taken;
-}
+type Counts = Map<number, number>;
 
-function ranks(samples: readonly Distinct[], seed: number, purpose: string): Distinct[] {
-  return samples
-    .map((sample) => ({ sample, rank: sha256(`${seed}\n${purpose}\n${sample.digest}`) }))
-    .sort((a, b) => (a.rank < b.rank ? -1 : 1))
-    .map(({ sample }) => sample);
-}
+const totalOf = (counts: Counts): number => [...counts.values()].reduce((sum, count) => sum + count, 0);
 
 /** `count` over classes in proportion to their sizes, by largest remainder, ties to the lower class; at least `least` of each. */
-function proportional(pool: ReadonlyMap<number, readonly Distinct[]>, count: number, least: number): Map<number, number> {
-  const total = [...pool.values()].reduce((sum, samples) => sum + samples.length, 0);
-  const exact = [...pool].map(([label, samples]) => ({ label, size: samples.length, exact: total === 0 ? 0 : (count * samples.length) / total }));
+function proportional(sizes: Counts, count: number, least: number): Counts {
+  const total = totalOf(sizes);
+  const exact = [...sizes].map(([label, size]) => ({ label, size, exact: total === 0 ? 0 : (count * size) / total }));
   const wanted = new Map(exact.map((each) => [each.label, Math.min(each.size, Math.max(least, Math.floor(each.exact)))]));
-  const given = (): number => [...wanted.values()].reduce((sum, value) => sum + value, 0);
+  const given = (): number => totalOf(wanted);
   const byRemainder = exact.toSorted((a, b) => (b.exact % 1) - (a.exact % 1) || a.label - b.label);
   while (given() < count) {
     const before = given();
@@ -112,53 +103,94 @@ function proportional(pool: ReadonlyMap<number, readonly Distinct[]>, count: num
   return wanted;
 }
 
+/** By class, and within one by rank. */
+const drawOrder = (label: number, rank: string): string => `${String(label).padStart(5, '0')} ${rank}`;
+
+const rankOf = (seed: number, purpose: string, digest: string): string => sha256(`${seed}\n${purpose}\n${digest}`);
+
 /**
- * @param classes names; every one of them must have labeled images.
+ * @param candidates by rising digest. @param classes names; every one of them must have labeled images.
+ * @param put told where each image goes; of one that was left out nothing is told. @param newSort for images between two passes; closed here
  * @throws AlumnusError DATASET_TOO_SMALL, DATASET_CLASS_EMPTY
  */
-export function split(candidates: readonly Candidate[], classes: readonly string[], request: SplitRequest): Split {
-  const { seed } = request;
-  const { kept, duplicates, straddling, contradictory } = distinct(candidates);
+export async function split<Image extends Candidate>(candidates: AsyncIterable<Image>, classes: readonly string[], request: SplitRequest, put: (part: PartName, image: Image) => Promise<void> | void, newSort: () => Sorted<Image>): Promise<Drawn> {
+  const { seed, test = 0, validation = 0, labeled, labeledPerClass, unlabeled } = request;
   const tooSmall = (what: string): AlumnusError => new AlumnusError('DATASET_TOO_SMALL', what, { where: 'split' });
-  const pool = new Map<number, Distinct[]>(classes.map((_, label) => [label, []]));
-  const parts: Record<PartName, number[]> = { labeled: [], unlabeled: [], validation: [], test: [] };
-  const unlabeledOnly: Distinct[] = [];
-  for (const sample of kept) {
-    if (sample.pool === 'test') parts.test.push(sample.at);
-    else if (sample.pool === 'unlabeled' || sample.class === undefined) unlabeledOnly.push(sample);
-    else pool.get(sample.class)?.push(sample);
-  }
-  const left = (): number => [...pool.values()].reduce((sum, samples) => sum + samples.length, 0);
-  const anyLabeled = left() > 0;
-  const empty = classes.filter((_, label) => pool.get(label)?.length === 0);
-  if (anyLabeled && empty.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image of class ${empty.map((name) => JSON.stringify(name)).join(', ')} was found`, { where: 'split' });
+  const tally: Tally = { duplicates: 0, straddling: 0, contradictory: 0 };
+  /** Labeled images that are not placed yet. */
+  const sizes: Counts = new Map(classes.map((_, label) => [label, 0]));
+  const left = (): number => totalOf(sizes);
+  const rest = newSort();
+  const putRest = async (image: Image): Promise<void> => (unlabeled === undefined ? put('unlabeled', image) : rest.add(rankOf(seed, 'unlabeled', image.digest), image));
+  const draws = [...(test > 0 ? ['test' as const] : []), ...(validation > 0 ? ['validation' as const] : []), 'labeled' as const];
+  let pool = newSort();
+  const putPool = async (image: Image, label: number, purpose: PartName | undefined): Promise<void> => (purpose === undefined ? putRest(image) : pool.add(drawOrder(label, rankOf(seed, purpose, image.digest)), image));
 
-  const hold = (part: 'test' | 'validation', asked: number): void => {
-    const count = shareOf(asked, left());
-    if (count > left()) throw tooSmall(`${part} asks for ${count} labeled images where ${left()} are left`);
-    parts[part].push(...take(pool, proportional(pool, count, 0), seed, part));
-  };
-  if (parts.test.length === 0 && (request.test ?? 0) > 0) hold('test', request.test ?? 0);
-  if ((request.validation ?? 0) > 0 && (anyLabeled || (request.validation ?? 0) >= 1)) hold('validation', request.validation ?? 0);
-
-  if (request.labeledPerClass !== undefined) {
-    for (const [label, samples] of pool) {
-      if (samples.length < request.labeledPerClass) throw tooSmall(`class ${JSON.stringify(classes[label])} has ${samples.length} labeled images left where ${request.labeledPerClass} a class are asked for`);
+  /** Of each class the lowest ranks; what is left is ranked for the draw after this one. */
+  const take = async (part: PartName, wanted: Counts, next: PartName | undefined): Promise<void> => {
+    const taken = pool;
+    pool = newSort();
+    try {
+      const counts: Counts = new Map();
+      for await (const image of taken) {
+        const label = image.class ?? 0;
+        const count = counts.get(label) ?? 0;
+        counts.set(label, count + 1);
+        if (count < (wanted.get(label) ?? 0)) await put(part, image);
+        else await putPool(image, label, next);
+      }
+      for (const [label, size] of sizes) sizes.set(label, size - Math.min(size, wanted.get(label) ?? 0));
+    } finally {
+      await taken.close();
     }
-    parts.labeled = take(pool, new Map([...pool.keys()].map((label) => [label, request.labeledPerClass ?? 0])), seed, 'labeled');
-  } else if (request.labeled !== undefined) {
-    if (request.labeled > left()) throw tooSmall(`labeled asks for ${request.labeled} images where ${left()} are left`);
-    if (request.labeled < classes.length) throw tooSmall(`labeled asks for ${request.labeled} images, fewer than the ${classes.length} classes`);
-    parts.labeled = take(pool, proportional(pool, request.labeled, 1), seed, 'labeled');
-  } else {
-    parts.labeled = take(pool, new Map([...pool].map(([label, samples]) => [label, samples.length])), seed, 'labeled');
-  }
-  const drawn = new Set(parts.labeled);
-  const without = classes.filter((_, label) => anyLabeled && !kept.some((sample) => sample.class === label && drawn.has(sample.at)));
-  if (without.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image of class ${without.map((name) => JSON.stringify(name)).join(', ')} is left after validation and test`, { where: 'split' });
+  };
 
-  const rest = [...[...pool.values()].flat(), ...unlabeledOnly];
-  if (request.unlabeled !== undefined && request.unlabeled > rest.length) throw tooSmall(`unlabeled asks for ${request.unlabeled} images where ${rest.length} are left`);
-  parts.unlabeled = ranks(rest, seed, 'unlabeled').slice(0, request.unlabeled ?? rest.length).map((sample) => sample.at);
-  return { parts, dropped: { duplicates, straddling }, contradictory };
+  try {
+    for await (const image of distinct(candidates, tally)) {
+      if (image.pool === 'test') await put('test', image);
+      else if (image.pool === 'unlabeled' || image.class === undefined) await putRest(image);
+      else {
+        sizes.set(image.class, (sizes.get(image.class) ?? 0) + 1);
+        await putPool(image, image.class, draws[0]);
+      }
+    }
+    const anyLabeled = left() > 0;
+    const empty = classes.filter((_, label) => sizes.get(label) === 0);
+    if (anyLabeled && empty.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image of class ${empty.map((name) => JSON.stringify(name)).join(', ')} was found`, { where: 'split' });
+
+    for (const [at, part] of draws.entries()) {
+      if (part === 'labeled') continue;
+      const asked = part === 'test' ? test : validation;
+      const count = shareOf(asked, left());
+      if (count > left()) throw tooSmall(`${part} asks for ${count} labeled images where ${left()} are left`);
+      await take(part, proportional(sizes, count, 0), draws[at + 1]);
+    }
+
+    let wanted: Counts = new Map(sizes);
+    if (labeledPerClass !== undefined) {
+      for (const [label, size] of sizes) {
+        if (size < labeledPerClass) throw tooSmall(`class ${JSON.stringify(classes[label])} has ${size} labeled images left where ${labeledPerClass} a class are asked for`);
+        wanted.set(label, labeledPerClass);
+      }
+    } else if (labeled !== undefined) {
+      if (labeled > left()) throw tooSmall(`labeled asks for ${labeled} images where ${left()} are left`);
+      if (labeled < classes.length) throw tooSmall(`labeled asks for ${labeled} images, fewer than the ${classes.length} classes`);
+      wanted = proportional(sizes, labeled, 1);
+    }
+    await take('labeled', wanted, undefined);
+    const without = classes.filter((_, label) => anyLabeled && (wanted.get(label) ?? 0) === 0);
+    if (without.length > 0) throw new AlumnusError('DATASET_CLASS_EMPTY', `no labeled image of class ${without.map((name) => JSON.stringify(name)).join(', ')} is left after validation and test`, { where: 'split' });
+
+    if (unlabeled !== undefined && unlabeled > rest.size) throw tooSmall(`unlabeled asks for ${unlabeled} images where ${rest.size} are left`);
+    let kept = 0;
+    for await (const image of rest) {
+      if (kept === unlabeled) break;
+      kept += 1;
+      await put('unlabeled', image);
+    }
+    return { dropped: { duplicates: tally.duplicates, straddling: tally.straddling }, contradictory: tally.contradictory };
+  } finally {
+    await pool.close();
+    await rest.close();
+  }
 }

@@ -3,7 +3,7 @@
  * of the shards. Any tool that reads Parquet can query them; equal rows have equal bytes.
  */
 import type { ObjectRef, ObjectStore } from '../store/index.ts';
-import { openParquet, writeParquet } from './parquet.ts';
+import { openParquet, streamParquet, writeParquet } from './parquet.ts';
 
 export interface Labels {
   readonly keys: readonly string[];
@@ -14,8 +14,11 @@ export interface Labels {
 export const encodeLabels = ({ keys, classes }: Labels): Uint8Array =>
   writeParquet([{ name: 'key', data: [...keys], type: 'STRING', nullable: false }, { name: 'class', data: classes, type: 'INT32', nullable: false }]);
 
-export const encodeOrigins = (keys: readonly string[], origins: readonly string[]): Uint8Array =>
-  writeParquet([{ name: 'key', data: [...keys], type: 'STRING', nullable: false }, { name: 'origin', data: [...origins], type: 'STRING', nullable: false }]);
+/** As `encodeLabels`, of rows (key, class) that come one after another. */
+export const streamLabels = (rows: AsyncIterable<readonly [string, number]>): AsyncIterable<Uint8Array> => streamParquet({ key: 'STRING', class: 'INT32' }, rows);
+
+/** Rows (key, origin). */
+export const streamOrigins = (rows: AsyncIterable<readonly [string, string]>): AsyncIterable<Uint8Array> => streamParquet({ key: 'STRING', origin: 'STRING' }, rows);
 
 /** Labels of a part, or the truth of an unlabeled one. @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
 export async function readLabels(store: ObjectStore, ref: ObjectRef): Promise<Labels> {

@@ -2,6 +2,7 @@
 import { credentials, Server, ServerCredentials, type ServiceError } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { connect } from '../../../cli/client.ts';
+import { fleetReaders } from '../../../cli/fleet-readers.ts';
 import { operatorService } from '../../../coordinator/api/operator-service.ts';
 import { workerService } from '../../../coordinator/api/worker-service.ts';
 import { Fold } from '../../../coordinator/fold.ts';
@@ -152,6 +153,29 @@ describe('the call', () => {
     for await (const answer of answers) done.push(...answer.done);
     expect(done.sort()).toEqual([0, 1, 2]);
     expect(there.leader.scheduler.tasksOf('run')).toEqual([]);
+  });
+
+  it('the person who waits is told that no worker is there, and when one is; bytes are told of what is done and under way', async () => {
+    const there = await coordinator();
+    const told: string[] = [];
+    const tars = requestOf(2).tars.map((tar) => ({ ...tar, location: LOCATION, labeled: false }));
+    const reading = fleetReaders(operatorOf(there.address), (line) => told.push(line))(tars, new AbortController().signal)[Symbol.asyncIterator]();
+    expect((await reading.next()).value).toEqual({ indexed: [], bytes: 0 });
+    expect(told).toEqual(['waits for a worker: none is connected']);
+    await there.register();
+    const [first, second] = await there.acquire();
+    there.leader.scheduler.renew('w1', [{ leaseId: first?.leaseId, taskId: taskOf(first).taskId, checkpoint: undefined, progress: { done: 300, total: 1_000, unit: 'bytes', rate: 0, loss: 0 } }], 1_000);
+    await there.complete(second!);
+    const seen: { indexed: string[]; bytes: number }[] = [];
+    const rest = (async () => {
+      for await (const { indexed, bytes } of { [Symbol.asyncIterator]: () => reading }) {
+        seen.push({ indexed: indexed.map(({ key }) => key), bytes });
+        if (indexed.length > 0 && seen.flatMap((each) => each.indexed).length === 1) await there.complete(first!);
+      }
+    })();
+    await rest;
+    expect(seen.filter(({ indexed }) => indexed.length > 0)).toEqual([{ indexed: ['1.tar'], bytes: 1_300 }, { indexed: ['0.tar'], bytes: 2_000 }]);
+    expect(told).toEqual(['waits for a worker: none is connected', 'a worker is there']);
   });
 
   it('a client that goes away frees its tasks', async () => {

@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parquetMetadata } from 'hyparquet';
 import { describe, expect, it } from 'vitest';
 import { importDataset, openSource, readLabels, shardSamples, type SourceFiles, type SourceSample } from '../../../dataset/index.ts';
+import { openParquet, streamParquet, writeParquet } from '../../../dataset/parquet.ts';
 import { collect, temporaryFolder, temporaryStore } from './fixture.ts';
 
 const folder = join(import.meta.dirname, 'parquet');
@@ -74,5 +76,27 @@ describe('Parquet files of images', () => {
     const path = join(temporaryFolder(), 'other.parquet');
     writeFileSync(path, other);
     await expect(openSource('parquet', { paths: [join(folder, 'train-00000-of-00002.parquet'), path] })).rejects.toMatchObject({ code: 'DATASET_SOURCE_UNREADABLE', where: path });
+  });
+});
+
+describe('a table that is written as its rows come', () => {
+  const rows = Array.from({ length: 1_000 }, (_, at): readonly [string, number] => [`key ${(at * 7919) % 1_000}`, at % 10]);
+  const come = async function* (): AsyncGenerator<readonly [string, number]> {
+    for (const row of rows) yield await Promise.resolve(row);
+  };
+  const written = async (groupRows?: number): Promise<Buffer> => Buffer.concat(await collect(streamParquet({ key: 'STRING', class: 'INT32' }, come(), groupRows)));
+
+  it('has the bytes of one that is written whole', async () => {
+    const whole = writeParquet([{ name: 'key', data: rows.map(([key]) => key), type: 'STRING', nullable: false }, { name: 'class', data: Int32Array.from(rows, ([, label]) => label), type: 'INT32', nullable: false }]);
+    expect(await written()).toEqual(Buffer.from(whole));
+    expect(await written(1_000)).toEqual(Buffer.from(whole));
+  });
+
+  it('is read as one whatever its row groups', async () => {
+    const content = await written(300);
+    expect(parquetMetadata(new Uint8Array(content).buffer).row_groups.map((group) => Number(group.num_rows))).toEqual([300, 300, 300, 100]);
+    const table = openParquet(content, 'table');
+    expect([...await table.column('key')]).toEqual(rows.map(([key]) => key));
+    expect([...await table.column('class')]).toEqual(rows.map(([, label]) => label));
   });
 });

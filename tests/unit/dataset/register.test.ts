@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
-import { appendDataset, importDataset, inspectDataset, loadManifest, readLabels, registerDataset, samplePixels, shardSamples, verifyDataset, type Registered } from '../../../dataset/index.ts';
+import { appendDataset, importDataset, indexTar, inspectDataset, loadManifest, readLabels, registerDataset, samplePixels, shardSamples, verifyDataset, type Registered, type TarReaders } from '../../../dataset/index.ts';
 import { DirectoryStore, paths, type ObjectStore } from '../../../store/index.ts';
 import { decodedShard } from '../../../worker/data/index.ts';
 import { collect, GRAY, jpeg, memorySource, picture, png, tarOf, temporaryFolder, temporaryStore } from './fixture.ts';
@@ -210,6 +210,20 @@ describe('an interrupted registration', () => {
     await register({ name: 'again', image: GRAY });
     overwrite('a.tar', 1);
     await expect(register({ name: 'third', image: GRAY })).rejects.toMatchObject({ code: 'SHARD_CORRUPT', where: `${location}/a.tar` });
+  });
+
+  it('by others who keep what they find in another store is told with the first tar', async () => {
+    await make();
+    const { store: another } = await temporaryStore();
+    const readers: TarReaders = async function* (tars) {
+      for (const tar of tars) {
+        await indexTar(another, tar, () => undefined);
+        yield { indexed: [tar], bytes: tar.bytes };
+      }
+    };
+    await expect(register({ readers })).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND', where: `${location}/a.tar` });
+    expect(await collect(another.list('indexed/'))).toHaveLength(1);
+    expect((await registerDataset(another, { name: 'web', location, part: 'unlabeled', readers })).added).toBe(3);
   });
 
   it('what is kept of a tar and is none of ours is named, not believed', async () => {
