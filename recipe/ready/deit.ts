@@ -12,7 +12,7 @@ data:
 models:
   ladder:
     - { model: cnn, width: 24 }                                               # the teacher
-    - { model: deit-tiny, patch: 4, width: 48, depth: 4, heads: 3 }           # the student: 49 patches, a class and a distillation token
+    - { model: deit-tiny, patch: 7, width: 48, depth: 4, heads: 3 }           # the student: 16 patches, a class and a distillation token
 
 training:
   teacher: { steps: 1000, batch_labeled: 128 }
