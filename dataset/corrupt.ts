@@ -7,6 +7,7 @@
  *  2. Nothing of a corruption is visible before its manifest. The same command again makes what is missing, and nothing twice.
  *  3. One shard is held at a time.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { paths, type ObjectStore, type PartName } from '../store/index.ts';
 import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, sequenceOf, type CorruptionName, type SequenceName } from './corruptions/index.ts';
@@ -121,6 +122,8 @@ async function corruptPart(store: ObjectStore, { image }: DatasetManifest, datas
   for (const shard of source.shards) {
     const samples: ShardSample[] = [];
     for await (const { key, bytes } of shardSamples(store, shard)) {
+      // Nothing else here waits: without it no interrupt would come through before the shard's end.
+      await nextTurn();
       signal?.throwIfAborted();
       const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
       samples.push({ key, extension: 'png', bytes: encodePng(corrupted(name as CorruptionName, pixels, seed, key), image) });
@@ -150,6 +153,8 @@ async function sequencePart(store: ObjectStore, { image, classes: names }: Datas
     if (taken === images) break;
     for await (const { key, bytes } of shardSamples(store, shard)) {
       if (taken === images) break;
+      // Nothing else here waits: without it no interrupt would come through before the shard's end.
+      await nextTurn();
       signal?.throwIfAborted();
       const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
       const made = frames(name as SequenceName, pixels, seed, key);
