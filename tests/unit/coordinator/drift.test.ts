@@ -21,7 +21,7 @@ const bins = (...counts: readonly [confidence: number, correct: number, total: n
 
 /** A run of two rounds to its end, and every task that it had. */
 function runOf({ confidence: [before, after] = [0.8, 0.9], bins: [first, second] = [bins([0.5, 900, 1000]), bins([0.5, 900, 1000])], drift = true, refuseFirst = false }: Wishes = {}): { state: RunState; tasks: Task[] } {
-  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === 'absent' ? {} : { drift }) }, guards: { calibration_error_most: 1 } } as Partial<RecipeInput>);
+  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === 'absent' ? {} : { drift }) }, guards: { calibration_error_most: 1 } });
   let { state } = decide(undefined, { kind: 'submit', runId: 'digits-1', recipe, data: makeData() }, 0);
   const tasks: Task[] = [];
   for (let [task] = openTasks(state); task !== undefined; [task] = openTasks(state)) {
