@@ -34,6 +34,8 @@ export interface IterationExplained {
   readonly selection?: string;
 }
 
+const times = (count: number): string => (count === 1 ? 'once' : count === 2 ? 'twice' : `${integer(count)} times`);
+
 /** Of a label's classes, so many are shown; `-o json` has all. */
 const CLASSES_SHOWN_MAX = 5;
 
@@ -52,7 +54,7 @@ export function sampleText({ run, key, origin, shard, dataset, truth, iterations
 
 function iterationText(each: IterationExplained, truth: NamedClass | undefined): string {
   const { label, threshold, teacher } = each;
-  const attempt = each.try === 0 ? '' : `, try ${each.try}`;
+  const attempt = each.try === 0 ? '' : `, try ${each.try + 1}`;
   const right = label === undefined || truth === undefined ? '' : label.class === truth.class ? ', which is right' : `, which is wrong: it is ${truth.name}`;
   return [
     `Iteration ${each.iteration}${attempt}: ${outcomeText(each)}`,
@@ -70,7 +72,7 @@ function iterationText(each: IterationExplained, truth: NamedClass | undefined):
 
 function outcomeText({ outcome, copies }: IterationExplained): string {
   switch (outcome) {
-    case 'kept': return copies === 1 ? 'kept, once' : `kept, repeated: ${integer(copies)} times`;
+    case 'kept': return copies === 1 ? 'kept, once' : `kept and repeated: ${times(copies)}`;
     case 'dropped': return 'dropped';
     case 'labeled': return 'labeled, not selected yet';
     case 'waiting': return 'not labeled yet';
@@ -87,10 +89,10 @@ function reasonText({ reason, label, ranking, copies }: IterationExplained): str
     case 'not-yet': return 'as of the run\'s last manifest';
     case 'shard-quarantined': return `the shard is quarantined: ${reason.why ?? ''}`;
     case 'below-threshold': return 'its confidence is below the threshold';
-    case 'within-budget': return `${supply}${copies === 1 ? ': each is taken once' : `: each is taken ${integer(copies)} times`}${ranking !== undefined && ranking.eligible * copies < ranking.budget ? ', the most that labels.copies_max allows' : ''}`;
+    case 'within-budget': return `${supply}: each is taken ${times(copies)}${ranking !== undefined && ranking.eligible * copies < ranking.budget ? ', the most that labels.copies_max allows' : ''}`;
     case 'above-cut':
-      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `the ${integer(ranking.oneMore)} most confident are taken` : `each is taken ${integer(ranking.copies)} times and the ${integer(ranking.oneMore)} most confident once more`}, and it has ${place}${decided}`;
+      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `the ${integer(ranking.oneMore)} most confident are taken` : `each is taken ${times(ranking.copies)} and the ${integer(ranking.oneMore)} most confident once more`}, and it has ${place}${decided}`;
     case 'below-cut':
-      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `only the ${integer(ranking.oneMore)} most confident are taken` : `the ${integer(ranking.oneMore)} most confident are taken once more than ${integer(ranking.copies)} times`}, and it has ${place}${decided}`;
+      return ranking === undefined ? '' : `${supply}: ${ranking.copies === 0 ? `only the ${integer(ranking.oneMore)} most confident are taken` : `each is taken ${times(ranking.copies)} and only the ${integer(ranking.oneMore)} most confident once more`}, and it has ${place}${decided}`;
   }
 }

@@ -111,7 +111,7 @@ const roles: Readonly<Record<LineageStep['role'], string>> = {
 /** The tree as indented text, the model first. */
 export function lineageText(step: LineageStep, link = '', depth = 0): string {
   const { iteration, selection, evaluation, gate, labeled } = step;
-  const title = `${link}${iteration === undefined ? '' : `iteration ${iteration}${step.try === undefined || step.try === 0 ? '' : `, try ${step.try}`}: `}${roles[step.role]}${step.decision === '' ? '' : `, ${step.decision}`}${step.best ? ', the run\'s best' : ''}`;
+  const title = `${link}${iteration === undefined ? '' : `iteration ${iteration}${step.try === undefined || step.try === 0 ? '' : `, try ${step.try + 1}`}: `}${roles[step.role]}${step.decision === '' ? '' : `, ${step.decision}`}${step.best ? ', the run\'s best' : ''}`;
   const body = facts([
     ['Model', `sha256 ${step.model.sha256}`],
     ['Architecture', `${step.architecture}${step.parameters === 0 ? '' : `, ${integer(step.parameters)} parameters`}`],

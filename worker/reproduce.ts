@@ -4,6 +4,7 @@
  * its caller's to remove. Writes lines of JSON: `{"progress":{done,total,label}}`, and `{"reproduction":…}` of each task. Ends with the error table's code
  * and a sentence of it on stderr.
  */
+import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -24,19 +25,22 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { store: { type: 'string', default: '' }, scratch: { type: 'string', default: '' }, threads: { type: 'string', default: '0' } } });
   const { tasks } = JSON.parse(await text(process.stdin)) as { tasks: unknown[] };
   const from = await openStore(values.store, { create: false });
-  const into = await openStore(pathToFileURL(join(values.scratch, 'store')).href);
   const accepted = tasks.map((each) => AcceptedTask.fromJSON(each));
   const threads = Number(values.threads) || await threadsThatDid(from, accepted);
   // A selection is cut without a device.
   if (accepted.some(({ task }) => task?.spec?.$case !== 'select')) loadTensorFlow({ threads });
   tell({ machine: machineOf(threads) });
-  for (const each of accepted) {
+  for (const [at, each] of accepted.entries()) {
+    const folder = join(values.scratch, `store-${at}`);
+    const into = await openStore(pathToFileURL(folder).href);
     const label = `${each.task?.spec?.$case ?? ''} ${each.task?.subject ?? ''}`;
     tell({ progress: { done: 0, total: 0, label } });
     tell({ reproduction: await reproduce({
       from, into, cacheFolder: join(values.scratch, 'cache'), signal: new AbortController().signal,
       progress: ({ done, total, unit }) => tell({ progress: { done, total, label: `${label}, ${unit}` } }),
     }, each) });
+    // Compared and not needed any more: a large set's labels would not fit beside one another.
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

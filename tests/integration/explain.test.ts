@@ -5,6 +5,9 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { SampleExplained } from '../../cli/explain-text.ts';
+import type { LineageStep } from '../../cli/lineage.ts';
+import type { ModelReproduced } from '../../cli/reproduce.ts';
 import { readLabels } from '../../dataset/index.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { readLabelTable, type LabelsWithProbabilities } from '../../worker/data/index.ts';
@@ -56,10 +59,10 @@ const alumnus = (home: string, ...args: string[]): Promise<Ran> =>
     });
   });
 
-const json = async (...args: string[]): Promise<any> => {
+const json = async <Told>(...args: string[]): Promise<Told & { readonly kind: string }> => {
   const { code, out, err } = await alumnus(cluster.home, ...args, '-o', 'json');
   expect(code, err).toBe(0);
-  return JSON.parse(out);
+  return JSON.parse(out) as Told & { kind: string };
 };
 
 interface Row {
@@ -127,24 +130,24 @@ describe('explain sample', () => {
     }
     expect([...kinds.keys()].sort()).toEqual(['below', 'cut', 'once', 'repeated']);
     for (const [kind, row] of kinds) {
-      const sample = await json('explain', 'sample', row.key, '--run', RUN);
+      const sample = await json<SampleExplained>('explain', 'sample', row.key, '--run', RUN);
       expect(sample).toMatchObject({ kind: 'SampleExplanation', run: RUN, key: row.key, shard: row.shard, truth: { class: truth.classes[truth.keys.indexOf(row.key)] } });
       expect(sample.origin).toMatch(/^train-labels\[\d+\]$/);
-      expect(sample.iterations.map((each: { iteration: number }) => each.iteration)).toEqual([1, 2]);
+      expect(sample.iterations.map((each) => each.iteration)).toEqual([1, 2]);
       for (const [at, rows] of [first, second].entries()) {
-        const told = sample.iterations[at];
+        const told = sample.iterations[at]!;
         const own = rows.find(({ key }) => key === row.key)!;
         const rule = expected[at]?.get(row.key);
         expect(told.label, kind).toMatchObject({ class: own.label, name: names[own.label], logOdds: own.logOdds });
-        expect(told.label.probabilities.map((each: { probability: number }) => each.probability)).toEqual([...own.probabilities].sort((a, b) => b - a));
+        expect(told.label?.probabilities.map((each) => each.probability)).toEqual([...own.probabilities].sort((a, b) => b - a));
         expect(told.copies, `${kind} in iteration ${at + 1}`).toBe(rule?.copies ?? 0);
-        expect(told.threshold.confidence).toBe(THRESHOLD);
+        expect(told.threshold?.confidence).toBe(THRESHOLD);
         expect(told.reason.kind === 'below-threshold').toBe(rule === undefined);
         if (rule === undefined) continue;
-        expect(told.ranking.rankFrom).toBeLessThanOrEqual(rule.rank);
-        expect(told.ranking.rankTo).toBeGreaterThanOrEqual(rule.rank);
-        expect(told.ranking.budget).toBe(BUDGET);
-        expect(told.ranking.eligible).toBe([...(expected[at] ?? [])].filter(([key]) => rows.find((each) => each.key === key)?.label === own.label).length);
+        expect(told.ranking?.rankFrom).toBeLessThanOrEqual(rule.rank);
+        expect(told.ranking?.rankTo).toBeGreaterThanOrEqual(rule.rank);
+        expect(told.ranking?.budget).toBe(BUDGET);
+        expect(told.ranking?.eligible).toBe([...(expected[at] ?? [])].filter(([key]) => rows.find((each) => each.key === key)?.label === own.label).length);
       }
     }
   });
@@ -188,17 +191,18 @@ describe('model lineage', () => {
       for (const { fact } of [...evidence.events].reverse()) if (fact?.$case === 'studentPromoted' && fact.value.iteration < iteration) return fact.value.iteration;
       throw new Error('iteration 0 is promoted');
     };
-    let step = await json('model', 'lineage', `${RUN}/2`);
-    expect(step.kind).toBe('Lineage');
+    const told = await json<LineageStep>('model', 'lineage', `${RUN}/2`);
+    expect(told.kind).toBe('Lineage');
+    let step: LineageStep = told;
     for (let iteration = 2; ; iteration = promotedBefore(iteration)) {
       const model = trainedIn(iteration);
       const document = JSON.parse(Buffer.from(await evidence.store.get(model)).toString('utf8')) as { weights: ObjectRef; lineage: { task: string; training: unknown } };
       expect(step).toMatchObject({ run: RUN, iteration, role: iteration === 0 ? 'first-teacher' : 'student', model: { sha256: model.sha256 }, weights: document.weights.sha256, task: document.lineage.task, labeled: { images: 40, manifest: evidence.data.labeled?.manifestSha256 } });
       expect(step.training).toMatch(/^[0-9a-f]{64}$/);
       expect(step.selection?.sha256).toBe(iteration === 0 ? undefined : selectResult(evidence, iteration)?.selection?.sha256);
-      expect(step.evaluation.validation.total).toBe(100);
+      expect(step.evaluation?.validation?.total).toBe(100);
       if (iteration === 0) break;
-      step = step.teacher;
+      step = step.teacher!;
     }
     expect(step.teacher).toBeUndefined();
   });
@@ -206,7 +210,7 @@ describe('model lineage', () => {
   test('a model is found by its digest, by that of its weights, and by the beginning of either, in all runs', async () => {
     const model = trainedIn(1);
     const { weights } = JSON.parse(Buffer.from(await evidence.store.get(model)).toString('utf8')) as { weights: ObjectRef };
-    for (const named of [model.sha256, weights.sha256.slice(0, 16)]) expect((await json('model', 'lineage', named)).model.sha256, named).toBe(model.sha256);
+    for (const named of [model.sha256, weights.sha256.slice(0, 16)]) expect((await json<LineageStep>('model', 'lineage', named)).model.sha256, named).toBe(model.sha256);
     const { out, code } = await alumnus(cluster.home, 'model', 'lineage', model.sha256.slice(0, 16), '--run', RUN);
     expect(code).toBe(0);
     expect(out).toContain('└ labels by iteration 0: first teacher, trained on the labeled images, promoted');
@@ -226,14 +230,14 @@ async function filesBelow(folder: string): Promise<string[]> {
 describe('model reproduce', () => {
   test('makes labels, selection and weights again to the bit, writes nothing to the store and leaves nothing behind', async () => {
     const before = await filesBelow(join(cluster.home, 'store'));
-    const again = await json('model', 'reproduce', `${RUN}/2`, '--labels', '--weights');
+    const again = await json<ModelReproduced>('model', 'reproduce', `${RUN}/2`, '--labels', '--weights');
     expect(again.parts).toEqual([
       expect.objectContaining({ part: 'labels', verdict: 'same', tasks: 12 }), expect.objectContaining({ part: 'selection', verdict: 'same', tasks: 1 }), expect.objectContaining({ part: 'weights', verdict: 'same', tasks: 1 }),
     ]);
-    const [training] = again.tasks.filter((each: { kind: string }) => each.kind === 'train');
-    expect(training.outputs).toEqual([{ name: 'model', accepted: trainedIn(2).sha256, again: trainedIn(2).sha256 }]);
+    const [training] = again.tasks.filter((each) => each.kind === 'train');
+    expect(training?.outputs).toEqual([{ name: 'model', accepted: trainedIn(2).sha256, again: trainedIn(2).sha256 }]);
     // What it was trained on stands in the record of the worker that did it.
-    expect(training.machine).toMatchObject({ platform: `${process.platform}/${process.arch}`, threads: again.machine.threads });
+    expect(training?.machine).toMatchObject({ platform: `${process.platform}/${process.arch}`, threads: again.machine?.threads });
     expect(await filesBelow(join(cluster.home, 'store'))).toEqual(before);
     expect((await readdir(temporary)).filter((name) => name.startsWith('alumnus-'))).toEqual([]);
   });
@@ -243,7 +247,7 @@ describe('model reproduce', () => {
     expect(code, err).toBe(0);
     expect(out).toMatch(/^Selection +the same digests, of 1 task$/m);
     expect(out).toMatch(/^Weights +not checked: --weights does it, training again takes about \d+ s/m);
-    expect((await json('model', 'reproduce', `${RUN}/0`)).parts.map((each: { verdict: string }) => each.verdict)).toEqual(['absent', 'absent', 'unchecked']);
+    expect((await json<ModelReproduced>('model', 'reproduce', `${RUN}/0`)).parts.map((each) => each.verdict)).toEqual(['absent', 'absent', 'unchecked']);
   });
 
   test('a label table whose bytes changed fails it, by name', async () => {

@@ -1,5 +1,6 @@
 /** What labels are compared with, and when labels that grow surer are warned of: bounds by hand, from counts chosen here. */
 import { describe, expect, test } from 'vitest';
+import { schemaVersionOf } from '../../../coordinator/journal/index.ts';
 import { decide, driftWarnings, openTasks, precisionDrift, type RunState } from '../../../coordinator/run/index.ts';
 import type { ConfidenceBin, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import type { RecipeInput } from '../../../recipe/index.ts';
@@ -20,7 +21,7 @@ const bins = (...counts: readonly [confidence: number, correct: number, total: n
 
 /** A run of two rounds to its end, and every task that it had. */
 function runOf({ confidence: [before, after] = [0.8, 0.9], bins: [first, second] = [bins([0.5, 900, 1000]), bins([0.5, 900, 1000])], drift = true, refuseFirst = false }: Wishes = {}): { state: RunState; tasks: Task[] } {
-  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === 'absent' ? {} : { drift }) }, guards: { calibration_error_most: 1 } } as Partial<RecipeInput>);
+  const recipe = makeRecipe({ rounds: 2, labels: { threshold: 0.5, ...(drift === 'absent' ? {} : { drift }) }, guards: { calibration_error_most: 1 } });
   let { state } = decide(undefined, { kind: 'submit', runId: 'digits-1', recipe, data: makeData() }, 0);
   const tasks: Task[] = [];
   for (let [task] = openTasks(state); task !== undefined; [task] = openTasks(state)) {
@@ -104,4 +105,9 @@ describe('a warning is given', () => {
       'iteration 2: its labels are surer than those before (mean confidence 80.00 %, now 90.00 %), and on validation its teacher is not right more often from the threshold on (97.00 %, now 96.50 %): errors may be confirming themselves; 12 of 300 labels name another class than before',
     ]);
   });
+});
+
+test('a journal of such a run is of a schema that the release before refuses', () => {
+  const submitted = (labels: NonNullable<RecipeInput['labels']>): number => schemaVersionOf(decide(undefined, { kind: 'submit', runId: 'digits-1', recipe: makeRecipe({ labels }), data: makeData() }, 0).events);
+  expect([submitted({}), submitted({ drift: false }), submitted({ drift: true })]).toEqual([1, 1, 4]);
 });
