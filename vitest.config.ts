@@ -1,6 +1,6 @@
 /**
  * The tests, one project a folder of tests/. `npm test` runs all but chaos, which `npm run test:chaos` runs (with its long
- * timeouts); both name their projects, and a bare `vitest` leaves chaos out.
+ * timeouts), and browser, which `npm run test:browser` runs; all name their projects, and a bare `vitest` leaves both out.
  * Timeouts end what hangs; no test asserts a time.
  */
 import { defineConfig } from 'vitest/config';
@@ -15,6 +15,7 @@ const timeoutMs: Record<string, number> = {
   scenarios: minuteMs,
   simulation: process.env.ALUMNUS_SIMULATION_LONG === '1' ? 24 * 60 * minuteMs : 5 * minuteMs,
   integration: 5 * minuteMs,
+  ...(process.env.ALUMNUS_BROWSER === '1' ? { browser: 10 * minuteMs } : {}),
   ...(process.env.ALUMNUS_CHAOS === '1' ? { chaos: 60 * minuteMs } : {}),
 };
 

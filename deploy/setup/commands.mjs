@@ -131,6 +131,11 @@ const commands = {
     return tests(root, { name: 'chaos', projects: ['chaos'], args, env: { ALUMNUS_CHAOS: '1' }, within: withinOwnNetwork() });
   },
 
+  async 'test:browser'(args) {
+    await setUp(['packages', 'native', 'protocol']);
+    return tests(root, { name: 'browser', projects: ['browser'], args, env: { ALUMNUS_BROWSER: '1' } });
+  },
+
   bench: (args) => experiment('bench', 'bench', args),
   results: (args) => experiment('results', 'bench/results', args),
 };
@@ -145,6 +150,7 @@ const help = {
   servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint and import directions, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
+  'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nThe pages in a real Chromium (CHROMIUM names it). ${toVitest}`,
   'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
 };
 const asksForHelp = (args) => args.some((arg) => arg === '--help' || arg === '-h');
@@ -212,7 +218,7 @@ export async function main([command, ...args]) {
     process.stdout.write(`${help[command]}\n`);
     return;
   }
-  waitsForChild = ['test', 'test:simulation', 'test:chaos', 'lint', 'typecheck'].includes(command);
+  waitsForChild = ['test', 'test:simulation', 'test:chaos', 'test:browser', 'lint', 'typecheck'].includes(command);
   try {
     const code = await commands[command](args);
     if (code !== undefined) process.exitCode = code;

@@ -68,7 +68,7 @@ probabilities, log_probabilities = session.run(['probabilities', 'log_probabilit
 `,
   'tfjs-graph': shape => `\`\`\`js
 // A browser: @tensorflow/tfjs-core, -converter and a backend. Node: @tensorflow/tfjs-node, and 'file://…/model.json'.
-const model = await tf.loadGraphModel('model.json');
+const model = await tf.loadGraphModel(new URL('model.json', document.baseURI).href);
 const classes = model.metadata.classNames;
 const images = tf.tensor4d(bytes, shape, 'int32');  // ${shape}, 0 to 255
 const [probabilities, logProbabilities] = model.execute({ images }, ['probabilities', 'log_probabilities']);

@@ -109,7 +109,8 @@ async function open(backend) {
   model = undefined;
   if (!await tf.setBackend(backend)) throw new Error('This browser has no ' + backend + '.');
   await tf.ready();
-  model = await tf.loadGraphModel('model.json');
+  // Of a relative path TF.js would look for the weights at the server's root.
+  model = await tf.loadGraphModel(new URL('model.json', document.baseURI).href);
   // The first prediction compiles and allocates: not what a prediction takes.
   await predict(new Int32Array(size.height * size.width * size.channels));
   say('Ready: ' + backend + '. Choose an image, or drop one here.');
