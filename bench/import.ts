@@ -1,6 +1,6 @@
 /**
  * The memory of an import: tiny images of a source that makes them one by one, with a split of every kind, into a directory store. Sizes go up within one process.
- * What is checked: the process's peak of resident memory after the largest import is within 64 MiB of what it was after one of 100,000 images, when spool, sorts and
+ * What is checked: the process's peak of resident memory after the largest import is within 64 MiB of what it was after one of 300,000 images, when spool, sorts and
  * a table's row group are as full as they get.
  * What is not: the memory of real sources and of decoding images of some size; rates (nothing else to compare with runs beside it). Shards are deleted once they
  * are written, so that the disk need not hold them.
@@ -16,7 +16,7 @@ import { openStore, type ObjectStore } from '../store/index.ts';
 export const description = 'memory of an import, by the number of images (--images N, default 1000000)';
 
 const MEBIBYTE = 1024 ** 2;
-const sizes = [10_000, 100_000];
+const sizes = [10_000, 300_000];
 const shape = { height: 4, width: 4, channels: 1 as const };
 const classes = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
 

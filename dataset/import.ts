@@ -37,7 +37,7 @@ export interface ImportOptions extends Partial<SplitRequest> {
   readonly classes?: readonly string[];
   /** Images of another shape are resized to it. Default that of the source's first image. */
   readonly image?: ImageShape;
-  /** What the images' spool, and each of a few sorts of facts about them, hold in memory before they write to temporary files. Default 64 and 8 MiB. */
+  /** What the images' spool, and each of a few sorts of facts about them, hold in memory before they write to temporary files. Default 16 and 8 MiB. */
   readonly heldBytesMax?: number;
   readonly signal?: AbortSignal;
 }

@@ -6,8 +6,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { invariant } from '../proto/errors.ts';
 import { openScratch } from './scratch.ts';
 
-/** MNIST fits three times over. */
-const HELD_BYTES_MAX = 64 * 1024 * 1024;
+/** Nearly all of MNIST. What lies in the file is mostly in the system's own cache. */
+const HELD_BYTES_MAX = 16 * 1024 * 1024;
 /** Memory is taken in pieces of this size, which hold whole images: one allocation for each image would cost more than a small image. */
 const SLAB_BYTES = 4 * 1024 * 1024;
 /** Written to the file at once. */
