@@ -8,6 +8,8 @@ import { digestsOf, evidenceOf, problemsOf, type Evidence } from '../harness/evi
 import { patternsHome, patternsRecipe, SHARDS } from '../harness/patterns.ts';
 
 const RUN = 'patterns-distilled';
+/** Two runs of 1,500 steps, so that a worker is seen in the middle of them; only on cores that are busy with much else they take minutes. */
+const RUNS_MS_MAX = 20 * 60_000;
 const recipe = (student: string, training: string): string => patternsRecipe({ rounds: 1, control: false, attempts: 20 })
   .replace(/(ladder:\n.*\n).*\n/, `$1    - ${student}\n`)
   .replace('ema_decay: 0.8', `ema_decay: 0.8\n  ${training}`)
@@ -65,4 +67,4 @@ test.skipIf(!canSeeProcesses)('a worker that is killed while its student learns 
     return digestsOf(evidence);
   };
   expect(await outcome(true)).toEqual(await outcome(false));
-});
+}, RUNS_MS_MAX);
