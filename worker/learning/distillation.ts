@@ -52,7 +52,7 @@ export function distillationLoss(engine: TensorFlow, { truth, teacher }: { reado
   const loss = (learnsLabels: Tensor, learnsTeacher: Tensor): Tensor => {
     const rows = tf.add(tf.mul(crossEntropy(engine, truth, learnsLabels), 1 - share), tf.mul(divergence(engine, teacher, learnsTeacher, temperature), tf.sub(1, labeled)));
     // One product by a constant, not `tf.mean`: eager and compiled round it alike.
-    return tf.mul(tf.sum(rows), 1 / truth.shape[0]!);
+    return tf.mul(tf.sum(rows), 1 / truth.shape[0]);
   };
   if (head === 'token') {
     invariant(heads.distillation !== undefined, 'a model that learns by its token has one');

@@ -30,7 +30,7 @@ function lossAndGradients({ truth, targets, temperature, share, head, two }: Omi
   const wish = { teacher: 'stored', targets, temperature, share, head } as const;
   const scaled = (values: readonly number[]): Tensor => tf.mul(matrix(values), scale);
   const teacher = teacherTargets(engine, tf.logSoftmax(scaled(expected.teacher)), wish);
-  const { value, grads } = tf.valueAndGrads((one: Tensor, other: Tensor) => tf.add(distillationLoss(engine, { truth: matrix(truth), teacher }, { class: one, distillation: two ? other : undefined }, wish), tf.mul(tf.sum(other), 0)) as ReturnType<typeof tf.scalar>)([scaled(expected.student), scaled(expected.second)]);
+  const { value, grads } = tf.valueAndGrads((one: Tensor, other: Tensor) => tf.add<ReturnType<typeof tf.scalar>>(distillationLoss(engine, { truth: matrix(truth), teacher }, { class: one, distillation: two ? other : undefined }, wish), tf.mul(tf.sum(other), 0)))([scaled(expected.student), scaled(expected.second)]);
   return { loss: value.dataSync()[0]!, gradients: grads.map(gradient => gradient.dataSync() as Float32Array) };
 }
 
