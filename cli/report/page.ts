@@ -7,7 +7,7 @@ import type { IterationView, RunView } from '../../proto/gen/alumnus/v1/operator
 import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
-import { MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
+import { gateRatio, MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
 import { difference, wilson, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
@@ -119,7 +119,7 @@ function iterationTable(summary: Summary): Markup {
 <td data-label="Labels kept" class="figure">${row.kept === undefined || row.labeled === undefined ? none : html`${integer(row.kept)}<small>of ${integer(row.labeled)}${row.rows !== undefined && `; ${integer(row.rows)} rows`}</small>`}</td>
 <td data-label="Precision" class="figure">${row.precision === undefined ? none : percent(share(row.precision), 2)}</td>
 ${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}
-<td data-label="Gate">${row.gate === undefined ? none : html`${gateText(row.gate)}${row.fewer.map((fewer) => html`<small>${fewerText(fewer)}</small>`)}`}</td>
+<td data-label="Gate">${row.gate === undefined ? none : html`${gateText(row.gate)}${row.fewer.map((fewer) => html`<small>${fewerText(fewer)}</small>`)}${gateRatio(row.gate.corruptionRatio) !== undefined && html`<small>${gateRatio(row.gate.corruptionRatio)}</small>`}`}</td>
 <td data-label="Decision">${row.decision === '' ? none : row.decision}${row.best && html`<small>the best</small>`}</td></tr>`;
   return html`<div class="panel scroll"><table class="cards">
 <thead><tr><th scope="col">Iteration</th><th scope="col">Model</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Labels kept</th><th scope="col" class="figure">Precision</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col">Gate</th><th scope="col">Decision</th></tr></thead>
