@@ -217,7 +217,7 @@ function robustnessSection(view: RunView): Markup {
     return html`<figure class="panel" style="margin:0"><h3>${name}</h3>${legend(entries)}${ratioChart(`${name}, by iteration`, points, level)}<figcaption>Lower is more robust; iteration 0's teacher has 1.</figcaption></figure>`;
   };
   const rows = (list: readonly RobustnessRow[]): Markup => html`${list.map(({ name, kind, cells }) => html`<tr class="${kind === 'mean' ? 'control' : ''}"><th scope="row">${name}</th>${cells.map((cell) => splits.map((split) => html`<td class="figure">${robustnessText(cell[split], kind)}</td>`))}</tr>`)}`;
-  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
+  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
 ${rows(list)}
 </tbody></table></div>`;
   return html`<h2>Corrupted images</h2>
