@@ -1,6 +1,6 @@
 /** One run in words, for `run describe`. */
 import type { Budget, RunView } from '../proto/gen/alumnus/v1/operator.ts';
-import type { PartRef } from '../proto/gen/alumnus/v1/task.ts';
+import type { CorruptedPart, PartRef } from '../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../proto/stages.ts';
 import { confidenceSummary } from './confidence.ts';
 import { driftSummary } from './drift.ts';
@@ -13,6 +13,11 @@ import { summaryText } from './summary.ts';
 
 const part = (ref: PartRef | undefined): string =>
   ref === undefined || ref.samples === 0 ? none : `${integer(ref.samples)} images, ${ref.dataset}, manifest ${shortDigest(ref.manifestSha256)}`;
+
+const corruptedText = (parts: readonly CorruptedPart[] | undefined): string => {
+  const [first] = parts ?? [];
+  return first?.validation === undefined ? '' : `${integer(parts?.length ?? 0)} datasets, the first ${first.validation.dataset}, manifest ${shortDigest(first.validation.manifestSha256)}`;
+};
 
 const MS_PER_HOUR = 3_600_000;
 
@@ -44,6 +49,7 @@ export function describeRun(view: RunView, columns: number): string {
       ['Unlabeled', part(data?.unlabeled)],
       ['Validation', part(data?.validation)],
       ['Test', part(data?.test)],
+      ['Corrupted', corruptedText(data?.corrupted?.parts)],
       ['Store', view.storeUrl],
       ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],
     ]),

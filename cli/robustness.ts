@@ -33,17 +33,30 @@ export const sequenceLegend = 'Flips: share of the frames of perturbation sequen
 
 export interface RobustModel {
   readonly title: string;
+  /** Of the control the run's last. */
+  readonly iteration: number;
   readonly control: boolean;
   readonly robustness: RobustnessView;
+}
+
+/** What the best model's robustness came to, and the control's beside it: figures without an interval, so nothing is claimed. Empty where nothing corrupted was measured. */
+export function robustnessFinding(view: RunView, bestIteration: number): string {
+  const models = robustModels(view);
+  const best = models.findLast(({ control, iteration }) => !control && iteration === bestIteration)?.robustness;
+  const control = models.find((each) => each.control)?.robustness;
+  const split: Split = best?.test === undefined ? 'validation' : 'test';
+  const [own, other] = [best?.[split]?.meanCorruptionError, control?.[split]?.meanCorruptionError];
+  if (own === undefined) return '';
+  return `On corrupted ${split} images the best model (iteration ${bestIteration}) has an mCE of ${own.toFixed(3)}${other === undefined ? '' : `, the control ${other.toFixed(3)}`}, normalized by iteration 0's teacher, which has 1.`;
 }
 
 /** The models that were measured: of each iteration and try the one that is gated, and the control. */
 export function robustModels(view: RunView): RobustModel[] {
   const teaches = view.fineTunedTeaches;
-  const of = (title: string, control: boolean, model: ModelView | undefined): RobustModel[] => (model?.robustness === undefined ? [] : [{ title, control, robustness: model.robustness }]);
+  const of = (title: string, iteration: number, control: boolean, model: ModelView | undefined): RobustModel[] => (model?.robustness === undefined ? [] : [{ title, iteration, control, robustness: model.robustness }]);
   return [
-    ...view.iterations.flatMap((each) => of(`${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, false, teaches && each.fineTuned !== undefined ? each.fineTuned : each.model)),
-    ...of('control', true, teaches ? view.controlFineTuned : view.control),
+    ...view.iterations.flatMap((each) => of(`${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, each.iteration, false, teaches && each.fineTuned !== undefined ? each.fineTuned : each.model)),
+    ...of('control', view.summary?.rounds ?? 0, true, teaches ? view.controlFineTuned : view.control),
   ];
 }
 
@@ -70,6 +83,9 @@ export function robustnessTable(view: RunView): RobustnessTable | undefined {
     sequences: sequences.length === 0 ? [] : [...sequences, figure('mean flips', 'mean', ({ meanFlipProbability }) => meanFlipProbability), figure(MFR, 'normalized', ({ meanFlipRate }) => meanFlipRate)],
   };
 }
+
+/** Of a gate: how the student's mean corruption error stood to its teacher's; undefined where nothing was corrupted. */
+export const gateRatio = (ratio: number | undefined): string | undefined => (ratio === undefined ? undefined : `corrupted × ${ratio.toFixed(3)}`);
 
 export const robustnessText = (value: number | undefined, kind: RobustnessRow['kind']): string => (value === undefined ? none : kind === 'normalized' ? value.toFixed(3) : `${(100 * value).toFixed(2)} %`);
 

@@ -10,6 +10,7 @@ import { comparisonText } from './comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
+import { gateRatio, robustnessFinding } from './robustness.ts';
 import { difference, type Proportion } from './statistics.ts';
 
 export interface FewerGate {
@@ -164,6 +165,8 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     const pair = compared(tuned, before);
     if (pair !== undefined) said.push(compareSentence(`The fine-tuned model of iteration ${String(best.iteration)}`, 'the one that it began with', pair.a, pair.b, pair.name));
   }
+  const robust = best?.iteration === undefined ? '' : robustnessFinding(view, best.iteration);
+  if (robust !== '') said.push(robust);
   const stopped = stoppedEarly(view);
   if (stopped !== '') said.push(stopped);
   if (best !== undefined && best.iteration === 0 && rows.length > 1) said.push('No student was better on validation than the first teacher: the run returns the first teacher.');
@@ -216,6 +219,8 @@ function gateCell(row: SummaryRow, separator: string): string {
   if (row.gate === undefined) return none;
   const lines = [`${counts(row.gate)}${separator}${pValue(row.gate.pValue)}`];
   for (const fewer of row.fewer) lines.push(`of ${integer(fewer.samples)}: ${counts(fewer.gate)}${separator}${pValue(fewer.gate.pValue)}`);
+  const ratio = gateRatio(row.gate.corruptionRatio);
+  if (ratio !== undefined) lines.push(ratio);
   return lines.join('\n');
 }
 
@@ -249,6 +254,7 @@ export function summaryText(view: RunView, columns: number, losses = false): str
     const legend = [
       'Rows count copies: classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right.',
       ...(summary.rows.some((row) => row.gate !== undefined) ? ['Gate: b only the student right, c only the teacher right, on the same validation images; p of McNemar\'s exact test.'] : []),
+      ...(summary.rows.some((row) => row.gate?.corruptionRatio !== undefined) ? ['Corrupted: the student\'s mean corruption error on validation by its teacher\'s, both normalized by iteration 0\'s teacher.'] : []),
       ...(summary.rows.some((row) => row.other !== undefined) ? [`Fine-tuned: on from the model above it, on the labeled images without noise; ${view.fineTunedTeaches ? 'it is gated, promoted and labels' : 'it is evaluated, and the one above is gated and labels'}.`] : []),
       ...(summary.rows.some((row) => row.best) ? ['* the best by validation, which the run returns.'] : []),
     ];

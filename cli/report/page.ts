@@ -8,7 +8,7 @@ import type { ClassScore, ObjectRef, PartRef, Score } from '../../proto/gen/alum
 import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.ts';
 import { driftCells, driftHead, driftLegend, driftRows } from '../drift.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
-import { MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
+import { gateRatio, MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
 import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
 import { difference, wilson, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
@@ -123,7 +123,7 @@ function iterationTable(summary: Summary): Markup {
 <td data-label="Labels kept" class="figure">${row.kept === undefined || row.labeled === undefined ? none : html`${integer(row.kept)}<small>of ${integer(row.labeled)}${row.rows !== undefined && `; ${integer(row.rows)} rows`}</small>`}</td>
 <td data-label="Precision" class="figure">${row.precision === undefined ? none : percent(share(row.precision), 2)}</td>
 ${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}
-<td data-label="Gate">${row.gate === undefined ? none : html`${gateText(row.gate)}${row.fewer.map((fewer) => html`<small>${fewerText(fewer)}</small>`)}`}</td>
+<td data-label="Gate">${row.gate === undefined ? none : html`${gateText(row.gate)}${row.fewer.map((fewer) => html`<small>${fewerText(fewer)}</small>`)}${gateRatio(row.gate.corruptionRatio) !== undefined && html`<small>${gateRatio(row.gate.corruptionRatio)}</small>`}`}</td>
 <td data-label="Decision">${row.decision === '' ? none : row.decision}${row.best && html`<small>the best</small>`}</td></tr>`;
   return html`<div class="panel scroll"><table class="cards">
 <thead><tr><th scope="col">Iteration</th><th scope="col">Model</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Labels kept</th><th scope="col" class="figure">Precision</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col">Gate</th><th scope="col">Decision</th></tr></thead>
@@ -221,7 +221,7 @@ function robustnessSection(view: RunView): Markup {
     return html`<figure class="panel" style="margin:0"><h3>${name}</h3>${legend(entries)}${ratioChart(`${name}, by iteration`, points, level)}<figcaption>Lower is more robust; iteration 0's teacher has 1.</figcaption></figure>`;
   };
   const rows = (list: readonly RobustnessRow[]): Markup => html`${list.map(({ name, kind, cells }) => html`<tr class="${kind === 'mean' ? 'control' : ''}"><th scope="row">${name}</th>${cells.map((cell) => splits.map((split) => html`<td class="figure">${robustnessText(cell[split], kind)}</td>`))}</tr>`)}`;
-  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
+  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
 ${rows(list)}
 </tbody></table></div>`;
   return html`<h2>Corrupted images</h2>

@@ -57,7 +57,7 @@ function gatesWithFewer(run: RunState, evaluation: EvaluateResult | undefined, g
   if (gate === undefined) return [];
   const tries = Math.max(1, Math.round(run.recipe.promotion.alpha / gate.alpha));
   return (evaluation?.paired ?? []).slice(1).map((counts) => {
-    const { promote, gate: fewer } = decideGate(counts, run.recipe.promotion, tries);
+    const { promote, gate: fewer } = decideGate(counts, run.recipe.promotion, tries, gate.corruptionRatio);
     return { gate: fewer, promoted: promote };
   });
 }

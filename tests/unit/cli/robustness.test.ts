@@ -1,5 +1,6 @@
 /** What is told of robustness, of figures that are chosen, not computed. */
 import { describe, expect, test } from 'vitest';
+import { summarize, summaryText } from '../../../cli/summary.ts';
 import { robustnessSummary, robustnessTable } from '../../../cli/robustness.ts';
 import { renderReport } from '../../../cli/report/page.ts';
 import type { ModelView, RobustnessView, RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
@@ -39,6 +40,21 @@ describe('robustness', () => {
     const text = robustnessSummary(robustRun(false));
     expect(text).toMatch(/shot noise +40\.00 % +12\.30 % +35\.00 %\n/);
     expect(text).not.toContain('|');
+  });
+
+  test('is a finding: the best model\'s mCE and the control\'s, on test where there is one', () => {
+    const best = (view: RunView): RunView => ({ ...view, bestIteration: 1 });
+    expect(summarize(best(robustRun())).findings).toContain('On corrupted test images the best model (iteration 1) has an mCE of 0.512, the control 0.900, normalized by iteration 0\'s teacher, which has 1.');
+    expect(summarize(best({ ...robustRun(false), control: undefined })).findings).toContain('On corrupted validation images the best model (iteration 1) has an mCE of 0.457, normalized by iteration 0\'s teacher, which has 1.');
+    expect(summarize(finishedRun()).findings.join()).not.toContain('orrupted');
+  });
+
+  test('stands in the gate\'s cell as the ratio to the teacher', () => {
+    const view = robustRun();
+    const gated = { ...view, iterations: view.iterations.map((each) => (each.gate === undefined ? each : { ...each, gate: { ...each.gate, corruptionRatio: 1.1049 } })) };
+    expect(summaryText(gated, 200)).toMatch(/corrupted × 1\.105/);
+    expect(summaryText(view, 200)).not.toContain('orrupted');
+    expect(renderReport({ view: gated, audits: [], missing: [], version: '0' })).toContain('<small>corrupted × 1.105</small>');
   });
 
   test('is not spoken of where nothing is corrupted', () => {
