@@ -113,11 +113,25 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   return value as StoredDocument;
 }
 
-interface ExportOptions {
+interface WhichModel {
   readonly iteration?: number;
   readonly fineTuned?: boolean;
-  readonly to: string;
   readonly storeUrl: string;
+}
+
+/** The model that is asked for, its document and its weights as they are stored. @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
+export async function takeModel(view: RunView, options: WhichModel): Promise<Chosen & { store: ObjectStore; stored: Uint8Array; document: StoredDocument; weights: Uint8Array }> {
+  const chosen = chooseModel(view, options.iteration, options.fineTuned);
+  const { ref } = chosen;
+  if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
+  const store = await openStore(options.storeUrl, { create: false });
+  const stored = await store.get(ref);
+  const document = parseDocument(stored, ref.key);
+  return { ...chosen, store, stored, document, weights: await store.get(document.weights) };
+}
+
+interface ExportOptions extends WhichModel {
+  readonly to: string;
   readonly format?: ExportFormat;
   /** What kernels are stored in; of savedmodel, onnx and tfjs-graph. */
   readonly weights?: WeightScheme;
@@ -142,12 +156,7 @@ export async function exportModel(view: RunView, options: ExportOptions): Promis
   const { format = 'safetensors', weights: scheme = 'float32', page } = options;
   if (scheme !== 'float32' && (format === 'safetensors' || format === 'tfjs')) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);
   if (page !== undefined && format !== 'tfjs-graph') throw new AlumnusError('USAGE', 'a page runs the model with TF.js: --page goes with --format tfjs-graph');
-  const { iteration, ref, model } = chooseModel(view, options.iteration, options.fineTuned);
-  if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
-  const store = await openStore(options.storeUrl, { create: false });
-  const stored = await store.get(ref);
-  const document = parseDocument(stored, ref.key);
-  const weights = await store.get(document.weights);
+  const { store, iteration, ref, model, stored, document, weights } = await takeModel(view, options);
   const runId = view.summary?.runId ?? '';
   const folder = resolve(options.to);
   if (format !== 'safetensors') {

@@ -7,6 +7,7 @@ import { addRunBudget } from './run/budget.ts';
 import { addRunDescribe } from './run/describe.ts';
 import { addRunExport } from './run/export.ts';
 import { addRunList } from './run/list.ts';
+import { addRunMeasure } from './run/measure.ts';
 import { addRunReport } from './run/report.ts';
 import { addRunSubmit } from './run/submit.ts';
 import { addRunWait } from './run/wait.ts';
@@ -24,6 +25,7 @@ export function addRun(program: Command, context: Context): void {
   addRunWait(group, context);
   addRunReport(group, context);
   addRunExport(group, context);
+  addRunMeasure(group, context);
   addRunCommands(group, context);
   addRunBudget(group, context);
 }

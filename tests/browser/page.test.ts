@@ -10,7 +10,7 @@ import { cpus, tmpdir } from 'node:os';
 import { dirname, extname, join, normalize } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodePng } from '../../dataset/index.ts';
+import { encodePng, type ImageShape } from '../../dataset/index.ts';
 import type { Architecture } from '../../recipe/index.ts';
 import { createPredictor } from '../../worker/learning/index.ts';
 import { dequantizedWeights, portableFiles, type WeightScheme } from '../../worker/portable/index.ts';
@@ -73,7 +73,7 @@ describe.skipIf(path === undefined)(path === undefined ? `the page of an exporte
     const count = 3;
     const images = imagesOf(architecture, count);
     const size = height * width * channels;
-    const pngs = Array.from({ length: count }, (_, at) => encodePng(images.subarray(at * size, (at + 1) * size), architecture.input));
+    const pngs = Array.from({ length: count }, (_, at) => encodePng(images.subarray(at * size, (at + 1) * size), architecture.input as ImageShape));
     const classNames = Array.from({ length: 10 }, (_, at) => (at === 0 ? '<b>zero</b>' : `class ${at}`));
     const document = Buffer.from(JSON.stringify({ schemaVersion: 1, architecture, classNames, weights: { sha256: 'ab'.repeat(32) }, lineage: {} }));
     const place = `${name}-${scheme}`;

@@ -30,25 +30,31 @@ export interface ExportOptions {
  */
 export async function portableFiles(stored: Uint8Array, weights: readonly TensorData[], { format, scheme, page }: ExportOptions): Promise<PortableFile[]> {
   const model = JSON.parse(Buffer.from(stored).toString('utf8')) as PortableModel;
-  const { architecture, classNames } = model;
-  const { height, width, channels } = architecture.input;
-  const shape = [height, width, channels];
   const documentSha256 = createHash('sha256').update(stored).digest('hex');
-  const about = { document: documentSha256, weights: model.weights.sha256, weightScheme: scheme, architecture, lineage: model.lineage };
   if (page !== undefined && format !== 'tfjs-graph') throw new AlumnusError('USAGE', 'a page runs the model with TF.js: --page goes with --format tfjs-graph');
-  const graph = portableGraph(architecture, weights, scheme);
-  const own = ((): PortableFile[] => {
-    switch (format) {
-      case 'savedmodel': return [{ name: 'saved_model.pb', content: savedModel(graph, shape, classNames) }];
-      case 'onnx': return [{ name: 'model.onnx', content: onnxModel(graph, shape, classNames, Object.fromEntries(Object.entries(about).map(([key, value]) => [`alumnus.${key}`, typeof value === 'string' ? value : JSON.stringify(value)]))) }];
-      case 'tfjs-graph': return tfjsGraph(graph, shape, classNames, { alumnus: about });
-    }
-  })();
+  const own = modelFiles(model, weights, format, scheme, documentSha256);
   return [
     ...own, ...page === undefined ? [] : await pageFiles(model, page.samples),
     { name: 'document.json', content: stored }, { name: 'README.md', content: readme(model, format, scheme, documentSha256, page !== undefined) },
   ];
 }
+
+/** Those of the format itself. */
+function modelFiles({ architecture, classNames, weights: { sha256 }, lineage }: PortableModel, weights: readonly TensorData[], format: PortableFormat, scheme: WeightScheme, documentSha256: string): PortableFile[] {
+  const { height, width, channels } = architecture.input;
+  const shape = [height, width, channels];
+  const about = { document: documentSha256, weights: sha256, weightScheme: scheme, architecture, lineage };
+  const graph = portableGraph(architecture, weights, scheme);
+  switch (format) {
+    case 'savedmodel': return [{ name: 'saved_model.pb', content: savedModel(graph, shape, classNames) }];
+    case 'onnx': return [{ name: 'model.onnx', content: onnxModel(graph, shape, classNames, Object.fromEntries(Object.entries(about).map(([key, value]) => [`alumnus.${key}`, typeof value === 'string' ? value : JSON.stringify(value)]))) }];
+    case 'tfjs-graph': return tfjsGraph(graph, shape, classNames, { alumnus: about });
+  }
+}
+
+/** How many bytes the format's own files have. Throws as `portableFiles`. */
+export const modelBytes = (model: PortableModel, weights: readonly TensorData[], format: PortableFormat, scheme: WeightScheme): number =>
+  modelFiles(model, weights, format, scheme, '0'.repeat(64)).reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
 
 const calls: Readonly<Record<PortableFormat, (shape: string) => string>> = {
   savedmodel: shape => `\`\`\`python

@@ -150,7 +150,7 @@ export function portableGraph(architecture: Architecture, weights: readonly Tens
   };
 
   const { height, width, channels } = architecture.input;
-  const logits = buildModel(architecture, layers, { operation: 'images', shape: [height, width, channels] } as Node);
+  const logits = buildModel(architecture, layers, { operation: 'images', shape: [height, width, channels] });
   return {
     probabilities: { operation: 'softmax', x: logits, shape: logits.shape },
     logProbabilities: { operation: 'logSoftmax', x: logits, shape: logits.shape },

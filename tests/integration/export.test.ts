@@ -1,0 +1,76 @@
+/** `run export` to other tools' formats and `run measure`, through the command line, of a run by real processes. */
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Cluster } from '../harness/cluster.ts';
+import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
+
+const main = join(import.meta.dirname, '../../dist/cli/main.js');
+const RUN = 'strokes';
+let template: Awaited<ReturnType<typeof patternsHome>>;
+let cluster: Cluster;
+beforeAll(async () => {
+  template = await patternsHome();
+  cluster = await Cluster.create({ template: template.home });
+  cluster.keep();
+  await cluster.start();
+  await cluster.submit(patternsRecipe({ rounds: 0, control: false }), RUN);
+  await cluster.settled(RUN, 'succeeded');
+});
+afterAll(async () => {
+  await cluster.remove();
+  await template.remove();
+});
+
+const alumnus = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args, '--address', cluster.address], { maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }));
+  });
+
+test('a page, its samples and its model', async () => {
+  const to = join(cluster.folder, 'web');
+  const exported = await alumnus('run', 'export', RUN, '--format', 'tfjs-graph', '--weights', 'float16', '--page', '--samples', '3', '--to', to);
+  expect(exported).toMatchObject({ code: 0, err: '' });
+  expect(exported.out.split('\n')[0]).toBe(join(to, 'model.json'));
+  expect((await readdir(to)).sort()).toEqual(['README.md', 'document.json', 'index.html', 'model.json', 'page.css', 'page.js', 'samples', 'tfjs', 'weights-1-of-1.bin']);
+  expect((await readdir(join(to, 'samples'))).sort()).toEqual(['1.png', '2.png', '3.png']);
+  const model = JSON.parse(await readFile(join(to, 'model.json'), 'utf8')) as { userDefinedMetadata: { classNames: string[]; alumnus: { lineage: { run: string } } } };
+  expect(model.userDefinedMetadata).toMatchObject({ classNames: ['across', 'upright', 'falling', 'rising'], alumnus: { weightScheme: 'float16', lineage: { run: RUN } } });
+});
+
+test('an ONNX model of int8 weights takes any batch', async () => {
+  const to = join(cluster.folder, 'onnx');
+  expect(await alumnus('run', 'export', RUN, '--format', 'onnx', '--weights', 'int8', '--to', to)).toMatchObject({ code: 0, out: `${['model.onnx', 'document.json', 'README.md'].map((name) => join(to, name)).join('\n')}\n` });
+  const session = await InferenceSession.create(join(to, 'model.onnx'));
+  const { architecture: { input: { height, width, channels } } } = JSON.parse(await readFile(join(to, 'document.json'), 'utf8')) as { architecture: { input: { height: number; width: number; channels: number } } };
+  const { probabilities } = await session.run({ images: new Tensor('uint8', new Uint8Array(2 * height * width * channels), [2, height, width, channels]) });
+  expect(probabilities?.dims).toEqual([2, 4]);
+  expect(await readFile(join(to, 'README.md'), 'utf8')).toContain('kernels in int8');
+});
+
+test('what does not go together is refused, and nothing is written', async () => {
+  const to = join(cluster.folder, 'nothing');
+  expect(await alumnus('run', 'export', RUN, '--format', 'onnx', '--page', '--to', to)).toMatchObject({ code: 2, err: expect.stringContaining('--page goes with --format tfjs-graph') as string });
+  expect(await alumnus('run', 'export', RUN, '--weights', 'int8', '--to', to)).toMatchObject({ code: 2, err: expect.stringContaining('--weights int8 goes with') as string });
+  await expect(readdir(to)).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+test('a model is measured', async () => {
+  const told = await alumnus('run', 'measure', RUN, '--times', '20', '-o', 'json');
+  expect(told).toMatchObject({ code: 0 });
+  const measured = JSON.parse(told.out) as { parameters: number; multiplyAdds: number; bytes: Record<string, Record<string, number>>; latencyMs: { p50: number; p95: number }; memoryBytes: { peak: number; withoutModel: number }; threads: number; device: string };
+  expect(measured).toMatchObject({ threads: 1, device: expect.stringMatching(/./) as string });
+  expect(Object.keys(measured.bytes).sort()).toEqual(['onnx', 'savedmodel', 'tfjs-graph']);
+  // A file holds at least its weights, four bytes each, and of int8 less than of float16.
+  for (const sizes of Object.values(measured.bytes)) {
+    expect(sizes['float32']).toBeGreaterThan(4 * measured.parameters);
+    expect(sizes['float16']).toBeLessThan(sizes['float32']!);
+    expect(sizes['int8']).toBeLessThan(sizes['float16']!);
+  }
+  expect(measured.multiplyAdds).toBeGreaterThan(measured.parameters / 2);
+  expect(measured.latencyMs.p50).toBeGreaterThan(0);
+  expect(measured.latencyMs.p95).toBeGreaterThanOrEqual(measured.latencyMs.p50);
+  expect(measured.memoryBytes.peak).toBeGreaterThanOrEqual(measured.memoryBytes.withoutModel);
+});
