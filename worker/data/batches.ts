@@ -10,9 +10,8 @@ import type { LabeledShard, ObjectRef, PartRef } from '../../proto/gen/alumnus/v
 import { orAborted } from './ahead.ts';
 import { imageBytes } from './decoded.ts';
 import { heldLabeled, heldSelected } from './held.ts';
-import type { LeftOut } from './hold-out.ts';
 import { readSelection } from './select.ts';
-import { bytesOfSample, targetWidth, type Draws, type LabeledTargets, type Source, type TargetKind } from './source.ts';
+import { bytesOfSample, targetWidth, type Draws, type LabeledTargets, type LeftOut, type Source, type TargetKind } from './source.ts';
 import { StreamedDraws, streamedLabeled, streamedSelected } from './streamed.ts';
 import type { LabelOf } from './truth.ts';
 

@@ -10,19 +10,12 @@ import { sha256 } from '../../store/index.ts';
 import { imageBytes, resizes } from './decoded.ts';
 import { decoders } from './decoders.ts';
 import { labelsByKey } from './labeled.ts';
-import type { Source } from './source.ts';
+import type { LeftOut, Source } from './source.ts';
 
 /** They are held decoded for the length of a training. */
 const HELD_OUT_BYTES_MAX = 1024 ** 3;
 /** Images that one thread decodes at a time. */
 const IMAGES_PER_JOB = 32;
-
-/** What a training must leave out. */
-export interface LeftOut {
-  readonly keys: ReadonlySet<string>;
-  /** How many of them lie in each shard. */
-  readonly ofShard: ReadonlyMap<string, number>;
-}
 
 export interface HeldOutPart extends LeftOut {
   /** `[keys, height, width, channels]`, in the order of the part's shards. */

@@ -2,7 +2,6 @@
 import type { ObjectRef, LabeledShard, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { AlumnusError } from '../../proto/errors.ts';
 import { imageBytes, type Reading } from './decoded.ts';
-import type { LeftOut } from './hold-out.ts';
 import type { SelectionDocument } from './select.ts';
 import type { LabelOf } from './truth.ts';
 
@@ -33,6 +32,13 @@ export interface Draws {
   readonly held: boolean;
   /** The draws `cursor` to `cursor + count - 1`. */
   read(cursor: number, count: number): Promise<Drawn>;
+}
+
+/** Labeled images that a training must leave out, because it is measured on them (hold-out.ts). */
+export interface LeftOut {
+  readonly keys: ReadonlySet<string>;
+  /** How many of them lie in each shard. */
+  readonly ofShard: ReadonlyMap<string, number>;
 }
 
 /** Of a labeled set. */
