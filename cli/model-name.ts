@@ -1,7 +1,8 @@
-/** Which model a person means: `DIGEST`, `RUN` (its best), `RUN/ITERATION` or `RUN/control`. */
+/** Which model a person means: `DIGEST`, `RUN` (its best; while it runs the newest that was promoted), `RUN/ITERATION` or `RUN/control`. */
 import { AlumnusError } from '../proto/errors.ts';
 import type { RunHistory } from '../proto/gen/alumnus/v1/history.ts';
 import type { Context } from './context.ts';
+import { plain } from './format.ts';
 import { historyOf, modelNamed, modelsOf, type ModelOfRun } from './history.ts';
 
 const DIGEST = /^[0-9a-f]{6,64}$/;
@@ -18,15 +19,17 @@ export interface NamedModel {
  */
 export async function namedModel(context: Context, named: string, options: { readonly storeUrl: string; readonly run?: string | undefined; readonly tasks?: boolean }): Promise<NamedModel> {
   const { storeUrl, tasks = false } = options;
-  if (DIGEST.test(named)) return told(await historyOf(context, { storeUrl, run: options.run ?? '', model: named, tasks }));
+  if (DIGEST.test(named)) return told(context, await historyOf(context, { storeUrl, run: options.run ?? '', model: named, tasks }));
   const [run = '', which = '', ...more] = named.split('/');
   if (run === '' || more.length > 0 || !/^(\d+|control|)$/.test(which)) throw new AlumnusError('USAGE', 'a model is named by its sha256, by RUN, RUN/ITERATION or RUN/control', { where: named });
   const history = await historyOf(context, { storeUrl, run, model: '' });
   const sha256 = sha256Of(history, which);
-  return told(tasks ? await historyOf(context, { storeUrl, run, model: sha256, tasks }) : { ...history, wanted: modelNamed(history, sha256)?.model.model });
+  return told(context, tasks ? await historyOf(context, { storeUrl, run, model: sha256, tasks }) : { ...history, wanted: modelNamed(history, sha256)?.model.model });
 }
 
-function told(history: RunHistory): NamedModel {
+/** With what of the manifests could not be used, which a person should know who relies on them. */
+function told(context: Context, history: RunHistory): NamedModel {
+  for (const note of history.notes) context.note(plain(note));
   const sha256 = history.wanted?.sha256 ?? '';
   const model = modelNamed(history, sha256);
   if (model === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'the run has no such model', { where: history.runId });
@@ -34,14 +37,16 @@ function told(history: RunHistory): NamedModel {
 }
 
 /** Of an iteration the model that was gated: of its promoted try where there are several, else of its last. */
-function sha256Of(history: RunHistory, which: string): string {
+export function sha256Of(history: RunHistory, which: string): string {
   const where = history.runId;
   const { training } = JSON.parse(history.recipeJson) as { training?: { fine_tune?: { teaches?: boolean } } };
   const teaches = training?.fine_tune?.teaches === true;
   if (which === '') {
-    const best = history.bestModel?.sha256 ?? history.iterations.findLast((each) => each.decision === 'promoted')?.student?.model?.sha256;
-    if (best === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'no model of the run was promoted yet', { where });
-    return best;
+    if (history.bestModel !== undefined) return history.bestModel.sha256;
+    // Which of the promoted ones is best is known when the run has ended.
+    const newest = history.iterations.findLast((each) => each.decision === 'promoted');
+    if (newest === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'no model of the run was promoted yet', { where });
+    return sha256Of(history, String(newest.iteration));
   }
   const all = modelsOf(history).filter(({ from }) => (which === 'control' ? from === undefined : from?.iteration === Number(which)));
   const gated = all.filter(({ fineTuned }) => fineTuned === (teaches && all.some((each) => each.fineTuned)));

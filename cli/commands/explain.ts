@@ -21,12 +21,13 @@ export function addExplain(program: Command, context: Context): void {
     examples: ['alumnus explain sample 3fa95e11c04b27d6a0f1 --run mnist-4f2a91', 'alumnus explain sample 3fa95e --run mnist-4f2a91 -o json | jq .iterations'],
   }).requiredOption('--run <run>', 'the run').addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(command, context, async (key: string, flags: Flags) => {
-    const [{ historyOf }, { ask }, { countedProgress }, { outputForm, printSingle }, { RunHistory }] = await Promise.all([
-      import('../history.ts'), import('../helper.ts'), import('../dataset-import.ts'), import('../output.ts'), import('../../proto/gen/alumnus/v1/history.ts'),
+    const [{ historyOf }, { ask }, { countedProgress }, { outputForm, printSingle }, { plain }, { RunHistory }] = await Promise.all([
+      import('../history.ts'), import('../helper.ts'), import('../dataset-import.ts'), import('../output.ts'), import('../format.ts'), import('../../proto/gen/alumnus/v1/history.ts'),
     ]);
     const form = outputForm(flags.output);
     const url = storeUrl(context.env, flags);
     const history = await historyOf(context, { storeUrl: url, run: flags.run, model: '' });
+    for (const note of history.notes) context.note(plain(note));
     const progress = countedProgress(context, flags.run);
     let sample: SampleExplained | undefined;
     try {
