@@ -16,7 +16,7 @@ beforeAll(async () => {
   cluster = await Cluster.create({ template: template.home });
   cluster.keep();
   await cluster.start();
-  await cluster.submit(patternsRecipe({ rounds: 0, control: false }), RUN);
+  await cluster.submit(patternsRecipe({ rounds: 1, control: false }), RUN);
   await cluster.settled(RUN, 'succeeded');
 });
 afterAll(async () => {
