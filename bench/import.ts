@@ -1,22 +1,22 @@
 /**
- * The memory of an import: tiny images of a source that makes them one by one, with a split of every kind, into a directory store. Sizes go up within one process.
- * What is checked: the process's peak of resident memory after the largest import is within 64 MiB of what it was after one of 300,000 images, when spool, sorts and
- * a table's row group are as full as they get.
- * What is not: the memory of real sources and of decoding images of some size; rates (nothing else to compare with runs beside it). Shards are deleted once they
- * are written, so that the disk need not hold them.
+ * The memory of an import: tiny images of a source that makes them one by one, with a split of every kind, into a directory store; each size in a process of its own.
+ * What is checked: the peak of resident memory of the largest import is within 128 MiB of that of 300,000 images, when spool, sorts and a table's row group are as full
+ * as they get. Holding 440 bytes an image, as an import once did, would be 290 MiB more at a million.
+ * What is not: the memory of real sources and of decoding images of some size; rates (nothing to compare with runs beside it). Shards are deleted once they are
+ * written, so that the disk need not hold them.
  */
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { importDataset, type Source } from '../dataset/index.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 
 export const description = 'memory of an import, by the number of images (--images N, default 1000000)';
 
 const MEBIBYTE = 1024 ** 2;
-const sizes = [10_000, 300_000];
 const shape = { height: 4, width: 4, channels: 1 as const };
 const classes = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
 
@@ -45,25 +45,28 @@ function withoutShards(store: ObjectStore): ObjectStore {
   };
 }
 
-/** Bytes, since the process began. */
-const peak = (): number => process.resourceUsage().maxRSS * 1024;
-
-export async function run(args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { images: { type: 'string', default: '1000000' } } });
+/** In this process, which has done nothing else. @returns its peak of resident memory, in bytes */
+export async function importAlone(count: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'alumnus-bench-'));
-  const peaks: number[] = [];
   try {
     const store = withoutShards(await openStore(pathToFileURL(folder).href));
-    process.stdout.write(`import: before the first image, resident ${(peak() / MEBIBYTE).toFixed(0)} MiB\n`);
-    for (const count of [...sizes, Number(values.images)]) {
-      const startMs = performance.now();
-      const { manifest } = await importDataset(store, numbers(count), { name: `numbers-${count}`, labeled: 1_000, validation: 0.1, test: 0.1, unlabeled: Math.floor(count / 2) });
-      peaks.push(peak());
-      process.stdout.write(`import: ${count} images, ${Object.values(manifest.parts).reduce((sum, part) => sum + (part?.shards.length ?? 0), 0)} shards, in ${((performance.now() - startMs) / 1000).toFixed(0)} s: peak of resident memory ${((peaks.at(-1) ?? 0) / MEBIBYTE).toFixed(0)} MiB\n`);
-    }
+    await importDataset(store, numbers(count), { name: 'numbers', labeled: 1_000, validation: 0.1, test: 0.1, unlabeled: Math.floor(count / 2) });
+    // The system tells it in KiB.
+    return process.resourceUsage().maxRSS * 1024;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { images: { type: 'string', default: '1000000' } } });
+  const peaks: number[] = [];
+  for (const count of [10_000, 300_000, Number(values.images)]) {
+    const startMs = performance.now();
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', `import { importAlone } from ${JSON.stringify(import.meta.url)}; console.log(await importAlone(${count}));`]);
+    peaks.push(Number(stdout));
+    process.stdout.write(`import: ${count} images in ${((performance.now() - startMs) / 1000).toFixed(0)} s: peak of resident memory ${(Number(stdout) / MEBIBYTE).toFixed(0)} MiB\n`);
+  }
   const [, before = 0, after = 0] = peaks;
-  if (after > before + 64 * MEBIBYTE) throw new Error('the peak of resident memory grew by more than 64 MiB');
+  if (after > before + 128 * MEBIBYTE) throw new Error('the peak of resident memory grew by more than 128 MiB');
 }
