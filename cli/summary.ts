@@ -169,7 +169,13 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
   if (robust !== '') said.push(robust);
   const stopped = stoppedEarly(view);
   if (stopped !== '') said.push(stopped);
-  if (best !== undefined && best.iteration === 0 && rows.length > 1) said.push('No student was better on validation than the first teacher: the run returns the first teacher.');
+  if (best !== undefined && best.iteration === 0 && rows.length > 1) {
+    const refused = rows.filter((row) => row.iteration !== 0 && row.decision === 'refused');
+    // One that was refused may have been better on clean images, and not so bearing of corrupted ones.
+    said.push(refused.length === rows.length - 1
+      ? `No student passed the gate, and the run returns the first teacher. ${refused.map((row) => `Iteration ${row.title}: ${row.gate?.reason ?? ''}.`).join(' ')}`
+      : `No student ${refused.length === 0 ? '' : 'that passed the gate '}was better on validation than the first teacher: the run returns the first teacher.`);
+  }
   if (view.summary?.state === 'succeeded' && control === undefined) said.push(view.control === undefined ? 'No control was trained: set `control: true` in the recipe to learn what the unlabeled images were worth.' : 'The control was given up; the warnings say why. Without it nobody knows what the unlabeled images were worth.');
   const [labeled, validation] = [view.data?.labeled?.samples ?? 0, view.data?.validation?.samples ?? 0];
   if (labeled > 0 && validation > 0) {

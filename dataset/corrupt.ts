@@ -22,7 +22,7 @@ import { encodeLabels, readLabels } from './tables.ts';
 const JUDGES = ['validation', 'test'] as const satisfies readonly PartName[];
 
 /** Images of a part that sequences are made of: each is up to 31 frames. */
-export const SEQUENCE_IMAGES_DEFAULT = 500;
+const SEQUENCE_IMAGES_DEFAULT = 500;
 
 export interface CorruptOptions {
   /** What the datasets' names begin with. Default the dataset's own name and `-c`. */

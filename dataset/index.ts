@@ -1,5 +1,5 @@
 /** The public door of `dataset`: immutable sets of images in shards, their labels beside them, and how they come to be. */
-export { corruptDataset, corruptedName, SEQUENCE_IMAGES_DEFAULT, type CorruptedSet, type CorruptOptions } from './corrupt.ts';
+export { corruptDataset, corruptedName, type CorruptedSet, type CorruptOptions } from './corrupt.ts';
 export { corruptionNames, sequenceNames, sequenceOf } from './corruptions/index.ts';
 export { decodeFloat16, encodeFloat16 } from './float16-lists.ts';
 export { conformImage, decodeImage, encodePng, imageExtension, resizedImage, type ImageExtension } from './images.ts';

@@ -31,7 +31,7 @@ function warp(image: Plane, [a, b, c, d, e, f]: Affine): Plane {
 
 const mapped = (pixels: Uint8Array, affine: Affine): Plane => unscaled(warp(scaled(pixels), affine));
 
-/** By skimage's AffineTransform of that time (before 0.20), whose sheared y axis keeps its length: (-sin, cos). */
+/** By skimage's AffineTransform of that time (0.15), whose sheared y axis keeps its length: (-sin, cos). */
 export function shear(pixels: Uint8Array, draws: Draws): Plane {
   const radians = SHEAR * draws.sign();
   return mapped(pixels, aboutCenter(1, -Math.sin(radians), 0, Math.cos(radians)));

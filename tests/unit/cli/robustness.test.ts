@@ -57,6 +57,14 @@ describe('robustness', () => {
     expect(renderReport({ view: gated, audits: [], missing: [], version: '0' })).toContain('<small>corrupted × 1.105</small>');
   });
 
+  test('is why a student was refused, where it was: that it was worse is not claimed', () => {
+    const view = robustRun();
+    const reason = 'significantly better, by +2.76 points; its mean corruption error is 1.105 times the teacher\'s, above the 1 of promotion.corruption_error_most';
+    const refused = { ...view, bestIteration: 0, iterations: view.iterations.map((each) => (each.gate === undefined ? each : { ...each, decision: 'refused', gate: { ...each.gate, reason } })) };
+    expect(summarize(refused).findings).toContain(`No student passed the gate, and the run returns the first teacher. Iteration 1: ${reason}.`);
+    expect(summarize({ ...view, bestIteration: 0 }).findings).toContain('No student was better on validation than the first teacher: the run returns the first teacher.');
+  });
+
   test('is not spoken of where nothing is corrupted', () => {
     expect(robustnessSummary(finishedRun())).toBe('');
     expect(renderReport({ view: finishedRun(), audits: [], missing: [], version: '0' })).not.toContain('Corrupted images');
