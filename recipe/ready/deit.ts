@@ -35,8 +35,8 @@ labels:
 
 control: true               # the same transformer on the labeled images alone
 comparisons:                # the rows of the paper's table, each the student with another way to learn
-  - { name: plain, what: "the teacher's stored labels without distillation", model: { model: vit-tiny, patch: 4, width: 48, depth: 4, heads: 3 }, distill: none }
-  - { name: usual, what: 'usual distillation: soft targets, one head', model: { model: vit-tiny, patch: 4, width: 48, depth: 4, heads: 3 }, distill: { teacher: online, targets: soft, temperature: 3, share: 0.1 } }
-  - { name: hard, what: 'hard targets, one head', model: { model: vit-tiny, patch: 4, width: 48, depth: 4, heads: 3 }, distill: { teacher: online, targets: hard, share: 0.5 } }
+  - { name: plain, what: "the teacher's stored labels without distillation", model: { model: vit-tiny, patch: 7, width: 48, depth: 4, heads: 3 }, distill: none }
+  - { name: usual, what: 'usual distillation: soft targets, one head', model: { model: vit-tiny, patch: 7, width: 48, depth: 4, heads: 3 }, distill: { teacher: online, targets: soft, temperature: 3, share: 0.1 } }
+  - { name: hard, what: 'hard targets, one head', model: { model: vit-tiny, patch: 7, width: 48, depth: 4, heads: 3 }, distill: { teacher: online, targets: hard, share: 0.5 } }
   - { name: token-soft, what: 'soft targets, a head of their own', distill: { teacher: online, targets: soft, temperature: 3, share: 0.1, head: token } }
 `;
