@@ -10,7 +10,7 @@ import { afterAll, expect, it } from 'vitest';
 import { createPredictor } from '../../worker/learning/index.ts';
 import { dequantizedWeights, portableFiles, type PortableFormat, type WeightScheme } from '../../worker/portable/index.ts';
 import { loadTensorFlow } from '../../worker/tensorflow/index.ts';
-import { pythonOfExports } from '../harness/python.ts';
+import { pythonOfExports } from './python.ts';
 import { architectureOf, imagesOf, small, weightsOf } from '../unit/portable/models.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'exports-'));
@@ -28,7 +28,7 @@ it('SavedModels and ONNX models predict in Python what the worker predicts, and 
   if ('reason' in set) return context.skip(set.reason);
   loadTensorFlow({ threads: 2 });
   const written = await Promise.all(cases.map((each) => write(each)));
-  const { stdout } = await promisify(execFile)(set.python, [program, ...written.map(({ place }) => place)], { maxBuffer: 2 ** 26, env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3', CUDA_VISIBLE_DEVICES: '' } });
+  const { stdout } = await promisify(execFile)(set.python.interpreter, [program, ...written.map(({ place }) => place)], { maxBuffer: 2 ** 26, env: { ...process.env, ...set.python.env, TF_CPP_MIN_LOG_LEVEL: '3', CUDA_VISIBLE_DEVICES: '' } });
   const told = JSON.parse(stdout) as Told[];
   expect(told).toHaveLength(cases.length);
   for (const [at, { name, options, format, scheme }] of cases.entries()) {

@@ -1,5 +1,5 @@
 """What TensorFlow and ONNX Runtime for Python make of exported models. For each folder that is named: images.bin is uint8 of the shape in shape.json; the model is
-saved_model.pb or model.onnx. Prints one JSON list. Called by exports.test.ts."""
+saved_model.pb or model.onnx. Prints one JSON list. Called by python.test.ts."""
 import json
 import os
 import sys
