@@ -10,12 +10,11 @@
 import { AlumnusError, isErrorCode } from '../proto/errors.ts';
 import type { IndexTarsRequest } from '../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Task } from '../proto/gen/alumnus/v1/task.ts';
+import { givesUp } from './run/index.ts';
 import type { Scheduler } from './scheduler/index.ts';
 
-/** A tar that failed on so many different workers is given up, on a smaller fleet after so many attempts. */
+/** As `tolerance.attempts` of a recipe by default. */
 const ATTEMPTS = 3;
-/** Where workers live that take nothing, different ones are not waited for without end. */
-const ATTEMPTS_FACTOR_MAX = 3;
 /** A run of the default weight. */
 const WEIGHT = 1;
 
@@ -74,8 +73,7 @@ export class Indexing {
     if (registration === undefined || !counts || spec?.$case !== 'index') return;
     const workers = [...(registration.failedOn.get(taskId) ?? []), workerId];
     registration.failedOn.set(taskId, workers);
-    const distinct = new Set(workers).size;
-    if (!(distinct >= ATTEMPTS || (fleet < ATTEMPTS && workers.length >= ATTEMPTS) || workers.length >= ATTEMPTS_FACTOR_MAX * ATTEMPTS)) return;
+    if (!givesUp(workers, ATTEMPTS, fleet)) return;
     this.close(runId);
     const where = `${spec.value.location.replace(/\?.*$/s, '')}/${spec.value.key}`;
     const said = message.startsWith(`${where}: `) ? message.slice(where.length + 2) : message;

@@ -15,6 +15,7 @@ import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ReconciledRun, ReconcileRequest, ReconcileResponse } from '../proto/gen/alumnus/v1/operator.ts';
 import { TaskRecord } from '../proto/gen/alumnus/v1/record.ts';
 import type { Checkpoint, ObjectRef, Task, TaskResult } from '../proto/gen/alumnus/v1/task.ts';
+import { outputsOf } from '../proto/outputs.ts';
 import { RECORD_SCHEMA_VERSION } from '../proto/record.ts';
 import { canonicalJson, paths, type ObjectStore } from '../store/index.ts';
 import { GROUP_BYTES_MAX } from './journal/index.ts';
@@ -223,7 +224,7 @@ async function recordOf(store: ObjectStore, task: Task, keys: readonly string[],
       const { place, workerId, result, schemaVersion } = TaskRecord.decode(read.content);
       if (schemaVersion > RECORD_SCHEMA_VERSION) throw new AlumnusError('JOURNAL_UNREADABLE', `it is of schema ${schemaVersion}, this release reads up to ${RECORD_SCHEMA_VERSION}`, { where: key });
       if (place?.taskId !== task.taskId || result?.result === undefined) throw new AlumnusError('SHARD_CORRUPT', 'it is of another task', { where: key });
-      for (const output of outputsOf(result)) for await (const _ of store.stream(output)) void _;
+      for (const output of outputsOf(result.result)) for await (const _ of store.stream(output)) void _;
       return { workerId, result };
     } catch (thrown) {
       const error = toAlumnusError(thrown, key);
@@ -234,23 +235,4 @@ async function recordOf(store: ObjectStore, task: Task, keys: readonly string[],
     }
   }
   return undefined;
-}
-
-/** Every object that a result names. */
-export function outputsOf({ result }: TaskResult): ObjectRef[] {
-  const outputs = ((): (ObjectRef | undefined)[] => {
-    switch (result?.$case) {
-      case 'label': return [result.value.labels, result.value.tally];
-      case 'select': return [result.value.selection, result.value.drift?.drift];
-      case 'train': return [result.value.model];
-      case 'import': return [result.value.model];
-      case 'evaluate': return [result.value.evaluation];
-      case 'audit': return [result.value.audit];
-      case 'replica': return [result.value.state];
-      case 'merge': return [result.value.merged, result.value.trained?.model];
-      case 'index':
-      case undefined: return [];
-    }
-  })();
-  return outputs.filter((output) => output !== undefined);
 }

@@ -10,9 +10,13 @@ import type { AcceptedTask } from '../proto/gen/alumnus/v1/history.ts';
 import { TaskRecord, type Machine } from '../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, TaskResult } from '../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../proto/gen/alumnus/v1/worker.ts';
+import { namedOutputs } from '../proto/outputs.ts';
 import type { ObjectStore } from '../store/index.ts';
 import { decodeWeights } from './learning/index.ts';
 import { readModel, runTask } from './tasks/index.ts';
+
+/** Kinds of tasks that make a part of a model. */
+const MAKING: ReadonlySet<string> = new Set(['label', 'select', 'train', 'import', 'replica', 'merge']);
 
 export interface Reproduction {
   readonly taskId: string;
@@ -49,10 +53,10 @@ export async function reproduce({ from, into, cacheFolder, signal, progress }: R
       task: { ...task, checkpointSteps: 0, checkpoints: [] }, store, cacheFolder, signal, progress,
       checkpoint: () => undefined, note: () => undefined, onDevice: (work) => work(),
     });
-    const before = new Map(outputsOf(result?.result));
-    const outputs = outputsOf(again).map(([name, ref]) => ({ name, accepted: before.get(name)?.sha256 ?? '', again: ref.sha256 }));
+    const before = new Map(madeBy(result?.result));
+    const outputs = madeBy(again).map(([name, ref]) => ({ name, accepted: before.get(name)?.sha256 ?? '', again: ref.sha256 }));
     if (outputs.every((output) => output.accepted === output.again)) return { ...about, verdict: 'same', outputs, note: '' };
-    return { ...about, verdict: 'differs', outputs, note: await difference(from, store, before.get('model'), new Map(outputsOf(again)).get('model')) };
+    return { ...about, verdict: 'differs', outputs, note: await difference(from, store, before.get('model'), new Map(madeBy(again)).get('model')) };
   } catch (thrown) {
     signal.throwIfAborted();
     const error = toAlumnusError(thrown, task.taskId);
@@ -83,20 +87,10 @@ function readingOnly(from: ObjectStore, into: ObjectStore): ObjectStore {
   };
 }
 
-/** All that a result names, by what it is. */
-function outputsOf(result: TaskResult['result']): [name: string, ref: ObjectRef][] {
-  const named = ((): [string, ObjectRef | undefined][] => {
-    switch (result?.$case) {
-      case 'label': return [['labels', result.value.labels], ['tally', result.value.tally]];
-      case 'select': return [['selection', result.value.selection], ['drift', result.value.drift?.drift]];
-      case 'train': return [['model', result.value.model]];
-      case 'import': return [['model', result.value.model]];
-      case 'replica': return [['state', result.value.state]];
-      case 'merge': return [['merged', result.value.merged], ['model', result.value.trained?.model]];
-      default: throw new AlumnusError('USAGE', `a ${result?.$case ?? 'nameless'} task makes no part of a model`);
-    }
-  })();
-  return named.flatMap(([name, ref]) => (ref === undefined ? [] : [[name, ref]]));
+/** What a task's result names of a model's making. @throws AlumnusError USAGE of a task that makes no part of one */
+function madeBy(result: TaskResult['result']): (readonly [name: string, ref: ObjectRef])[] {
+  if (result === undefined || !MAKING.has(result.$case)) throw new AlumnusError('USAGE', `a ${result?.$case ?? 'nameless'} task makes no part of a model`);
+  return namedOutputs(result).flatMap(([name, ref]) => (ref === undefined ? [] : [[name, ref] as const]));
 }
 
 /** Of two models of ours the largest difference of a weight; empty where there is nothing to compare. */

@@ -15,15 +15,17 @@ import type { Event, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Checkpoint, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { isOfLabeled } from '../../proto/subjects.ts';
 import { canonicalJson, DEVICE_HOURS_MAX, isImported, WALL_HOURS_MAX, type Recipe } from '../../recipe/index.ts';
+import { mustAnswer, mustBeNewer } from './answers.ts';
+import { givesUp } from './attempts.ts';
 import { besidesOwed } from './beside.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
 import { thinClasses } from './coverage.ts';
-import { labelTotal, mustDistillAsAsked } from './distill.ts';
+import { labelTotal } from './distill.ts';
 import { evolve } from './evolve.ts';
-import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed, mustTrainAsAsked } from './fine-tune.ts';
+import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
-import { corruptionRatio, missingCorruption } from './robustness.ts';
+import { corruptionRatio } from './robustness.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
 import { currentIteration, isAudit, isBeside, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, besideTasks, openTasks, openTrainings } from './tasks.ts';
@@ -55,8 +57,6 @@ const MESSAGE_CHARS_MAX = 2_000;
 const CLASSES_TOLD_MAX = 5;
 /** Workers named in a reason. */
 const WORKERS_TOLD_MAX = 5;
-/** A task that failed this many times as often as it has attempts is given up, on however few workers it failed. */
-const ATTEMPTS_FACTOR_MAX = 3;
 
 /** The facts of one command and all that follows from them, in order. @throws AlumnusError RUN_CONFLICT, BUDGET_SPENT, LEASE_LOST, USAGE. */
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {
@@ -135,12 +135,10 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       const workers = [...(state.failures.get(task.taskId) ?? []).map((failure) => failure.workerId), workerId];
       const distinct = new Set(workers).size;
       const { attempts } = state.recipe.tolerance;
-      // N different workers; on a fleet smaller than N there never will be so many, so N times. Workers that live but
-      // take nothing (they drain, they train for hours) may leave too few others: that is not waited for without end.
       // What surrounds one worker (its keys, its disk) says nothing about the others: while they live, it pauses nothing by itself.
       const givenUp = isOfSurroundings(code)
         ? workers.length >= attempts && distinct >= Math.min(attempts, fleet)
-        : distinct >= attempts || (fleet < attempts && workers.length >= attempts) || workers.length >= ATTEMPTS_FACTOR_MAX * attempts;
+        : givesUp(workers, attempts, fleet);
       return givenUp ? [failed, ...givingUp(state, task, workers, code, message)] : [failed];
     }
     case 'checkpoint':
@@ -206,57 +204,6 @@ function mustBeOpen(state: RunState, task: Task): void {
   if (isEnded(state.phase)) throw new AlumnusError('LEASE_LOST', `the run is ${state.phase}`, { where: state.runId });
   const running: RunState = state.phase === 'running' ? state : { ...state, phase: 'running' };
   if (!isOpen(running, task)) throw new AlumnusError('LEASE_LOST', 'the task is closed: done elsewhere, quarantined or of an earlier try', { where: task.taskId });
-}
-
-/** What a result must hold for its task to be done by it: a student that was compared with nobody must not pass the gate. */
-function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recipe): void {
-  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
-  const wanted = task.spec;
-  if (result === undefined || result.$case !== wanted?.$case) throw bad(`a ${wanted?.$case ?? 'nameless'} task can't be completed by ${result === undefined ? 'no' : `a ${result.$case}`} result`);
-  const { outputs, name } = outputsNamed(result);
-  for (const output of outputs) {
-    if (output === undefined || output.sha256 === '') throw bad(`the result names no ${name}`);
-    // A task's id covers its inputs: what lies elsewhere may be of another teacher.
-    if (!output.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the result names ${output.key}, which is not below ${task.outputPrefix}`);
-  }
-  if (result.$case === 'replica' && wanted.$case === 'replica' && result.value.steps !== wanted.value.steps) throw bad(`the result is of ${result.value.steps} steps, and the round has ${wanted.value.steps}`);
-  if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
-  mustTrainAsAsked(task, result);
-  mustDistillAsAsked(task, result);
-  if (result.$case === 'select' && wanted.$case === 'select' && wanted.value.drift !== undefined && result.value.drift === undefined) throw bad('the result does not compare the labels with those before, as labels.drift asks: the worker is of an earlier release');
-  if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
-  if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
-  // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.
-  if (labels.precision !== undefined && result.value.confidence.reduce((sum, bin) => sum + bin.total, 0) !== result.value.validation.total) throw bad('the result does not count the predictions on validation by confidence, which labels.precision needs');
-  const unmeasured = missingCorruption(wanted.value, result.value);
-  if (unmeasured !== undefined) throw bad(`the result holds no errors on ${unmeasured} of data.corrupted: the worker is of an earlier release`);
-  if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
-}
-
-/** Checkpoints are told again and again, and by any attempt: only what takes the next one further is a fact. */
-function mustBeNewer(state: RunState, task: Task, { step, ref }: Checkpoint): void {
-  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', what, { where: task.taskId });
-  if (task.spec?.$case !== 'train' && task.spec?.$case !== 'replica') throw bad('only a training has checkpoints');
-  // Steps are those of the training, in a round of it, too.
-  const first = task.spec.$case === 'replica' ? task.spec.value.firstStep : 0;
-  if (!Number.isInteger(step) || step <= first || step > first + task.work) throw bad(`a checkpoint is of step ${first + 1} to ${first + task.work}, not ${step}`);
-  if (ref === undefined || ref.sha256 === '' || !ref.key.startsWith(`${task.outputPrefix}/`)) throw bad(`the checkpoint of step ${step} names nothing below ${task.outputPrefix}`);
-  const known = state.checkpoints.get(task.taskId)?.[0]?.step ?? 0;
-  if (step <= known) throw new AlumnusError('RUN_CONFLICT', `a checkpoint of step ${known} is journalled, and this one is of step ${step}`, { where: task.taskId });
-}
-
-function outputsNamed(result: NonNullable<TaskResult['result']>): { outputs: readonly (ObjectRef | undefined)[]; name: string } {
-  switch (result.$case) {
-    case 'label': return { outputs: [result.value.labels, result.value.tally], name: 'labels and tally' };
-    case 'select': return { outputs: [result.value.selection, ...(result.value.drift === undefined ? [] : [result.value.drift.drift])], name: 'selection' };
-    case 'train': return { outputs: [result.value.model], name: 'model' };
-    case 'import': return { outputs: [result.value.model], name: 'model' };
-    case 'evaluate': return { outputs: [result.value.evaluation], name: 'evaluation' };
-    case 'audit': return { outputs: [result.value.audit], name: 'audit' };
-    case 'replica': return { outputs: [result.value.state], name: 'state' };
-    case 'merge': return { outputs: [result.value.merged, ...(result.value.trained === undefined ? [] : [result.value.trained.model])], name: result.value.trained === undefined ? 'merged weights' : 'merged weights and model' };
-    case 'index': throw new Error('invariant broken: no run has tasks that index tars');
-  }
 }
 
 /** Whether this very task is still wanted. Does not derive the label tasks, of which there are many. */

@@ -1,4 +1,5 @@
 /** The public door of `coordinator/run`: a run as pure functions. Facts in, state out; state and command in, facts out. */
+export { givesUp } from './attempts.ts';
 export { besidesOf, besideState, type Beside } from './beside.ts';
 export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
 export { thinClasses, type ThinClass } from './coverage.ts';

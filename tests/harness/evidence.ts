@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { openEmbedded } from '../../coordinator/journal/index.ts';
 import { openParquet } from '../../dataset/index.ts';
 import type { Event, RunData } from '../../proto/gen/alumnus/v1/events.ts';
+import { namedOutputs } from '../../proto/outputs.ts';
 import { isOfLabeled } from '../../proto/subjects.ts';
 import { Stage, type ObjectRef, type SelectResult, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { openStore, sha256, type ObjectStore } from '../../store/index.ts';
@@ -77,23 +78,9 @@ export function selectResult(evidence: Evidence, iteration: number): SelectResul
 export function digestsOf(evidence: Evidence): Record<string, string> {
   const digests: Record<string, string> = {};
   for (const { iteration, subject, result } of evidence.completions) {
-    for (const [name, ref] of Object.entries(outputsOf(result))) digests[`${iteration}/${subject}/${name}`] = ref?.sha256 ?? '';
+    for (const [name, ref] of namedOutputs(result)) digests[`${iteration}/${subject}/${name}`] = ref?.sha256 ?? '';
   }
   return Object.fromEntries(Object.entries(digests).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function outputsOf(result: Result): Record<string, ObjectRef | undefined> {
-  switch (result.$case) {
-    case 'label': return { labels: result.value.labels, tally: result.value.tally };
-    case 'select': return { selection: result.value.selection };
-    case 'train': return { model: result.value.model };
-    case 'import': return { model: result.value.model };
-    case 'evaluate': return { evaluation: result.value.evaluation };
-    case 'audit': return { audit: result.value.audit };
-    case 'replica': return { state: result.value.state };
-    case 'merge': return { merged: result.value.merged, ...(result.value.trained === undefined ? {} : { model: result.value.trained.model }) };
-    case 'index': return {};
-  }
 }
 
 /** The label tables of the unlabeled part that count in an iteration; one that keeps its teacher keeps its labels. */

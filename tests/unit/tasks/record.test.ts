@@ -1,7 +1,7 @@
 /** What the bucket says without a journal: one whole small run, each task done as an engine does it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prepareSubmission } from '../../../coordinator/api/submission.ts';
-import { outputsOf } from '../../../coordinator/reconcile.ts';
+import { outputsOf } from '../../../proto/outputs.ts';
 import { decide, openTasks, type RunState } from '../../../coordinator/run/index.ts';
 import { TaskRecord } from '../../../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
@@ -71,7 +71,7 @@ test('a record gives back the result and the task\'s place, and names outputs th
     const read = TaskRecord.decode(await store.get(record));
     const { taskId, iteration, stage, subject, try: attempt } = task;
     expect(read).toEqual({ schemaVersion: RECORD_SCHEMA_VERSION, place: { taskId, iteration, stage, subject, try: attempt }, runId: RUN, workerId: WORKER, teacherSha256, result });
-    const named = outputsOf(read.result!);
+    const named = outputsOf(read.result!.result);
     expect(named.length).toBeGreaterThan(0);
     for (const output of named) {
       expect(outputs).toContain(output.key);
