@@ -46,7 +46,7 @@ export function sampleText({ run, key, origin, shard, dataset, truth, iterations
       ['From', origin ?? ''],
       ['Shard', `${shard} of ${dataset}`],
       ['Run', run],
-      ['True label', truth === undefined ? 'not known' : `${truth.name} (kept for audits: no training, labeling or selection was given it)`],
+      ['True label', truth === undefined ? 'not known' : `${truth.name} (kept for audits, and for comparisons that ask for it: no teacher, student or selection was given it)`],
     ]),
     ...iterations.map((each) => iterationText(each, truth)),
   ].join('\n\n');

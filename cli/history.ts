@@ -34,19 +34,34 @@ export async function historyOf(context: Context, { storeUrl, run, model, tasks 
   return history;
 }
 
-/** A model of a run, with the iteration that trained it; without one it is the control. */
+/** A model of a run. */
 export interface ModelOfRun {
   readonly model: ModelHistory;
+  /** The iteration that trained it, or whose labels it learned from beside the stages; undefined of one that learned from none there. */
   readonly from: IterationHistory | undefined;
   readonly fineTuned: boolean;
+  /** Of what was trained beside the stages: `control`, or the comparison's name. */
+  readonly beside?: string;
 }
 
-export function modelsOf({ iterations, control, controlFineTuned }: RunHistory): ModelOfRun[] {
-  const told = (model: ModelHistory | undefined, from: IterationHistory | undefined, fineTuned: boolean): ModelOfRun[] => (model?.model === undefined ? [] : [{ model, from, fineTuned }]);
+export function modelsOf({ iterations, control, controlFineTuned, comparisons }: RunHistory): ModelOfRun[] {
+  const told = (model: ModelHistory | undefined, fineTuned: boolean, from: IterationHistory | undefined, beside?: string): ModelOfRun[] =>
+    (model?.model === undefined ? [] : [{ model, from, fineTuned, ...(beside === undefined ? {} : { beside }) }]);
   return [
-    ...iterations.flatMap((from) => [...told(from.student, from, false), ...told(from.fineTuned, from, true)]),
-    ...told(control, undefined, false), ...told(controlFineTuned, undefined, true),
+    ...iterations.flatMap((from) => [...told(from.student, false, from), ...told(from.fineTuned, true, from)]),
+    ...told(control, false, undefined, 'control'), ...told(controlFineTuned, true, undefined, 'control'),
+    ...comparisons.flatMap(({ name, model, fineTuned, iteration }) => {
+      // All tries of an iteration have its selection.
+      const from = iterations.findLast((each) => each.iteration === iteration);
+      return [...told(model, false, from, name), ...told(fineTuned, true, from, name)];
+    }),
   ];
+}
+
+/** Whether of an iteration's two models the fine-tuned one was gated. */
+export function fineTunedTeaches({ recipeJson }: RunHistory): boolean {
+  const { training } = JSON.parse(recipeJson) as { training?: { fine_tune?: { teaches?: boolean } } };
+  return training?.fine_tune?.teaches === true;
 }
 
 export const modelNamed = (history: RunHistory, sha256: string): ModelOfRun | undefined => modelsOf(history).find(({ model }) => model.model?.sha256 === sha256);

@@ -9,15 +9,17 @@ import type { LabelThreshold } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256, type ObjectStore } from '../store/index.ts';
 import { integer, percent, pValue } from './format.ts';
-import { modelNamed, type ModelOfRun } from './history.ts';
+import { fineTunedTeaches, modelNamed, type ModelOfRun } from './history.ts';
 import { facts } from './output.ts';
 
 export interface LineageStep {
   readonly run: string;
-  /** Of the control the recipe's last; its `role` says that no promotion asked for it. */
+  /** Absent of what was trained beside the stages. */
   readonly iteration?: number;
   readonly try?: number;
-  readonly role: 'first-teacher' | 'student' | 'fine-tuned' | 'control' | 'imported';
+  readonly role: 'first-teacher' | 'student' | 'fine-tuned' | 'control' | 'comparison' | 'imported';
+  /** The comparison's name. */
+  readonly comparison?: string;
   /** promoted, refused, or empty. */
   readonly decision: string;
   readonly best: boolean;
@@ -56,7 +58,7 @@ interface StoredDocument {
 }
 
 /** @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT (a document that contradicts the run's facts), and the store's others */
-export async function lineageOf(store: ObjectStore, history: RunHistory, { model, from, fineTuned }: ModelOfRun): Promise<LineageStep> {
+export async function lineageOf(store: ObjectStore, history: RunHistory, { model, from, fineTuned, beside }: ModelOfRun): Promise<LineageStep> {
   const ref = model.model;
   if (ref === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'it is not trained yet', { where: history.runId });
   const document = JSON.parse(Buffer.from(await store.get(ref)).toString('utf8')) as StoredDocument;
@@ -68,9 +70,10 @@ export async function lineageOf(store: ObjectStore, history: RunHistory, { model
   const { evaluation } = model;
   const labeled = history.data?.labeled;
   return {
-    run: history.runId, ...(from === undefined ? {} : { iteration: from.iteration, try: from.try }),
-    role: document.kind === 'foreign' ? 'imported' : from === undefined ? 'control' : fineTuned ? 'fine-tuned' : from.iteration === 0 ? 'first-teacher' : 'student',
-    decision: from?.decision ?? '', best: history.bestModel?.sha256 === ref.sha256, model: ref,
+    run: history.runId, ...(from === undefined || beside !== undefined ? {} : { iteration: from.iteration, try: from.try }),
+    ...(beside === undefined || beside === 'control' ? {} : { comparison: beside }),
+    role: document.kind === 'foreign' ? 'imported' : beside !== undefined || from === undefined ? (beside === 'control' ? 'control' : 'comparison') : fineTuned ? 'fine-tuned' : from.iteration === 0 ? 'first-teacher' : 'student',
+    decision: beside === undefined ? from?.decision ?? '' : '', best: history.bestModel?.sha256 === ref.sha256, model: ref,
     architecture: architecture === undefined ? document.format ?? '' : [architecture.model.name, ...Object.entries(architecture.model.options).map(([name, value]) => `${name}=${value}`)].join(' '),
     parameters: document.parameters ?? 0, task: lineage.task,
     ...(document.weights === undefined ? {} : { weights: document.weights.sha256 }),
@@ -91,10 +94,8 @@ export async function lineageOf(store: ObjectStore, history: RunHistory, { model
 }
 
 /** Of the two models of an iteration the one that the gate saw. */
-function isGated({ recipeJson }: RunHistory, { student, fineTuned }: NonNullable<ModelOfRun['from']>, ref: ObjectRef): boolean {
-  const { training } = JSON.parse(recipeJson) as { training?: { fine_tune?: { teaches?: boolean } } };
-  return (training?.fine_tune?.teaches === true && fineTuned !== undefined ? fineTuned : student)?.model?.sha256 === ref.sha256;
-}
+const isGated = (history: RunHistory, { student, fineTuned }: NonNullable<ModelOfRun['from']>, ref: ObjectRef): boolean =>
+  (fineTunedTeaches(history) && fineTuned !== undefined ? fineTuned : student)?.model?.sha256 === ref.sha256;
 
 const rightOf = (name: 'validation' | 'test', score: Right | undefined): Partial<Record<typeof name, Right>> => (score === undefined ? {} : { [name]: { correct: score.correct, total: score.total } });
 
@@ -105,13 +106,13 @@ export const thresholdText = ({ confidence, measured }: LabelThreshold): string 
   `${confidence}, ${measured === undefined ? 'the recipe\'s labels.threshold' : `for labels.precision ${measured.wanted}: of validation's predictions from there on ${integer(measured.correct)} of ${integer(measured.total)} were right, at least ${percent(measured.least, 2)} (95 % bound)${measured.reached ? '' : ', which no threshold reached'}`}`;
 
 const roles: Readonly<Record<LineageStep['role'], string>> = {
-  'first-teacher': 'first teacher, trained on the labeled images', student: 'student', 'fine-tuned': 'student after fine-tuning', control: 'control: labeled images alone', imported: 'first teacher, from elsewhere',
+  'first-teacher': 'first teacher, trained on the labeled images', student: 'student', 'fine-tuned': 'student after fine-tuning', control: 'control: labeled images alone', comparison: 'comparison', imported: 'first teacher, from elsewhere',
 };
 
 /** The tree as indented text, the model first. */
 export function lineageText(step: LineageStep, link = '', depth = 0): string {
   const { iteration, selection, evaluation, gate, labeled } = step;
-  const title = `${link}${iteration === undefined ? '' : `iteration ${iteration}${step.try === undefined || step.try === 0 ? '' : `, try ${step.try + 1}`}: `}${roles[step.role]}${step.decision === '' ? '' : `, ${step.decision}`}${step.best ? ', the run\'s best' : ''}`;
+  const title = `${link}${iteration === undefined ? '' : `iteration ${iteration}${step.try === undefined || step.try === 0 ? '' : `, try ${step.try + 1}`}: `}${roles[step.role]}${step.comparison === undefined ? '' : ` ${step.comparison}`}${step.decision === '' ? '' : `, ${step.decision}`}${step.best ? ', the run\'s best' : ''}`;
   const body = facts([
     ['Model', `sha256 ${step.model.sha256}`],
     ['Architecture', `${step.architecture}${step.parameters === 0 ? '' : `, ${integer(step.parameters)} parameters`}`],

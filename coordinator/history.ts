@@ -62,8 +62,8 @@ async function findModel(store: ObjectStore, run: string, digest: string, onProg
 }
 
 /** The accepted model of the task below which the object lies. @throws AlumnusError MODEL_NOT_FOUND */
-function modelBelow({ iterations, control, controlFineTuned, runId }: RunHistory, prefix: string, key: string): ObjectRef {
-  const models = [...iterations.flatMap(({ student, fineTuned }) => [student, fineTuned]), control, controlFineTuned].flatMap((each) => each?.model ?? []);
+function modelBelow({ iterations, control, controlFineTuned, comparisons, runId }: RunHistory, prefix: string, key: string): ObjectRef {
+  const models = [...iterations.flatMap(({ student, fineTuned }) => [student, fineTuned]), control, controlFineTuned, ...comparisons.flatMap(({ model: own, fineTuned }) => [own, fineTuned])].flatMap((each) => each?.model ?? []);
   const model = models.find((each) => each.key === key) ?? models.find((each) => each.key.startsWith(`${prefix}/`) && key.endsWith('.weights'));
   if (model === undefined) throw new AlumnusError('MODEL_NOT_FOUND', `it lies in the object store, but run ${runId} took no result that names it: another attempt's counted, or its manifest is still to come`, { where: key });
   return model;

@@ -34,7 +34,7 @@ const partSchema = z.strictObject({
     location: z.string().min(1).optional().describe('URL of the place that the reference\'s key lies below, where that is not this store: a registered shard.'),
   })),
   labels: objectRef.optional().describe('Parquet: key, class. Absent of the unlabeled part.'),
-  truth: objectRef.optional().describe('Of the unlabeled part, where true labels are known: for reports, hidden from training.'),
+  truth: objectRef.optional().describe('Of the unlabeled part, where true labels are known: for reports and comparisons, hidden from teachers and students.'),
   origins: objectRef.optional().describe('Parquet: key, origin. Where each image came from, for a person who looks one up.'),
   keys: objectRef.optional().describe('Every sample\'s key, sorted: tells whether two parts share images. Absent of what was imported before there were such lists.'),
   classCounts: z.array(count).optional().describe('Samples of each class. Absent of the unlabeled part.'),

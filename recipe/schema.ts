@@ -225,6 +225,9 @@ export const recipeSchema = z
       if (names.indexOf(each) < at) context.addIssue({ code: 'custom', path: ['comparisons', at, 'name'], message: `${each} is the name of an earlier one` });
       if (each === 'control') context.addIssue({ code: 'custom', path: ['comparisons', at, 'name'], message: 'control is the name of the one that `control: true` asks for' });
     });
+    (recipe.comparisons ?? []).forEach(({ steps }, at) => {
+      if (steps !== undefined && recipe.training.schedule.warmup_steps >= steps) context.addIssue({ code: 'custom', path: ['comparisons', at, 'steps'], message: `must be more than training.schedule.warmup_steps, ${recipe.training.schedule.warmup_steps}` });
+    });
     if (names.length > 0 && recipe.rounds === 0) context.addIssue({ code: 'custom', path: ['comparisons'], message: 'are compared with the last student, and with rounds: 0 there is none' });
     if (recipe.promotion.corruption_error_most !== undefined && recipe.data.corrupted === undefined) {
       context.addIssue({ code: 'custom', path: ['promotion', 'corruption_error_most'], message: 'asks how models bear corrupted images: name them in data.corrupted, too' });

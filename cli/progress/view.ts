@@ -193,7 +193,7 @@ function iterationNews(before: IterationView | undefined, after: IterationView):
     news.push(`${iterationTitle(after)}: kept ${integer(kept)} of ${integer(labeled)} pseudo-labels, ${integer(rows)} rows with copies`);
   }
   if (before?.audit === undefined && after.audit !== undefined && after.audit.kept > 0) {
-    news.push(`${iterationTitle(after)}: ${percent(after.audit.keptRight / after.audit.kept)} of the kept pseudo-labels are right (measured against true labels that no training sees)`);
+    news.push(`${iterationTitle(after)}: ${percent(after.audit.keptRight / after.audit.kept)} of the kept pseudo-labels are right (measured against true labels that no teacher or student sees)`);
   }
   if ((before?.decision ?? '') === '' && after.decision !== '') {
     const figures = [accuracy(after.model?.validation), accuracy(after.model?.test)];

@@ -128,7 +128,7 @@ ${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}
   return html`<div class="panel scroll"><table class="cards">
 <thead><tr><th scope="col">Iteration</th><th scope="col">Model</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Labels kept</th><th scope="col" class="figure">Precision</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col">Gate</th><th scope="col">Decision</th></tr></thead>
 <tbody>${all.map(cells)}</tbody></table></div>
-<p class="note">Labels kept: pseudo-labels above the threshold; rows count copies, since classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right, measured against true labels that no training sees. Gate: b images only the student got right, c only the teacher, p of McNemar's exact test. The control is the last model trained on the labeled images alone, with the same noise and as many steps.${all.some((row) => row.other !== undefined) && ' A fine-tuned model went on from the one above it, on the labeled images without noise.'}</p>`;
+<p class="note">Labels kept: pseudo-labels above the threshold; rows count copies, since classes with too few labels repeat theirs. Precision: of the labels kept, the share that is right, measured against true labels that no teacher or student sees. Gate: b images only the student got right, c only the teacher, p of McNemar's exact test. The control is the last model trained on the labeled images alone, with the same noise and as many steps.${all.some((row) => row.other !== undefined) && ' A fine-tuned model went on from the one above it, on the labeled images without noise.'}</p>`;
 }
 
 function accuracyPanel(summary: Summary): Markup {
@@ -185,7 +185,7 @@ function pseudoLabelSection(view: RunView, audits: readonly ReportAudit[]): Mark
 <figure class="panel" style="margin:0"><h3>Right among those kept, by class</h3>
 ${rows.length > 0 && legend(audits.map((audit, index) => ({ name: `iteration ${audit.iteration}`, className: 'validation', mark: 'circle' as const, opacity: ramp(index, audits.length) })))}
 ${precisionChart(rows.length > CLASS_ROWS_MAX ? byPrecision : rows)}
-<figcaption>Measured against the true labels, which no training sees.${cut(rows.length)}</figcaption></figure>
+<figcaption>Measured against the true labels, which no teacher or student sees.${cut(rows.length)}</figcaption></figure>
 <figure class="panel" style="margin:0"><h3>Class balance, iteration ${last.iteration}</h3>
 ${legend([{ name: 'as the teacher labeled', className: 'control', mark: 'box', opacity: 0.55 }, { name: 'as the student trains (rows with copies)', className: 'validation', mark: 'box' }])}
 ${balanceChart(classes.length > CLASS_ROWS_MAX ? byShift : classes)}

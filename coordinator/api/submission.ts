@@ -88,12 +88,15 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       }
     }
   }
+  // Indices of another class list would say nothing about these labels.
+  const truth = unlabeled?.loaded.manifest.classes.join('\n') === classes.join('\n') ? unlabeled.part.truth : undefined;
   const truthful = (recipe.comparisons ?? []).findIndex((each) => each.labels === 'truth');
-  if (truthful >= 0 && unlabeled?.part.truth === undefined) {
-    throw new AlumnusError('RECIPE_INVALID', `true labels are asked for, and nobody knows those of ${unlabeled?.ref.dataset ?? 'data.unlabeled'}: only a dataset that was imported from labeled images has them`, { where: `comparisons.${truthful}.labels` });
+  if (truthful >= 0 && truth === undefined) {
+    throw new AlumnusError('RECIPE_INVALID', `true labels are asked for, and nobody knows those of ${unlabeled?.ref.dataset ?? 'data.unlabeled'}: only a dataset that was imported from labeled images, of the same classes as data.labeled, has them`, { where: `comparisons.${truthful}.labels` });
   }
   if (recipe.models.teacher !== undefined) outputIndices(recipe.models.teacher, classes);
   ladderGrows(recipe, image, classes.length);
+  comparisonsFit(recipe, image, classes.length);
   fineTuningFits(recipe, image, classes.length);
   const counts = labeled.part.classCounts ?? [];
   const empty = classes.filter((_, index) => (counts[index] ?? 0) === 0);
@@ -111,9 +114,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
     recipe,
     data: {
       image, classNames: classes, labeled: labeled.ref, unlabeled: unlabeled?.ref, validation: validation.ref, test: test?.ref,
-      // Indices of another class list would say nothing about these labels.
-      truth: unlabeled?.loaded.manifest.classes.join('\n') === classes.join('\n') ? unlabeled.part.truth : undefined,
-      warnings,
+      truth, warnings,
       ...(corrupted === undefined ? {} : { corrupted }),
     },
   };
@@ -164,12 +165,25 @@ const hasRegistered = (part: DatasetPart): boolean => part.shards.some((shard) =
 
 const shapeOf = (image: DatasetManifest['image']): string => `${image.height}x${image.width}x${image.channels}`;
 
-/** Whether each model of the ladder can go on with images of the size that fine-tuning wants. */
+/** Whether each model of a comparison can be built for these images. */
+function comparisonsFit(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
+  for (const [at, { model }] of (recipe.comparisons ?? []).entries()) {
+    if (model === undefined) continue;
+    try {
+      parameterCount({ model: { name: model.model, options: modelOptions(model) }, input, classes });
+    } catch (thrown) {
+      throw thrown instanceof AlumnusError ? new AlumnusError(thrown.code, thrown.message, { where: `comparisons.${at}.model`, cause: thrown }) : thrown;
+    }
+  }
+}
+
+/** Whether each model of the ladder, and of the comparisons, can go on with images of the size that fine-tuning wants. */
 function fineTuningFits(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
   const size = recipe.training.fine_tune?.image;
   if (size === undefined) return;
-  for (let iteration = 0; iteration <= recipe.rounds; iteration += 1) {
-    const choice = modelOfIteration(recipe, iteration);
+  const iterations = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => iteration).filter((iteration) => !isImported(recipe, iteration));
+  const choices = [...iterations.map((iteration) => modelOfIteration(recipe, iteration)), ...(recipe.comparisons ?? []).flatMap(({ model }) => model ?? [])];
+  for (const choice of choices) {
     const problem = resizeProblem({ model: { name: choice.model, options: modelOptions(choice) }, input, classes }, { ...input, ...size });
     if (problem !== undefined) throw new AlumnusError('RECIPE_INVALID', problem, { where: 'training.fine_tune.image' });
   }
@@ -177,14 +191,14 @@ function fineTuningFits(recipe: Recipe, input: DatasetManifest['image'], classes
 
 /** The recipe's schema compares options of one model; here the data's shape is known, and parameters are counted. */
 function ladderGrows(recipe: Recipe, input: DatasetManifest['image'], classes: number): void {
-  // A teacher may be distilled into a smaller student.
-  if (recipe.training.distill !== undefined) return;
   const parameters = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => {
     // Of a teacher from elsewhere nobody knows yet how large it is.
     if (isImported(recipe, iteration)) return 0;
     const choice = modelOfIteration(recipe, iteration);
     return parameterCount({ model: { name: choice.model, options: modelOptions(choice) }, input, classes });
   });
+  // A teacher may be distilled into a smaller student.
+  if (recipe.training.distill !== undefined) return;
   parameters.forEach((count, iteration) => {
     const before = parameters[iteration - 1] ?? 0;
     if (count < before) throw new AlumnusError('RECIPE_LADDER_SHRINKS', `the model has ${count} parameters, the one before it ${before}: a student is equal to its teacher or larger`, { where: `models.ladder[${ladderStep(recipe, iteration)}]` });

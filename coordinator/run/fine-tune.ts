@@ -53,10 +53,13 @@ export function fineTuneSpec(training: TrainSpec, begin: ObjectRef, { steps, bat
 
 /** What a worker of an earlier release leaves out of a result, because it did something else. @throws AlumnusError USAGE */
 export function mustTrainAsAsked(task: Task, result: NonNullable<TaskResult['result']>): void {
-  if (task.spec?.$case !== 'train' || result.$case !== 'train') return;
   const bad = (what: string): AlumnusError => new AlumnusError('USAGE', `${what}: the worker is of an earlier release`, { where: task.taskId });
-  const { begin, truth, trainingJson } = task.spec.value;
+  const [training, told] = task.spec?.$case === 'train' && result.$case === 'train' ? [task.spec.value, result.value]
+    : task.spec?.$case === 'replica' && result.$case === 'replica' ? [task.spec.value.train, result.value] : [];
+  const [truth, learned] = [training?.truth?.sha256, told?.truthSha256];
+  if (learned !== truth) throw bad(`the training learned from ${learned === undefined ? 'the teacher\'s labels' : 'true labels'}, not from ${truth === undefined ? 'those' : 'true ones'}`);
+  if (task.spec?.$case !== 'train' || result.$case !== 'train') return;
+  const { begin, trainingJson } = task.spec.value;
   if (result.value.begunSha256 !== begin?.sha256) throw bad(`the training began with ${result.value.begunSha256 ?? 'no model'}, not with ${begin?.sha256 ?? 'none'}`);
-  if (result.value.truthSha256 !== truth?.sha256) throw bad(`the training learned from ${result.value.truthSha256 === undefined ? 'the teacher\'s labels' : 'true labels'}, not from ${truth === undefined ? 'those' : 'true ones'}`);
   if ('early_stop' in (JSON.parse(trainingJson) as object) && result.value.bestStep === undefined) throw bad('the training measured nothing on images held out, as training.early_stop asks');
 }

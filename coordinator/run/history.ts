@@ -7,7 +7,7 @@
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
-import type { AcceptedTask, IterationHistory, ModelHistory, RunHistory } from '../../proto/gen/alumnus/v1/history.ts';
+import type { AcceptedTask, ComparisonHistory, IterationHistory, ModelHistory, RunHistory } from '../../proto/gen/alumnus/v1/history.ts';
 import type { EvaluateResult, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { besidesOf, besideState, labelsOf } from './beside.ts';
 import { pseudoLabelsOf } from './distill.ts';
@@ -36,8 +36,16 @@ export function historyOf(state: RunState): RunHistory {
   return {
     runId, state: phase, recipeJson, data, iterations: triesOf(state).map((each) => iterationHistory(state, each)),
     control: modelHistory(control.trained, control.evaluation), controlFineTuned: modelHistory(control.fineTuned, control.fineTunedEvaluation),
-    bestModel: best?.model, wanted: undefined, tasks: [], notes: [],
+    comparisons: comparisonHistories(state), bestModel: best?.model, wanted: undefined, tasks: [], notes: [],
   };
+}
+
+function comparisonHistories(state: RunState): ComparisonHistory[] {
+  return besidesOf(state.recipe).flatMap((beside) => {
+    const { trained, evaluation, fineTuned, fineTunedEvaluation } = besideState(state, beside.subject);
+    if (beside.comparison === undefined || trained === undefined) return [];
+    return [{ name: beside.comparison.name, model: modelHistory(trained, evaluation), fineTuned: modelHistory(fineTuned, fineTunedEvaluation), iteration: labelsOf(state, beside)?.iteration }];
+  });
 }
 
 /**

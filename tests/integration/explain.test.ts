@@ -157,7 +157,7 @@ describe('explain sample', () => {
     const { code, out, err } = await alumnus(cluster.home, 'explain', 'sample', row!.key.slice(0, 10), '--run', RUN);
     expect(code, err).toBe(0);
     expect(out).toContain(row!.key);
-    expect(out).toContain('kept for audits: no training, labeling or selection was given it');
+    expect(out).toContain('no teacher, student or selection was given it');
     expect(out).toMatch(/^Iteration 1: (kept|dropped)/m);
     expect(out).toMatch(/^ {2}Why +\S/m);
   });

@@ -83,7 +83,7 @@ export interface SampleExplained {
   readonly origin?: string;
   readonly shard: string;
   readonly dataset: string;
-  /** For audits: no training, labeling or selection was given it. */
+  /** For audits and comparisons: no teacher, student or selection was given it. */
   readonly truth?: NamedClass;
   readonly iterations: readonly IterationExplained[];
 }

@@ -1,5 +1,5 @@
 /**
- * audit: what the pseudo-labels were worth, measured against true labels that no training sees. It reports and nothing else:
+ * audit: what the pseudo-labels were worth, measured against true labels that no teacher or student sees. It reports and nothing else:
  * no fact that a run decides on is read from here. It also picks the pictures of the report's gallery.
  */
 import { decodedShard, readLabelTable, readSelection, readSelectionPart } from '../data/index.ts';

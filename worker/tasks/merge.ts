@@ -53,5 +53,5 @@ async function* replicaStates({ store, signal, progress }: TaskContext, { inputs
 async function finish(context: TaskContext, { images, train }: MergeSpec, { architecture, settings, parameters, teacher, document }: Training, { step, variables, lossCurve, rounds, wentBackTo }: Merged): Promise<TrainResult> {
   const { runId: run, iteration, taskId } = context.task;
   const model = await writeModel(context, { ...document, lineage: { run, iteration, task: taskId, ...document.lineage, rounds } }, averagedWeights(architecture, settings, variables), teacher);
-  return { model, parameters, steps: step, images, finalLoss: lossCurve.at(-1)?.loss ?? Number.NaN, curve: [...lossCurve], wentBackToStep: wentBackTo, heldOutCurve: [], distilledSha256: train?.distill?.teacher?.sha256 };
+  return { model, parameters, steps: step, images, finalLoss: lossCurve.at(-1)?.loss ?? Number.NaN, curve: [...lossCurve], wentBackToStep: wentBackTo, heldOutCurve: [], distilledSha256: train?.distill?.teacher?.sha256, truthSha256: train?.truth?.sha256 };
 }

@@ -35,7 +35,7 @@ export async function replica(context: TaskContext, spec: ReplicaSpec): Promise<
   const state = await store.putAddressed(task.outputPrefix, encodeCheckpoint(architecture, settings, trained.state, training.name), { extension: '.replica', metadata: stateAbout(context, teacher, until) });
   // What an earlier round went back to was told by its own replica.
   const wentBack = trained.wentBackTo !== undefined && trained.wentBackTo >= firstStep ? trained.wentBackTo : undefined;
-  return { state, steps, images: steps * (settings.batchLabeled + settings.batchUnlabeled), loss: trained.finalLoss, wentBackToStep: wentBack, distilledSha256: spec.train?.distill?.teacher?.sha256 };
+  return { state, steps, images: steps * (settings.batchLabeled + settings.batchUnlabeled), loss: trained.finalLoss, wentBackToStep: wentBack, distilledSha256: spec.train?.distill?.teacher?.sha256, truthSha256: spec.train?.truth?.sha256 };
 }
 
 /** The training's state where the round begins, its loss still without a step. */

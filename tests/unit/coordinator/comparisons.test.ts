@@ -150,6 +150,20 @@ describe('comparisons', () => {
   });
 });
 
+test('of replicas, too, whoever learned from other labels is found out', () => {
+  let state: RunState = decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe({ comparisons: comparisons.slice(2, 3), training: { replicas: 2, student: { steps: 100 }, teacher: { steps: 100 }, sharing: { local_steps: 50 } } }), data: makeData({ truth: true }) }, 0).state;
+  let task: Task | undefined;
+  while ((task = openTasks(state).find((each) => each.subject === 'comparison.truth.r0000.k0')) === undefined) {
+    const [open] = openTasks(state) as [Task];
+    ({ state } = decide(state, { kind: 'complete', task: open, workerId: 'w1', result: answer(open) }, 0));
+  }
+  const result = answer(task);
+  if (result.result?.$case !== 'replica') throw new Error('it is a replica');
+  const old = { ...result, result: { ...result.result, value: { ...result.result.value, truthSha256: undefined } } };
+  expect(() => decide(state, { kind: 'complete', task, workerId: 'w1', result: old }, 0)).toThrow('learned from the teacher\'s labels');
+  expect(decide(state, { kind: 'complete', task, workerId: 'w1', result }, 0).state.rounds.find(({ training }) => training.subject === 'comparison.truth')?.current?.results.size).toBe(1);
+});
+
 test('what is beside the stages is known by stage and subject', () => {
   const train = (subject: string): { stage: Stage; subject: string } => ({ stage: Stage.TRAIN, subject });
   expect(['control', 'control.r0001.k0', 'control.fine-tuned', 'comparison.t-4', 'comparison.t-4.fine-tuned', 'comparison.t-4.r0002.merge', 'student', 'student.fine-tuned', 'comparisons'].map((subject) => besideOf(train(subject))))
@@ -171,6 +185,7 @@ describe('a recipe', () => {
     expect(problems({ comparisons: [{ name: 'a.b' }] })[0]).toContain('comparisons.0.name');
     expect(problems({ comparisons: [{ name: 'a', label_noise: 0.2 }] })).toEqual(['comparisons.0.label_noise: is drawn over true labels: write labels: truth, or leave it out']);
     expect(problems({ comparisons: [{ name: 'a', labels: 'none', kind: 'soft' }] })).toEqual(['comparisons.0.kind: is of pseudo-labels, and these are others']);
+    expect(problems({ training: { schedule: { warmup_steps: 50 } }, comparisons: [{ name: 'a', steps: 50 }] })).toEqual(['comparisons.0.steps: must be more than training.schedule.warmup_steps, 50']);
     expect(problems({ rounds: 0, comparisons: [{ name: 'a' }] })[0]).toContain('there is none');
     expect(problems({ comparisons: [{ name: 'a', model: { model: 'cnn', widht: 3 } }] })[0]).toContain('comparisons.0.model.widht');
   });

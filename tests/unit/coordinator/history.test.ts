@@ -101,6 +101,14 @@ describe('behind a model are', () => {
     expect(namesOf(behind(run, 'i1.train.control.r0002.merge.t0'))).toHaveLength(9);
   });
 
+  test('a comparison: the labels and the selection that it learned from and its own training; one of no labels its training alone', () => {
+    const run = played({ rounds: 1, control: true, comparisons: [{ name: 'again', kind: 'hard' }, { name: 'alone', labels: 'none' }] });
+    expect(namesOf(behind(run, 'i1.train.comparison.again.t0'))).toEqual(['i1.select.selection.t0', 'i1.train.comparison.again.t0']);
+    expect(labelsOf(behind(run, 'i1.train.comparison.again.t0'))).toEqual(LABELS.map((shard) => `i1.label.${shard}.t0`));
+    expect(behind(run, 'i1.train.comparison.alone.t0').map(({ task }) => task?.subject)).toEqual(['comparison.alone']);
+    expect(historyOf(run.state).comparisons.map(({ name, model, iteration }) => [name, model?.model, iteration])).toEqual([['again', modelIn(run, 'i1.train.comparison.again.t0'), 1], ['alone', modelIn(run, 'i1.train.comparison.alone.t0'), undefined]]);
+  });
+
   test('of a model that no result names: nothing', () => {
     const run = played({ rounds: 0 });
     expect(() => tasksBehind(run.state, run.accepted, { key: 'runs/run/other', sha256: 'f'.repeat(64), bytes: 1 })).toThrow(expect.objectContaining({ code: 'MODEL_NOT_FOUND' }) as Error);

@@ -18,6 +18,30 @@ test('a dataset whose manifest was edited by hand is refused with the manifest\'
   await expect(prepareSubmission(store, recipe)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH', where: paths.datasetManifest('set') });
 });
 
+describe('comparisons', () => {
+  const asking = (comparison: string, data = 'dataset: set'): string => `name: digits\nrounds: 1\ndata: { ${data} }\nmodels: { ladder: [{ model: cnn, width: 4 }] }\ncomparisons: [{ name: a, ${comparison} }]\n`;
+
+  test('of a model that these images cannot be given to are refused, with their place', async () => {
+    const { store } = await temporaryStore();
+    await importDataset(store, memorySource({ labeled: 30 }), { name: 'set', labeledPerClass: 4, validation: 6 });
+    await expect(prepareSubmission(store, asking('model: { model: vit-tiny, patch: 5, width: 12, depth: 1 }'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.model', message: expect.stringContaining('patches of 5') as string });
+    await expect(prepareSubmission(store, asking('model: { model: cnn, width: 2 }'))).resolves.toBeDefined();
+  });
+
+  test('of true labels are refused where nobody knows them', async () => {
+    const { store } = await temporaryStore();
+    await importDataset(store, memorySource({ labeled: 30 }), { name: 'set', labeledPerClass: 4, validation: 6 });
+    // All its images are labeled ones, and so the part has no truth put away.
+    const samples = Array.from({ length: 30 }, (_, at): SourceSample => ({ origin: `more[${at}]`, pool: 'train', label: at % 3, image: { pixels: picture(5_000_000 + at), shape: GRAY } }));
+    await importDataset(store, memorySource({ labeled: 0, samples }), { name: 'other' });
+    expect((await prepareSubmission(store, asking('labels: truth'))).data.truth).toBeDefined();
+    // Truth of other classes says nothing of these.
+    await importDataset(store, memorySource({ classes: ['x', 'y', 'z'], labeled: 0, samples: samples.map((each, at) => ({ ...each, image: { pixels: picture(6_000_000 + at), shape: GRAY } })) }), { name: 'third', labeledPerClass: 4 });
+    await expect(prepareSubmission(store, asking('labels: truth', 'dataset: set, unlabeled: "third#unlabeled"'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.labels' });
+    await expect(prepareSubmission(store, asking('labels: truth', 'dataset: set, unlabeled: "other#labeled"'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.labels' });
+  });
+});
+
 describe('two datasets', () => {
   const mixed = (parts: string): string => `name: digits\nrounds: 1\ndata: { ${parts} }\nmodels: { ladder: [{ model: cnn, width: 4 }] }\n`;
   const originsOf = async (store: ObjectStore, part: DatasetPart | undefined): Promise<Set<string>> => new Set((await readOrigins(store, part?.origins ?? { key: '', sha256: '', bytes: 0 })).values());

@@ -114,7 +114,7 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
       return { deviceMs, result: { $case: 'train', value: { model: output('model'), parameters: wishes.parameters ?? width * 1000, steps: task.work, images: task.work * 32, finalLoss: 0.5, curve: [], heldOutCurve: [], ...trainedAsAsked(task.spec.value, task.work) } } };
     }
     case 'replica':
-      return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000, distilledSha256: task.spec.value.train?.distill?.teacher?.sha256 } } };
+      return { deviceMs, result: { $case: 'replica', value: { state: output('state'), steps: task.work, images: task.work * 32, loss: 0.5 + drawn(1, 100) / 1000, distilledSha256: task.spec.value.train?.distill?.teacher?.sha256, truthSha256: task.spec.value.train?.truth?.sha256 } } };
     case 'merge': {
       const { train, last, firstStep, steps, images } = task.spec.value;
       const trained = { model: output('model'), parameters: wishes.parameters ?? (train?.model?.options.width ?? 1) * 1000, steps: firstStep + steps, images, finalLoss: 0.5, curve: [], heldOutCurve: [] };
