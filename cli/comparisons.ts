@@ -5,7 +5,7 @@
 import type { ComparisonView, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import { duration, integer, none, percent, plain, points, pValue } from './format.ts';
 import { table } from './output.ts';
-import { difference, type Difference, type Proportion } from './statistics.ts';
+import { difference, scored, share, type Difference, type Proportion } from './statistics.ts';
 
 export interface ComparisonRow {
   readonly name: string;
@@ -28,22 +28,20 @@ export interface ComparisonRow {
   readonly state: string;
 }
 
-const proportion = (score: ModelView['test']): Proportion | undefined => (score === undefined || score.total === 0 ? undefined : { correct: score.correct, total: score.total });
-
 /** The last student that was evaluated: what comparisons are compared with. */
 export function lastStudent({ iterations, fineTunedTeaches }: RunView): ModelView | undefined {
-  const evaluated = iterations.filter((each: IterationView) => each.iteration > 0).map((each) => (fineTunedTeaches ? each.fineTuned : each.model)).filter((model) => proportion(model?.validation) !== undefined);
+  const evaluated = iterations.filter((each: IterationView) => each.iteration > 0).map((each) => (fineTunedTeaches ? each.fineTuned : each.model)).filter((model) => scored(model?.validation) !== undefined);
   return evaluated.at(-1);
 }
 
 function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<ComparisonView, 'name' | 'what' | 'model' | 'paired' | 'pValue' | 'givenUp'>, student: ModelView | undefined): ComparisonRow {
-  const [test, own] = [proportion(model?.test), proportion(student?.test)];
-  const scored = model?.test ?? model?.validation;
+  const [test, own] = [scored(model?.test), scored(student?.test)];
+  const judged = model?.test ?? model?.validation;
   return {
-    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: model?.images ?? 0, deviceMs: model?.trainMs ?? 0, validation: proportion(model?.validation), test, calibrationError: proportion(scored) === undefined ? undefined : scored?.calibrationError,
+    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: model?.images ?? 0, deviceMs: model?.trainMs ?? 0, validation: scored(model?.validation), test, calibrationError: scored(judged) === undefined ? undefined : judged?.calibrationError,
     difference: model === student || test === undefined || own === undefined ? undefined : difference(test, own),
     paired: paired === undefined || p === undefined ? undefined : { onlyThis: paired.studentOnlyRight, onlyStudent: paired.teacherOnlyRight, pValue: p },
-    state: givenUp !== '' ? `given up: ${givenUp}` : proportion(model?.validation) === undefined ? 'waits' : '',
+    state: givenUp !== '' ? `given up: ${givenUp}` : scored(model?.validation) === undefined ? 'waits' : '',
   };
 }
 
@@ -66,11 +64,11 @@ const pairedText = ({ onlyThis, onlyStudent, pValue: p }: NonNullable<Comparison
 export function comparisonText(view: RunView): string {
   const rows = comparisonRows(view);
   if (rows.length === 0) return '';
-  const share = (value: Proportion | undefined): string => (value === undefined ? none : percent(value.correct / value.total, 2));
+  const accuracy = (value: Proportion | undefined): string => (value === undefined ? none : percent(share(value), 2));
   return `${table(
     ['comparison', 'what', 'model', 'parameters', 'images seen', 'device time', 'validation', 'test', 'ECE', 'test, against the student', 'validation, paired'],
     rows.map((row) => [
-      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, row.images > 0 ? integer(row.images) : none, row.deviceMs > 0 ? duration(row.deviceMs) : none, share(row.validation), share(row.test),
+      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, row.images > 0 ? integer(row.images) : none, row.deviceMs > 0 ? duration(row.deviceMs) : none, accuracy(row.validation), accuracy(row.test),
       row.calibrationError === undefined ? none : percent(row.calibrationError, 1), row.difference === undefined ? none : differenceText(row.difference), row.paired === undefined ? none : pairedText(row.paired),
     ]),
     [3, 4, 5, 6, 7, 8],

@@ -1,38 +1,8 @@
 /** Why each iteration kept or dropped a sample's label, in words. What is told is the worker's to find (worker/data/explain.ts). */
-import type { LabelThreshold } from '../proto/gen/alumnus/v1/operator.ts';
+import type { IterationExplained, NamedClass, SampleExplained } from '../proto/told.ts';
 import { integer, percent, plural, shortDigest } from './format.ts';
 import { thresholdText } from './lineage.ts';
 import { facts } from './output.ts';
-
-interface NamedClass {
-  readonly class: number;
-  readonly name: string;
-}
-
-/** As `worker/explain` writes it: SampleExplained of worker/data/explain.ts. */
-export interface SampleExplained {
-  readonly run: string;
-  readonly key: string;
-  readonly origin?: string;
-  readonly shard: string;
-  readonly dataset: string;
-  readonly truth?: NamedClass;
-  readonly iterations: readonly IterationExplained[];
-}
-
-export interface IterationExplained {
-  readonly iteration: number;
-  readonly try: number;
-  readonly decision: string;
-  readonly teacher: { readonly sha256: string; readonly iteration: number };
-  readonly outcome: 'kept' | 'dropped' | 'labeled' | 'waiting' | 'lost';
-  readonly reason: { readonly kind: 'within-budget' | 'above-cut' | 'below-cut' | 'below-threshold' | 'shard-quarantined' | 'not-yet'; readonly by?: 'log-odds' | 'hash'; readonly why?: string };
-  readonly copies: number;
-  readonly label?: NamedClass & { readonly logOdds: number; readonly confidence: number; readonly probabilities: readonly (NamedClass & { readonly probability: number })[] };
-  readonly threshold?: LabelThreshold & { readonly logOdds: number };
-  readonly ranking?: { readonly eligible: number; readonly budget: number; readonly copies: number; readonly oneMore: number; readonly rankFrom: number; readonly rankTo: number; readonly cutLogOdds?: number };
-  readonly selection?: string;
-}
 
 const times = (count: number): string => (count === 1 ? 'once' : count === 2 ? 'twice' : `${integer(count)} times`);
 
@@ -84,10 +54,10 @@ function reasonText({ reason, label, ranking, copies }: IterationExplained): str
   const name = label?.name ?? '';
   const place = ranking === undefined ? '' : ranking.rankFrom === ranking.rankTo ? `place ${integer(ranking.rankFrom + 1)}` : `place ${integer(ranking.rankFrom + 1)} to ${integer(ranking.rankTo + 1)}`;
   const supply = ranking === undefined ? '' : `${plural(ranking.eligible, 'label')} of ${name} at or above the threshold for a budget of ${integer(ranking.budget)}`;
-  const decided = reason.by === 'hash' ? '; labels on both sides of the cut have its log-odds, and the seeded hash of its key decided' : ranking?.cutLogOdds === undefined ? '' : `; the cut is at log-odds ${ranking.cutLogOdds.toFixed(4)}`;
+  const decided = 'by' in reason && reason.by === 'hash' ? '; labels on both sides of the cut have its log-odds, and the seeded hash of its key decided' : ranking?.cutLogOdds === undefined ? '' : `; the cut is at log-odds ${ranking.cutLogOdds.toFixed(4)}`;
   switch (reason.kind) {
     case 'not-yet': return 'as of the run\'s last manifest';
-    case 'shard-quarantined': return `the shard is quarantined: ${reason.why ?? ''}`;
+    case 'shard-quarantined': return `the shard is quarantined: ${reason.why}`;
     case 'below-threshold': return 'its confidence is below the threshold';
     case 'within-budget': return `${supply}: each is taken ${times(copies)}${ranking !== undefined && ranking.eligible * copies < ranking.budget ? ', the most that labels.copies_max allows' : ''}`;
     case 'above-cut':

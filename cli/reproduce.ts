@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AcceptedTask } from '../proto/gen/alumnus/v1/history.ts';
 import type { Machine } from '../proto/gen/alumnus/v1/record.ts';
+import type { Reproduction } from '../proto/told.ts';
 import type { Context } from './context.ts';
 import { countedProgress } from './dataset-import.ts';
 import { duration, plural } from './format.ts';
@@ -19,18 +20,6 @@ export interface Wishes {
   readonly weights: boolean;
   /** Computing threads; undefined: as the record of the training says, else all cores. */
   readonly threads: number | undefined;
-}
-
-/** As `worker/reproduce` writes it. */
-export interface Reproduction {
-  readonly taskId: string;
-  readonly kind: 'label' | 'select' | 'train' | 'replica' | 'merge' | 'import';
-  readonly subject: string;
-  readonly verdict: 'same' | 'differs' | 'failed';
-  readonly outputs: readonly { readonly name: string; readonly accepted: string; readonly again: string }[];
-  readonly note: string;
-  /** What the accepted result was computed on; absent in records of earlier releases. */
-  readonly machine?: Machine;
 }
 
 /** A part of what made the model. `absent`: it has no such part; `unchecked`: it was not asked for. */

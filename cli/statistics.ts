@@ -7,6 +7,11 @@ export interface Interval {
   readonly high: number;
 }
 
+/** Of a score its proportion; undefined where nothing was scored. */
+export const scored = (score: Proportion | undefined): Proportion | undefined => (score !== undefined && score.total > 0 ? { correct: score.correct, total: score.total } : undefined);
+
+export const share = ({ correct, total }: Proportion): number => correct / total;
+
 /** Two-sided 95 % of the standard normal. */
 const Z_95 = 1.959963984540054;
 

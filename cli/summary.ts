@@ -5,13 +5,13 @@
  */
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
-import type { ImageSpec, Score } from '../proto/gen/alumnus/v1/task.ts';
+import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { comparisonText } from './comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
 import { gateRatio, robustnessFinding } from './robustness.ts';
-import { difference, type Proportion } from './statistics.ts';
+import { difference, scored, share, type Proportion } from './statistics.ts';
 
 export interface FewerGate {
   readonly samples: number;
@@ -43,11 +43,6 @@ export interface SummaryRow {
   /** Where models are fine-tuned: the other one of the two, which is evaluated and decides nothing. */
   readonly other: SummaryRow | undefined;
 }
-
-const scored = (score: Score | undefined): Proportion | undefined =>
-  score !== undefined && score.total > 0 ? { correct: score.correct, total: score.total } : undefined;
-
-export const share = (proportion: Proportion): number => proportion.correct / proportion.total;
 
 export interface Summary {
   /** Of the models that were gated, one an iteration and try; and the control that they are compared with. */

@@ -5,8 +5,8 @@
  */
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { errorTable, toAlumnusError } from '../proto/errors.ts';
 import { RunHistory } from '../proto/gen/alumnus/v1/history.ts';
+import { answer, tell } from '../proto/program.ts';
 import { openStore } from '../store/index.ts';
 import { readHistory, type HistoryRequest } from './history.ts';
 
@@ -18,16 +18,9 @@ async function main(): Promise<void> {
   const request = JSON.parse(await text(process.stdin)) as HistoryRequest;
   const store = await openStore(values.store, { create: false });
   const history = await readHistory(store, request, (objects) => {
-    if (objects % OBJECTS_A_LINE === 0) process.stdout.write(`${JSON.stringify({ objects })}\n`);
+    if (objects % OBJECTS_A_LINE === 0) tell({ objects });
   });
-  process.stdout.write(`${JSON.stringify({ history: RunHistory.toJSON(history) })}\n`);
+  tell({ history: RunHistory.toJSON(history) });
 }
 
-main().catch((thrown: unknown) => {
-  const error = toAlumnusError(thrown);
-  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
-  process.exitCode = errorTable[error.code].exit;
-}).finally(() => {
-  // Connections that a store keeps open would keep the process.
-  process.stdout.write('', () => process.exit());
-});
+answer(main);

@@ -3,6 +3,7 @@
  * and decide nothing. The control (`control: true`) is the one that every recipe can have without writing it: labels none, nothing else changed.
  */
 import { z } from 'zod';
+import { positiveInteger, STEPS_MAX } from './bounds.ts';
 import { distillSchema } from './distill.ts';
 import { modelChoice } from './model-choice.ts';
 import { noiseSchema } from './noise.ts';
@@ -20,7 +21,7 @@ export const comparisonSchema = z
     kind: z.enum(['soft', 'hard']).optional().describe('Of pseudo-labels, instead of labels.kind.'),
     distill: z.union([z.literal('none'), distillSchema]).optional().describe('Instead of training.distill; none: of the pseudo-labels alone, as labels.kind has them. Default: as the student.'),
     noise: noiseSchema.optional().describe('Instead of the recipe\'s noise.'),
-    steps: z.int().min(1).max(10_000_000).optional().describe('Instead of training.student.steps.'),
+    steps: positiveInteger(STEPS_MAX).optional().describe('Instead of training.student.steps.'),
   })
   .superRefine((comparison, context) => {
     if (comparison.label_noise !== undefined && comparison.labels !== 'truth') context.addIssue({ code: 'custom', path: ['label_noise'], message: 'is drawn over true labels: write labels: truth, or leave it out' });

@@ -3,6 +3,7 @@
  * Not for: the loss (worker/learning/distillation.ts), nor what a run makes of it (coordinator/run/distill.ts).
  */
 import { z } from 'zod';
+import { share } from './bounds.ts';
 import { findModel } from './models/index.ts';
 
 /** Of distillation: below it a soft target is a hard one, beyond it all targets are alike; Hinton et al. went from 1 to 20. */
@@ -15,7 +16,7 @@ export const distillSchema = z
     teacher: z.enum(['stored', 'online']).default('stored').describe('stored: what the teacher said of each clean image, written once by the label stage; online: the teacher sees, within the step, the very image that its student sees, noised and mixed, itself without dropout and stochastic depth. Default stored.'),
     targets: z.enum(['soft', 'hard']).default('soft').describe('soft: the teacher\'s probabilities at `temperature`; hard: its most probable class. Default soft.'),
     temperature: z.number().min(TEMPERATURE_LEAST).max(TEMPERATURE_MOST).default(1).describe(`T of both softmaxes, of soft targets. ${TEMPERATURE_LEAST} to ${TEMPERATURE_MOST}, default 1; DeiT has 3.`),
-    share: z.number().min(0).max(1).default(0.5).describe('The teacher\'s share of the loss of an image with a true label (a); one without learns from the teacher alone. 0 to 1, default 0.5; DeiT has 0.1 with soft targets.'),
+    share: share.default(0.5).describe('The teacher\'s share of the loss of an image with a true label (a); one without learns from the teacher alone. 0 to 1, default 0.5; DeiT has 0.1 with soft targets.'),
     head: z.enum(['class', 'token']).default('class').describe('Which head learns from the teacher. class: the one that learns the labels; token: the head of the distillation token, which the deit-* models have; the two are averaged in prediction. Default class.'),
   })
   .refine(({ targets, temperature }) => targets === 'soft' || temperature === 1, { path: ['temperature'], message: 'belongs to soft targets: the most probable class is the same at any temperature' });

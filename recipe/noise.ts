@@ -1,7 +1,6 @@
 /** The noise that models train with, as a recipe writes it. Not for: what it does to an image (worker/learning/noise). */
 import { z } from 'zod';
-
-const share = z.number().min(0).max(1);
+import { share } from './bounds.ts';
 
 const inputNoise = z.discriminatedUnion('name', [
   z.strictObject({ name: z.literal('none') }),

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { invariant } from '../proto/errors.ts';
+import { BATCH_MAX, positiveInteger, share, STEPS_MAX } from './bounds.ts';
 import { COMPARISONS_MAX, comparisonSchema } from './comparison.ts';
 import { distillationProblems, distillSchema } from './distill.ts';
 import { modelChoice } from './model-choice.ts';
@@ -13,16 +14,11 @@ import { findModel } from './models/index.ts';
 import { noiseSchema } from './noise.ts';
 import { teacherSchema } from './teacher.ts';
 
-const positiveInteger = (max: number) => z.int().min(1).max(max);
-const share = z.number().min(0).max(1);
 const name = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/, 'use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit');
 /** A dataset, or a version of it: `photos`, the newest; `photos@2`. */
 const datasetReference = z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?(@[1-9]\d{0,7})?$/, 'use 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning and ending with a letter or digit; @N behind it names a version');
 const partReference = z.string().regex(/^[a-z0-9][a-z0-9._-]*(@[1-9]\d{0,7})?(#(labeled|unlabeled|validation|test))?$/, 'write DATASET or DATASET#PART, where PART is labeled, unlabeled, validation or test');
 
-/** Upper bound of steps of one training: beyond it a typing error is likelier than a wish. */
-const STEPS_MAX = 10_000_000;
-const BATCH_MAX = 65_536;
 const ROUNDS_MAX = 20;
 /** One worker reads every replica's state, one after another, to merge them; the paper saw little gain beyond eight. */
 export const REPLICAS_MAX = 64;

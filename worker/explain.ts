@@ -5,8 +5,8 @@
  */
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
-import { errorTable, toAlumnusError } from '../proto/errors.ts';
 import { RunHistory } from '../proto/gen/alumnus/v1/history.ts';
+import { answer, tell } from '../proto/program.ts';
 import { openStore } from '../store/index.ts';
 import { explainSample } from './data/index.ts';
 
@@ -14,15 +14,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { store: { type: 'string', default: '' } } });
   const { history, key } = JSON.parse(await text(process.stdin)) as { history: unknown; key: string };
   const store = await openStore(values.store, { create: false });
-  const tell = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
   tell({ sample: await explainSample({ store, history: RunHistory.fromJSON(history), onProgress: (done, total, label) => tell({ progress: { done, total, label } }) }, key) });
 }
 
-main().catch((thrown: unknown) => {
-  const error = toAlumnusError(thrown);
-  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
-  process.exitCode = errorTable[error.code].exit;
-}).finally(() => {
-  // Connections that a store keeps open would keep the process.
-  process.stdout.write('', () => process.exit());
-});
+answer(main);

@@ -6,7 +6,8 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
+import { AlumnusError } from '../proto/errors.ts';
+import { answer } from '../proto/program.ts';
 import type { Architecture } from '../recipe/index.ts';
 import { decodeWeights, saveLayersFormat } from './learning/index.ts';
 import { portableFiles, portableFormats, weightSchemes } from './portable/index.ts';
@@ -44,8 +45,4 @@ async function samplesIn(folder: string): Promise<{ extension: string; bytes: Ui
   return Promise.all(names.map(async name => ({ extension: extname(name).slice(1), bytes: await readFile(join(folder, name)) })));
 }
 
-main(process.argv.slice(2)).catch((thrown: unknown) => {
-  const error = toAlumnusError(thrown);
-  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
-  process.exit(errorTable[error.code].exit);
-});
+answer(() => main(process.argv.slice(2)));

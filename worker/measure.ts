@@ -8,30 +8,18 @@
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
+import { AlumnusError } from '../proto/errors.ts';
+import { answer, tell } from '../proto/program.ts';
+import type { Measured } from '../proto/told.ts';
 import { multiplyAdds, parameterCount } from '../recipe/index.ts';
 import { createPredictor, decodeWeights } from './learning/index.ts';
-import { modelBytes, portableFormats, weightSchemes, type PortableFormat, type PortableModel, type WeightScheme } from './portable/index.ts';
+import { modelBytes, portableFormats, weightSchemes, type PortableModel } from './portable/index.ts';
 import { loadTensorFlow } from './tensorflow/index.ts';
 
 /** The first predictions lay out weights and fill caches. */
 const WARM_UP = 10;
 /** A bar that moves, and few lines. */
 const TELL_EVERY = 10;
-
-export interface Measured {
-  readonly model: string;
-  readonly parameters: number;
-  /** Of one image. */
-  readonly multiplyAdds: number;
-  readonly bytes: Readonly<Record<PortableFormat, Readonly<Record<WeightScheme, number>>>>;
-  readonly latencyMs: { readonly p50: number; readonly p95: number; readonly predictions: number };
-  readonly memoryBytes: { readonly peak: number; readonly withoutModel: number };
-  readonly device: string;
-  readonly threads: number;
-}
-
-const say = (line: object): void => { process.stdout.write(`${JSON.stringify(line)}\n`); };
 
 /** The value that so much of them does not exceed (nearest rank). @param sorted ascending */
 const quantile = (sorted: readonly number[], share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
@@ -52,7 +40,7 @@ async function main(args: string[]): Promise<void> {
   const total = WARM_UP + times;
   const each: number[] = [];
   for (let done = 0; done < total; done += 1) {
-    if (done % TELL_EVERY === 0) say({ done, total });
+    if (done % TELL_EVERY === 0) tell({ done, total });
     const start = performance.now();
     await predictor.logProbabilities(image, 1);
     if (done >= WARM_UP) each.push(performance.now() - start);
@@ -63,18 +51,14 @@ async function main(args: string[]): Promise<void> {
   each.sort((a, b) => a - b);
   const measured: Measured = {
     model: architecture.model.name, parameters: parameterCount(architecture), multiplyAdds: multiplyAdds(architecture),
-    bytes: Object.fromEntries(portableFormats.map(format => [format, Object.fromEntries(weightSchemes.map(scheme => [scheme, modelBytes(model, tensors, format, scheme)]))])) as Measured['bytes'],
+    bytes: Object.fromEntries(portableFormats.map(format => [format, Object.fromEntries(weightSchemes.map(scheme => [scheme, modelBytes(model, tensors, format, scheme)]))])),
     latencyMs: { p50: quantile(each, 0.5), p95: quantile(each, 0.95), predictions: times },
     memoryBytes: { peak, withoutModel },
     // TensorFlow's binding tells that it uses a GPU, and not which.
     device: (tf.backend() as unknown as { isUsingGpuDevice: boolean }).isUsingGpuDevice ? 'GPU' : cpus()[0]?.model ?? 'unknown processor',
     threads,
   };
-  say({ measured });
+  tell({ measured });
 }
 
-main(process.argv.slice(2)).catch((thrown: unknown) => {
-  const error = toAlumnusError(thrown);
-  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
-  process.exit(errorTable[error.code].exit);
-});
+answer(() => main(process.argv.slice(2)));

@@ -10,16 +10,12 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { errorTable, toAlumnusError } from '../proto/errors.ts';
 import { AcceptedTask } from '../proto/gen/alumnus/v1/history.ts';
+import { answer, tell } from '../proto/program.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { machineThatDid, reproduce } from './reproduction.ts';
 import { machineOf } from './tasks/index.ts';
 import { loadTensorFlow } from './tensorflow/index.ts';
-
-const tell = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-// Who asked is gone: nobody would read the answer.
-process.stdout.on('error', () => process.exit(0));
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { store: { type: 'string', default: '' }, scratch: { type: 'string', default: '' }, threads: { type: 'string', default: '0' } } });
@@ -53,11 +49,4 @@ async function threadsThatDid(from: ObjectStore, accepted: readonly AcceptedTask
   return availableParallelism();
 }
 
-main().catch((thrown: unknown) => {
-  const error = toAlumnusError(thrown);
-  process.stderr.write(`${error.code === 'INTERNAL' ? error.stack : error.sentence}\n`);
-  process.exitCode = errorTable[error.code].exit;
-}).finally(() => {
-  // Decoding threads would keep the process.
-  process.stdout.write('', () => process.exit());
-});
+answer(main);

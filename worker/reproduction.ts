@@ -11,26 +11,13 @@ import { TaskRecord, type Machine } from '../proto/gen/alumnus/v1/record.ts';
 import type { ObjectRef, TaskResult } from '../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../proto/gen/alumnus/v1/worker.ts';
 import { namedOutputs } from '../proto/outputs.ts';
+import type { Reproduction } from '../proto/told.ts';
 import type { ObjectStore } from '../store/index.ts';
 import { decodeWeights } from './learning/index.ts';
 import { readModel, runTask } from './tasks/index.ts';
 
 /** Kinds of tasks that make a part of a model. */
 const MAKING: ReadonlySet<string> = new Set(['label', 'select', 'train', 'import', 'replica', 'merge']);
-
-export interface Reproduction {
-  readonly taskId: string;
-  /** label, select, train, replica, merge, import. */
-  readonly kind: string;
-  readonly subject: string;
-  /** `failed`: it could not be done again, and `note` says why. */
-  readonly verdict: 'same' | 'differs' | 'failed';
-  readonly outputs: readonly { readonly name: string; readonly accepted: string; readonly again: string }[];
-  /** The error's sentence; of weights that differ, by how much. */
-  readonly note: string;
-  /** What the accepted result was computed on; absent in records of earlier releases. */
-  readonly machine?: Machine;
-}
 
 export interface Reproducing {
   /** The run's store, read alone. */
@@ -46,7 +33,7 @@ export async function reproduce({ from, into, cacheFolder, signal, progress }: R
   const { task, result } = accepted;
   invariant(task !== undefined, 'an accepted task is told');
   const machine = await machineThatDid(from, accepted);
-  const about = { taskId: task.taskId, kind: task.spec?.$case ?? '', subject: task.subject, ...(machine === undefined ? {} : { machine }) };
+  const about = { taskId: task.taskId, kind: (task.spec?.$case ?? 'train') as Reproduction['kind'], subject: task.subject, ...(machine === undefined ? {} : { machine }) };
   const store = readingOnly(from, into);
   try {
     const again = await runTask({

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { invariant } from '../../proto/errors.ts';
 import { action, declare, declareGroup, homeOption, outputOption, storeOption, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
-import type { SampleExplained } from '../explain-text.ts';
+import type { SampleExplained } from '../../proto/told.ts';
 import { storeUrl } from '../home.ts';
 
 interface Flags extends OutputFlag {

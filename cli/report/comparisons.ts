@@ -1,20 +1,14 @@
 /** The report's section on comparisons: their table, and each one's difference to the last student with its interval. */
 import { comparisonRows, type ComparisonRow } from '../comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from '../format.ts';
-import { wilson, type Proportion } from '../statistics.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import { accuracyCell } from './cells.ts';
 import { intervalChart } from './charts.ts';
 import { html, nothing, type Markup } from './html.ts';
 
-function accuracy(name: string, value: Proportion | undefined): Markup {
-  if (value === undefined) return html`<td data-label="${name}" class="figure">${none}</td>`;
-  const interval = wilson(value.correct, value.total);
-  return html`<td data-label="${name}" class="figure">${percent(value.correct / value.total, 2)}<small>${(100 * interval.low).toFixed(1)} to ${percent(interval.high)}</small></td>`;
-}
-
 const cells = (row: ComparisonRow): Markup => html`<tr class="${row.name === 'student' ? 'best' : ''}">
 <th scope="row">${row.name}</th><td data-label="What" class="prose">${row.what}${row.state !== '' && html`<small>${row.state}</small>`}</td><td data-label="Model">${row.model}</td><td data-label="Parameters" class="figure">${row.parameters > 0 ? integer(row.parameters) : none}</td><td data-label="Device time" class="figure">${row.deviceMs > 0 ? html`${duration(row.deviceMs)}<small>${integer(row.images)} images</small>` : none}</td>
-${accuracy('Validation', row.validation)}${accuracy('Test', row.test)}<td data-label="ECE" class="figure">${row.calibrationError === undefined ? none : percent(row.calibrationError)}</td>
+${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}<td data-label="ECE" class="figure">${row.calibrationError === undefined ? none : percent(row.calibrationError)}</td>
 <td data-label="Difference, test" class="figure">${row.difference === undefined ? none : html`${points(row.difference.value)}<small>${points(row.difference.low)} to ${points(row.difference.high)}</small>`}</td>
 <td data-label="Pairs, validation">${row.paired === undefined ? none : html`${integer(row.paired.onlyThis)} against ${integer(row.paired.onlyStudent)}<small>${pValue(row.paired.pValue)}</small>`}</td></tr>`;
 

@@ -9,10 +9,11 @@ import { confidenceHead, confidenceLegend, confidenceRows } from '../confidence.
 import { driftCells, driftHead, driftLegend, driftRows } from '../drift.ts';
 import { duration, instant, integer, none, percent, points, pValue, shortDigest } from '../format.ts';
 import { gateRatio, MCE, MFR, robustModels, robustnessLegend, robustnessTable, robustnessText, sequenceLegend, type RobustnessRow, type Split } from '../robustness.ts';
-import { outcome, share, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
-import { difference, wilson, type Proportion } from '../statistics.ts';
+import { outcome, summarize, type FewerGate, type Summary, type SummaryRow } from '../summary.ts';
+import { difference, share, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
+import { accuracyCell } from './cells.ts';
 import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
 import { style } from './style.ts';
@@ -102,12 +103,6 @@ function header(view: RunView): Markup {
 ${[...manifests].map(([name, digest]) => html`<dt>Dataset</dt><dd>${name}, manifest sha256 <code>${digest}</code></dd>`)}
 ${view.bestModel !== undefined && html`<dt>Best model</dt><dd>iteration ${view.bestIteration}, sha256 <code>${view.bestModel.sha256}</code></dd>`}
 </dl></div>`;
-}
-
-function accuracyCell(name: string, value: Proportion | undefined): Markup {
-  if (value === undefined) return html`<td data-label="${name}" class="figure">${none}</td>`;
-  const interval = wilson(value.correct, value.total);
-  return html`<td data-label="${name}" class="figure">${percent(share(value), 2)}<small>${(100 * interval.low).toFixed(1)} to ${percent(interval.high)}</small></td>`;
 }
 
 const gateText = (gate: { studentOnlyRight: number; teacherOnlyRight: number; pValue: number }): string =>

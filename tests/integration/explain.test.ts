@@ -5,7 +5,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SampleExplained } from '../../cli/explain-text.ts';
+import type { SampleExplained } from '../../proto/told.ts';
 import type { LineageStep } from '../../cli/lineage.ts';
 import type { ModelReproduced } from '../../cli/reproduce.ts';
 import { readLabels } from '../../dataset/index.ts';

@@ -4,7 +4,7 @@ export { trueLabels, type LabelOf } from './truth.ts';
 export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type Distilled, type SelectedPart, type TrainingBatch } from './batches.ts';
 export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
-export { explainSample, type IterationExplained, type SampleExplained } from './explain.ts';
+export { explainSample } from './explain.ts';
 export { drift, type DriftRequest } from './drift.ts';
 export { drawHeldOut, holdOut, type HeldOutPart } from './hold-out.ts';
 export { labeledPieces, type LabeledPiece } from './labeled.ts';

@@ -1,10 +1,11 @@
 /** What a person reads of a sample, a lineage and a model made again: every outcome and reason in its words. Figures are chosen. */
 import { describe, expect, test } from 'vitest';
-import { sampleText, type IterationExplained, type SampleExplained } from '../../../cli/explain-text.ts';
+import { sampleText } from '../../../cli/explain-text.ts';
+import type { IterationExplained, SampleExplained } from '../../../proto/told.ts';
 import { lineageText, type LineageStep } from '../../../cli/lineage.ts';
 import { isReproduced, reproducedText, type ModelReproduced } from '../../../cli/reproduce.ts';
 
-const label = { class: 7, name: 'seven', logOdds: 2.25, confidence: 0.9047, probabilities: ['seven', 'one', 'nine', 'two', 'three', 'four'].map((name, at) => ({ class: at, name, probability: 0.9047 / 4 ** at })) };
+const label = { class: 7, name: 'seven', logOdds: 2.25, confidence: 0.9047, table: 't', probabilities: ['seven', 'one', 'nine', 'two', 'three', 'four'].map((name, at) => ({ class: at, name, probability: 0.9047 / 4 ** at })) };
 const base: IterationExplained = { iteration: 2, try: 0, decision: 'promoted', teacher: { sha256: 'a'.repeat(64), iteration: 1 }, label, threshold: { confidence: 0.3, measured: undefined, logOdds: -0.8473 }, outcome: 'kept', copies: 1, reason: { kind: 'within-budget' } };
 const textOf = (wishes: Partial<IterationExplained>, truth: SampleExplained['truth'] = { class: 1, name: 'one' }): string =>
   sampleText({ run: 'mnist-4f2a91', key: '3fa95e', shard: 'unlabeled-000003', dataset: 'mnist#unlabeled', ...(truth === undefined ? {} : { truth }), iterations: [{ ...base, ...wishes }] });

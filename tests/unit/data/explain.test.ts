@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RunHistory } from '../../../proto/gen/alumnus/v1/history.ts';
 import type { LabeledShard } from '../../../proto/gen/alumnus/v1/task.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
-import { encodeTally, explainSample, select, tallyOf, writeLabelTable, type SampleExplained } from '../../../worker/data/index.ts';
+import type { SampleExplained } from '../../../proto/told.ts';
+import { encodeTally, explainSample, select, tallyOf, writeLabelTable } from '../../../worker/data/index.ts';
 
 const TEACHER = 'a'.repeat(64);
 
