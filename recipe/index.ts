@@ -8,4 +8,4 @@ export { DEVICE_HOURS_MAX, isImported, journalledRecipe, ladderStep, modelOfIter
 export type { Comparison } from './comparison.ts';
 export type { Distill } from './distill.ts';
 export { foreignTeacherName, outputIndices, type ForeignTeacher } from './teacher.ts';
-export { readyRecipe, readyRecipeNames } from './ready/index.ts';
+export { readyRecipe, readyRecipeNames, readyRecipeSummary } from './ready/index.ts';

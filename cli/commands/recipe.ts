@@ -1,4 +1,4 @@
-/** `alumnus recipe`: begin one, check one, and the schema for an editor. Needs no coordinator. */
+/** `alumnus recipe`: name and begin one, check one, and the schema for an editor. Needs no coordinator. */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AlumnusError, exitCode, toAlumnusError } from '../../proto/errors.ts';
@@ -53,15 +53,28 @@ export function addRecipe(program: Command, context: Context): void {
     return recipe === undefined ? exitCode.usage : exitCode.ok;
   });
 
+  const list = declare(group, 'list', {
+    summary: 'Name the ready recipes',
+    description: 'Each runs on data that ships, from nothing to a report, with `alumnus demo --recipe NAME`.',
+    examples: ['alumnus recipe list', 'alumnus recipe list -o name'],
+  }).addOption(outputOption());
+  action(list, context, async (flags: OutputFlag) => {
+    const [{ readyRecipeNames, readyRecipeSummary }, { outputForm, printListing }] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts')]);
+    await printListing(context, outputForm(flags.output), {
+      kind: 'ReadyRecipe', rows: readyRecipeNames().map((name) => ({ name, summary: readyRecipeSummary(name) })),
+      name: ({ name }) => name, head: ['NAME', 'WHAT'], cells: ({ name, summary }) => [name, summary], empty: '',
+    });
+  });
+
   const init = declare(group, 'init [name]', {
     summary: 'Write a ready recipe to begin from',
-    description: 'Ready recipes: mnist, fashion-mnist, and of other trainings on MNIST distill, deit. Goes to standard output, or to a file that is not there yet.',
+    description: '`alumnus recipe list` names them. It goes to standard output, or to a file that is not there yet.',
     examples: ['alumnus recipe init mnist > mnist.yaml', 'alumnus recipe init fashion-mnist --out recipe.yaml'],
   }).option('--out <file>', 'write to this file');
   action(init, context, async (name: string | undefined, flags: { out?: string }) => {
     const { readyRecipe, readyRecipeNames } = await import('../../recipe/index.ts');
     const text = readyRecipe(name ?? 'mnist');
-    if (text === undefined) throw new AlumnusError('USAGE', `there is no ready recipe "${name}"; there are ${readyRecipeNames.join(', ')}`);
+    if (text === undefined) throw new AlumnusError('USAGE', `there is no ready recipe "${name}"; there are ${readyRecipeNames().join(', ')}`);
     if (flags.out === undefined) return context.out.write(text);
     try {
       await writeFile(flags.out, text, { flag: 'wx' });

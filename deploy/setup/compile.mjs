@@ -1,5 +1,5 @@
 /**
- * dist/: the sources compiled by tsc. Whether it is current is told by a stamp (paths, sizes, modification times), which
+ * dist/: the sources compiled by tsc, and beside them what they read as it is (YAML). Whether it is current is told by a stamp (paths, sizes, modification times), which
  * costs a few milliseconds and is written last: an interrupted build has none, and is done again.
  */
 import { createHash } from 'node:crypto';
@@ -17,14 +17,17 @@ function sourceFolders(root) {
   return JSON.parse(fs.readFileSync(path.join(root, 'tsconfig.build.json'), 'utf8')).include;
 }
 
-/** Every .ts file of the folders that are compiled, relative to the root, in a fixed order. */
+/** Read as they are by the code beside them. */
+const asItIs = /\.yaml$/;
+
+/** Every source of the folders that are compiled, relative to the root, in a fixed order. */
 function sourceFiles(root) {
   const files = [];
   for (const folder of sourceFolders(root)) {
     const absolute = path.join(root, folder);
     if (!fs.existsSync(absolute)) continue;
     for (const entry of fs.readdirSync(absolute, { recursive: true })) {
-      if (entry.endsWith('.ts')) files.push(path.join(folder, entry));
+      if (entry.endsWith('.ts') || asItIs.test(entry)) files.push(path.join(folder, entry));
     }
   }
   return files.sort();
@@ -58,6 +61,9 @@ export async function build(root, onChild) {
       throw new SetupError('The sources do not compile.', 'Correct what the compiler names above.', { exit: 1, detail: lastLines(outcome.output, errorLinesShown) });
     }
     removeOrphans(root);
+    for (const file of sourceFiles(root)) {
+      if (asItIs.test(file)) fs.cpSync(path.join(root, file), path.join(root, 'dist', file));
+    }
     fs.mkdirSync(path.join(root, 'dist'), { recursive: true });
     const temporary = path.join(root, `${stampFile}.${process.pid}`);
     fs.writeFileSync(temporary, current);
@@ -72,6 +78,6 @@ function removeOrphans(root) {
   const sources = new Set(sourceFiles(root));
   for (const entry of fs.readdirSync(dist, { recursive: true })) {
     const source = entry.replace(/\.js(\.map)?$/, '.ts');
-    if (source !== entry && !sources.has(source)) fs.rmSync(path.join(dist, entry), { force: true });
+    if ((source !== entry || asItIs.test(entry)) && !sources.has(source)) fs.rmSync(path.join(dist, entry), { force: true });
   }
 }

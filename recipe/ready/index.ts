@@ -1,13 +1,17 @@
-/** The recipes that ship, as the text a user would write, so that `recipe init` hands out exactly what `demo` runs. */
-import { expand } from './expand.ts';
-import { mnist } from './mnist.ts';
-import { fashionMnist } from './fashion-mnist.ts';
-import { distill } from './distill.ts';
-import { deit } from './deit.ts';
+/**
+ * The recipes that ship, each a YAML file of this folder, as a user would write it: `recipe init` hands out exactly what `demo` runs.
+ * Another recipe is one more file; the first line of each, a comment, says in one sentence what it is.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
 
-const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, distill, expand, deit };
+const EXTENSION = '.yaml';
+const folder = new URL('./', import.meta.url);
 
-export const readyRecipeNames: readonly string[] = Object.keys(ready);
+/** By name. */
+export const readyRecipeNames = (): string[] => readdirSync(folder).filter((file) => file.endsWith(EXTENSION)).map((file) => file.slice(0, -EXTENSION.length)).sort();
 
 /** The YAML text of a ready recipe, or undefined when there is none of that name. */
-export const readyRecipe = (name: string): string | undefined => (Object.hasOwn(ready, name) ? ready[name] : undefined);
+export const readyRecipe = (name: string): string | undefined => (readyRecipeNames().includes(name) ? readFileSync(new URL(name + EXTENSION, folder), 'utf8') : undefined);
+
+/** What a ready recipe is, in one sentence. */
+export const readyRecipeSummary = (name: string): string => (readyRecipe(name) ?? '').split('\n', 1)[0]!.replace(/^# */, '');

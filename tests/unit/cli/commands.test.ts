@@ -3,13 +3,15 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Metadata, Server, ServerCredentials, type status, type handleUnaryCall } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
-import { modelNames, readyRecipe } from '../../../recipe/index.ts';
+import { openStore } from '../../../store/index.ts';
+import { modelNames, readyRecipe, readyRecipeNames } from '../../../recipe/index.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -170,7 +172,7 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   test('a file that is not there', async () => expectSentence(await run(['recipe', 'validate', join(folder, 'absent.yaml')]), 2, /absent\.yaml: there is no such file/));
   test('an address that is none', async () => expectSentence(await run(['status', '--address', 'localhost']), 2, /"localhost" is not an address/));
   test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, json, jsonl, yaml, name/));
-  test('a ready recipe there is none of', async () => expectSentence(await run(['recipe', 'init', 'cifar']), 2, /there are mnist, fashion-mnist/));
+  test('a ready recipe there is none of', async () => expectSentence(await run(['recipe', 'init', 'cifar']), 2, /there are .*fashion-mnist, mnist/));
 });
 
 describe('reading', () => {
@@ -305,10 +307,12 @@ describe('following', () => {
   });
   test('wait says how it ended', async () => expect(await ask('run', 'wait', 'mnist-4f2a91')).toEqual({ code: 0, out: 'Run mnist-4f2a91 succeeded.\n', err: '' }));
   test('report writes one file, prints its path last, and says what it could not read', async () => {
-    const out = join(folder, 'report.html');
-    const ran = await ask('run', 'report', 'mnist-4f2a91', '--out', out);
+    const [out, store] = [join(folder, 'report.html'), join(folder, 'empty-store')];
+    await openStore(pathToFileURL(store).href, { create: true });
+    const ran = await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', store);
     expect(ran.out).toBe(`${out}\n`);
     expect(ran.err).toContain('The audit of iteration 1 cannot be read');
+    expect((await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', pathToFileURL(join(folder, 'no-store')).href)).err).toContain('The object store cannot be read from here');
     expect(await readFile(out, 'utf8')).toContain('96.50 %');
     expect(await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', 's3:/alumnus')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('"s3:/alumnus" is no store') });
     expect((await ask('run', 'report', 'mnist-4f2a91', '--out', '-')).out).toMatch(/^<!doctype html>/);
@@ -316,6 +320,11 @@ describe('following', () => {
 });
 
 describe('recipes', () => {
+  test('list names each that is ready, and says in a sentence what it is', async () => {
+    expect((await run(['recipe', 'list', '-o', 'name'])).out.trim().split('\n')).toEqual(readyRecipeNames());
+    expect((await run(['recipe', 'list'])).out).toMatch(/^deit +DeiT on MNIST: .*token\.$/m);
+  });
+
   test('init hands out what validate takes', async () => {
     const { out } = await run(['recipe', 'init', 'fashion-mnist']);
     expect(out).toBe(readyRecipe('fashion-mnist'));

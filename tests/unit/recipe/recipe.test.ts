@@ -1,7 +1,7 @@
 /** What a user is told about a recipe: every mistake at once, each with its field, its line and its reason. */
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { canonicalJson, checkRecipe, journalledRecipe, modelNames, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
+import { canonicalJson, checkRecipe, journalledRecipe, modelNames, modelOfIteration, modelOptions, parseRecipe, printProblem, readyRecipe, readyRecipeNames, readyRecipeSummary, recipeJsonSchema, recipeSchema } from '../../../recipe/index.ts';
 
 const least = `name: digits
 data:
@@ -178,11 +178,12 @@ describe('a recipe', () => {
 });
 
 describe('the ready recipes', () => {
-  test.each([...readyRecipeNames])('%s is taken by the schema and by its published JSON Schema', (name) => {
+  test.each(readyRecipeNames())('%s is taken by the schema and by its published JSON Schema', (name) => {
     const text = readyRecipe(name) ?? '';
     const { recipe, problems } = checkRecipe(text);
     expect(problems).toEqual([]);
     expect(recipe?.name).toBe(name);
+    expect(readyRecipeSummary(name)).toMatch(/^[A-Z].*: .*\.$/);
     const published = z.fromJSONSchema(recipeJsonSchema() as Parameters<typeof z.fromJSONSchema>[0]);
     expect(published.safeParse(recipe).success).toBe(true);
     expect(published.safeParse({ ...recipe, rounds: -1 }).success).toBe(false);

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 describe('the build', () => {
-  it('is current until a source changes, and leaves no output of a source that is gone', async () => {
+  it('is current until a source changes, leaves no output of a source that is gone, and has what sources read as it is', async () => {
     const folder = checkout();
     write(folder, { 'cli/main.ts': "import { name } from './name.ts';\nprocess.stdout.write(name);\n", 'cli/name.ts': "export const name = 'a';\n" });
     expect(buildReady(folder)).toBe(false);
@@ -23,11 +23,20 @@ describe('the build', () => {
     expect(fs.readFileSync(path.join(folder, 'dist/cli/main.js'), 'utf8')).toMatch(/from ["']\.\/name\.js["']/);
 
     write(folder, { 'cli/main.ts': "process.stdout.write('b!');\n" });
+    write(folder, { 'recipe/ready/mine.yaml': 'name: mine\n', 'recipe/ready/gone.yaml': 'name: gone\n' });
     fs.rmSync(path.join(folder, 'cli/name.ts'));
     expect(buildReady(folder)).toBe(false);
     await build(folder, noChild);
     expect(buildReady(folder)).toBe(true);
     expect(fs.readdirSync(path.join(folder, 'dist/cli')).sort()).toEqual(['main.js', 'main.js.map']);
+
+    write(folder, { 'recipe/ready/mine.yaml': 'name: mine # ours\n' });
+    fs.rmSync(path.join(folder, 'recipe/ready/gone.yaml'));
+    expect(buildReady(folder)).toBe(false);
+    await build(folder, noChild);
+    expect(buildReady(folder)).toBe(true);
+    expect(fs.readdirSync(path.join(folder, 'dist/recipe/ready'))).toEqual(['mine.yaml']);
+    expect(fs.readFileSync(path.join(folder, 'dist/recipe/ready/mine.yaml'), 'utf8')).toBe('name: mine # ours\n');
   });
 
   it('stays stale when the sources do not compile, and shows where', async () => {
