@@ -13,26 +13,30 @@ import { parseArgs } from 'node:util';
 interface Score {
   readonly correct: number;
   readonly total: number;
+  /** Expected calibration error, 0 to 1. */
+  readonly calibrationError: number;
 }
 
-interface Model {
+export interface Model {
   readonly label: string;
+  readonly parameters: number;
   readonly test?: Score;
   readonly validation?: Score;
   readonly model?: { readonly key: string; readonly sha256: string; readonly bytes: number };
   readonly images: number;
 }
 
-interface Described {
+export interface Described {
   readonly fineTunedTeaches?: boolean;
   readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly fineTuned?: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
   readonly control?: Model;
+  readonly comparisons: readonly { readonly name: string; readonly what: string; readonly model?: Model }[];
   readonly bestIteration: number;
   readonly summary: { readonly submittedAtMs: number; readonly endedAtMs: number };
 }
 
 const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
-export const percent = (score: Score | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
+export const percent = (score: Pick<Score, 'correct' | 'total'> | undefined): number => (score === undefined || score.total === 0 ? NaN : (100 * score.correct) / score.total);
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 

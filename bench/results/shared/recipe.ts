@@ -1,0 +1,81 @@
+/**
+ * A ready recipe as a user would run it, one demo a seed, each in a home of its own; then every model that its runs trained side by side.
+ * A seed draws the labeled images and everything random in the run. Not for: choosing a recipe; the test split only reports.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { AlumnusError } from '../../../proto/errors.ts';
+import { alumnus, describe, mean, percent, type Described, type Model } from './seeds.ts';
+
+export interface Named {
+  readonly name: string;
+  readonly what: string;
+  readonly model: Model | undefined;
+}
+
+export interface Ran {
+  readonly seed: number;
+  readonly run: Described & { readonly runId: string };
+}
+
+/** What else a recipe's runs are worth, below the table of models. */
+export type More = (runs: readonly Ran[]) => void;
+
+export const print = (line: string): void => void process.stdout.write(`${line}\n`);
+export const figure = (value: number, digits = 2): string => (Number.isNaN(value) ? '' : value.toFixed(digits));
+/** Least to most. */
+export const spread = (values: readonly number[], digits = 2): string => `${figure(Math.min(...values), digits)} to ${figure(Math.max(...values), digits)}`;
+
+/** Of each iteration the last try, promoted or not; then the control; then the recipe's comparisons in its order. */
+export function modelsOf({ iterations, control, comparisons }: Described): Named[] {
+  const last = iterations.at(-1)?.iteration ?? 0;
+  return [
+    ...Array.from({ length: last + 1 }, (_, at) => ({
+      name: at === 0 ? 'teacher' : last === 1 ? 'student' : `student ${at}`, what: at === 0 ? 'iteration 0' : `iteration ${at}`, model: iterations.filter(({ iteration }) => iteration === at).at(-1)?.model,
+    })),
+    ...(control === undefined ? [] : [{ name: 'control', what: 'the labeled images alone', model: control }]),
+    ...comparisons.map(({ name, what, model }) => ({ name, what, model })),
+  ];
+}
+
+/** Rows of markdown: figures of each model, by seed and their mean. */
+export function printByModel(title: string, runs: readonly Ran[], of: (model: Model | undefined, run: Ran) => number, digits = 2): void {
+  print(`\n${title}:\n`);
+  print(`| model | what | ${runs.map(({ seed }) => `seed ${seed}`).join(' | ')} | mean |`);
+  print(`|---|---|${'---|'.repeat(runs.length + 1)}`);
+  modelsOf(runs[0]!.run).forEach(({ name, what }, at) => {
+    const figures = runs.map((ran) => of(modelsOf(ran.run)[at]?.model, ran));
+    if (figures.every(Number.isNaN)) return;
+    print(`| ${name} | ${what} | ${figures.map((value) => figure(value, digits)).join(' | ')} | ${figure(mean(figures), digits)} |`);
+  });
+}
+
+/** @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay, and are gone on with. */
+export async function runRecipe(name: string, args: string[], more: More = () => undefined): Promise<void> {
+  const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, workers: { type: 'string' }, threads: { type: 'string' }, keep: { type: 'string' } } });
+  const seeds = values.seeds.split(',').map(Number);
+  if (!seeds.every((seed) => Number.isInteger(seed) && seed >= 0)) throw new AlumnusError('USAGE', 'is whole numbers with commas between them', { where: '--seeds' });
+  const folder = values.keep ?? await mkdtemp(join(tmpdir(), `alumnus-${name}-`));
+  const flags = (['workers', 'threads'] as const).flatMap((flag) => (values[flag] === undefined ? [] : [`--${flag}`, values[flag]]));
+  const runs: Ran[] = [];
+  try {
+    await mkdir(folder, { recursive: true });
+    for (const seed of seeds) {
+      const home = join(folder, `${name}-${seed}`);
+      print(`\n## Seed ${seed}\n\n${await alumnus(['demo', '--recipe', name, '--seed', String(seed), '--home', home, ...(values.keep === undefined ? [] : ['--out', join(folder, `${name}-${seed}.html`)]), ...flags], true)}`);
+      runs.push({ seed, run: await describe(home, new Set()) });
+    }
+  } finally {
+    if (values.keep === undefined) await rm(folder, { recursive: true, force: true });
+  }
+  print(`\n## ${name}: ${seeds.length} seeds, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'})`);
+  printByModel('Test accuracy in percent', runs, (model) => percent(model?.test));
+  printByModel('Validation accuracy in percent', runs, (model) => percent(model?.validation));
+  printByModel('Of the control\'s errors on test, in percent, those that are gone', runs, (model, { run }) => 100 * (1 - (100 - percent(model?.test)) / (100 - percent(run.control?.test))), 1);
+  printByModel('Expected calibration error on test, in percent', runs, (model) => 100 * (model?.test?.calibrationError ?? NaN));
+  printByModel('Parameters', runs, (model) => model?.parameters ?? NaN, 0);
+  more(runs);
+  print(`\nMinutes from submission to end: ${runs.map(({ run: { summary } }) => ((summary.endedAtMs - summary.submittedAtMs) / 60_000).toFixed(1)).join(', ')}.`);
+}
