@@ -2,6 +2,7 @@
  * A ready recipe as a user would run it, one demo a seed, each in a home of its own; then every model that its runs trained side by side.
  * A seed draws the labeled images and everything random in the run. Not for: choosing a recipe; the test split only reports.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,7 +53,7 @@ export function printByModel(title: string, runs: readonly Ran[], of: (model: Mo
   });
 }
 
-/** @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay, and are gone on with. */
+/** @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay: what was interrupted there goes on, what has ended is taken as it is. */
 export async function runRecipe(name: string, args: string[], more: More = () => undefined): Promise<void> {
   const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, workers: { type: 'string' }, threads: { type: 'string' }, keep: { type: 'string' } } });
   const seeds = values.seeds.split(',').map(Number);
@@ -64,6 +65,11 @@ export async function runRecipe(name: string, args: string[], more: More = () =>
     await mkdir(folder, { recursive: true });
     for (const seed of seeds) {
       const home = join(folder, `${name}-${seed}`);
+      const before = existsSync(join(home, 'journal')) ? await describe(home, new Set()) : undefined;
+      if (before?.summary.state === 'succeeded') {
+        runs.push({ seed, run: before });
+        continue;
+      }
       print(`\n## Seed ${seed}\n\n${await alumnus(['demo', '--recipe', name, '--seed', String(seed), '--home', home, ...(values.keep === undefined ? [] : ['--out', join(folder, `${name}-${seed}.html`)]), ...flags], true)}`);
       runs.push({ seed, run: await describe(home, new Set()) });
     }

@@ -32,7 +32,7 @@ export interface Described {
   readonly control?: Model;
   readonly comparisons: readonly { readonly name: string; readonly what: string; readonly model?: Model }[];
   readonly bestIteration: number;
-  readonly summary: { readonly submittedAtMs: number; readonly endedAtMs: number };
+  readonly summary: { readonly state: string; readonly submittedAtMs: number; readonly endedAtMs: number };
 }
 
 const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));
