@@ -9,7 +9,7 @@ import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
 import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
-import { modelNames, readyRecipe } from '../../../recipe/index.ts';
+import { modelNames, readyRecipe, readyRecipeNames } from '../../../recipe/index.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
@@ -316,6 +316,12 @@ describe('following', () => {
 });
 
 describe('recipes', () => {
+  test('the help of recipe init names every ready recipe', async () => {
+    const { out } = await run(['recipe', 'init', '--help']);
+    const named = /Ready recipes: (.*?)\. /s.exec(out)?.[1]?.split(/[\s,]+/) ?? [];
+    expect(readyRecipeNames.filter((name) => !named.includes(name))).toEqual([]);
+  });
+
   test('init hands out what validate takes', async () => {
     const { out } = await run(['recipe', 'init', 'fashion-mnist']);
     expect(out).toBe(readyRecipe('fashion-mnist'));
