@@ -134,10 +134,10 @@ function comparisonViews(run: RunState): ComparisonView[] {
 function changeOf({ model, labels, label_noise: labelNoise, kind, distill, noise, steps }: Comparison): string {
   const changes = [
     model === undefined ? '' : choiceLabel(model),
-    labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${(100 * labelNoise).toFixed(0)} % of them replaced`}` : '',
+    labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${Number((100 * labelNoise).toPrecision(3))} % of them replaced`}` : '',
     kind === undefined ? '' : `${kind} labels`,
     distill === undefined ? '' : distill === 'none' ? 'not distilled' : `distilled: ${distill.teacher} teacher, ${distill.targets === 'hard' ? 'hard targets' : `T ${distill.temperature}`}, share ${distill.share}${distill.head === 'token' ? ', by a token' : ''}`,
-    noise === undefined ? '' : `input noise: ${noise.input.name}`,
+    noise === undefined ? '' : `noise: ${[`input ${noise.input.name}`, ...(noise.erasing === undefined ? [] : ['erasing']), ...(noise.mix === undefined ? [] : ['mix'])].join(', ')}`,
     steps === undefined ? '' : `${steps} steps`,
   ].filter((each) => each !== '');
   return changes.length === 0 ? 'the last student again' : changes.join(', ');
