@@ -12,9 +12,9 @@ export interface ComparisonRow {
   readonly what: string;
   readonly model: string;
   readonly parameters: number;
-  /** That its training saw, copies and repetitions counted. */
+  /** That its training saw, fine-tuning included, copies and repetitions counted. */
   readonly images: number;
-  /** Of its training, in milliseconds. */
+  /** Of its training, fine-tuning included, in milliseconds. */
   readonly deviceMs: number;
   readonly validation: Proportion | undefined;
   readonly test: Proportion | undefined;
@@ -28,17 +28,24 @@ export interface ComparisonRow {
   readonly state: string;
 }
 
-/** The last student that was evaluated: what comparisons are compared with. */
-export function lastStudent({ iterations, fineTunedTeaches }: RunView): ModelView | undefined {
-  const evaluated = iterations.filter((each: IterationView) => each.iteration > 0).map((each) => (fineTunedTeaches ? each.fineTuned : each.model)).filter((model) => scored(model?.validation) !== undefined);
-  return evaluated.at(-1);
+/** The trainings that led to the model that is gated, which is that of the last. */
+export const trainingsOf = ({ fineTunedTeaches }: RunView, { model, fineTuned }: Pick<IterationView, 'model' | 'fineTuned'>): (ModelView | undefined)[] => (fineTunedTeaches ? [model, fineTuned] : [model]);
+
+/** The last student that was evaluated, as `trainingsOf`: what comparisons are compared with. */
+function lastStudent(view: RunView): (ModelView | undefined)[] {
+  const evaluated = view.iterations.filter((each: IterationView) => each.iteration > 0).map((each) => trainingsOf(view, each)).filter((trainings) => scored(trainings.at(-1)?.validation) !== undefined);
+  return evaluated.at(-1) ?? [];
 }
 
-function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<ComparisonView, 'name' | 'what' | 'model' | 'paired' | 'pValue' | 'givenUp'>, student: ModelView | undefined): ComparisonRow {
+type Told = Pick<ComparisonView, 'name' | 'what' | 'paired' | 'pValue' | 'givenUp'> & { readonly trainings: readonly (ModelView | undefined)[] };
+
+function rowOf({ name, what, trainings, paired, pValue: p, givenUp }: Told, student: ModelView | undefined): ComparisonRow {
+  const model = trainings.at(-1);
+  const sum = (of: (training: ModelView) => number): number => trainings.reduce((total, training) => total + (training === undefined ? 0 : of(training)), 0);
   const [test, own] = [scored(model?.test), scored(student?.test)];
   const judged = model?.test ?? model?.validation;
   return {
-    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: model?.images ?? 0, deviceMs: model?.trainMs ?? 0, validation: scored(model?.validation), test, calibrationError: scored(judged) === undefined ? undefined : judged?.calibrationError,
+    name, what, model: model?.label ?? '', parameters: model?.parameters ?? 0, images: sum(({ images }) => images), deviceMs: sum(({ trainMs }) => trainMs), validation: scored(model?.validation), test, calibrationError: scored(judged) === undefined ? undefined : judged?.calibrationError,
     difference: model === student || test === undefined || own === undefined ? undefined : difference(test, own),
     paired: paired === undefined || p === undefined ? undefined : { onlyThis: paired.studentOnlyRight, onlyStudent: paired.teacherOnlyRight, pValue: p },
     state: givenUp !== '' ? `given up: ${givenUp}` : scored(model?.validation) === undefined ? 'waits' : '',
@@ -48,12 +55,13 @@ function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<Compariso
 /** The last student first, then the control, then the recipe's comparisons in its order; empty where it has none. */
 export function comparisonRows(view: RunView): ComparisonRow[] {
   if (view.comparisons.length === 0) return [];
-  const student = lastStudent(view);
+  const trained = lastStudent(view);
+  const student = trained.at(-1);
   const bare = { paired: undefined, pValue: undefined, givenUp: '' };
   return [
-    rowOf({ ...bare, name: 'student', what: 'the last student, which the others are compared with', model: student }, student),
-    ...(view.control === undefined ? [] : [rowOf({ ...bare, name: 'control', what: 'the labeled images alone', model: view.fineTunedTeaches ? view.controlFineTuned : view.control }, student)]),
-    ...view.comparisons.map((each) => rowOf({ ...each, model: view.fineTunedTeaches ? each.fineTuned : each.model }, student)),
+    rowOf({ ...bare, name: 'student', what: 'the last student, which the others are compared with', trainings: trained }, student),
+    ...(view.control === undefined ? [] : [rowOf({ ...bare, name: 'control', what: 'the labeled images alone', trainings: trainingsOf(view, { model: view.control, fineTuned: view.controlFineTuned }) }, student)]),
+    ...view.comparisons.map((each) => rowOf({ ...each, trainings: trainingsOf(view, each) }, student)),
   ];
 }
 

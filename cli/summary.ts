@@ -6,7 +6,7 @@
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
-import { comparisonText } from './comparisons.ts';
+import { comparisonText, trainingsOf } from './comparisons.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -187,8 +187,9 @@ function priceOfGain(view: RunView, first: SummaryRow | undefined, best: Summary
   const gained = pair === undefined ? 0 : 100 * (share(pair.a) - share(pair.b));
   const students = view.iterations.filter((each) => each.iteration > 0 && each.iteration <= (best.iteration ?? 0));
   if (pair === undefined || gained <= 0 || students.length === 0) return '';
-  const deviceMs = students.reduce((sum, each) => sum + (each.model?.trainMs ?? 0), 0);
-  const seen = students.reduce((sum, each) => sum + (each.model?.images ?? 0), 0);
+  const trainings = students.flatMap((each) => trainingsOf(view, each));
+  const deviceMs = trainings.reduce((sum, each) => sum + (each?.trainMs ?? 0), 0);
+  const seen = trainings.reduce((sum, each) => sum + (each?.images ?? 0), 0);
   return `What a point of ${pair.name} accuracy over the first teacher took, of ${gained.toFixed(2)} gained: ${duration(deviceMs / gained)} of training and ${integer(seen / gained)} images seen by students; ${integer(best.kept ?? 0)} pseudo-labels were kept for the best one.`;
 }
 

@@ -189,9 +189,14 @@ export class Leader {
     try {
       return await Promise.all(leases.map((lease) => portable(this.store, lease)));
     } catch (thrown) {
-      for (const { leaseId } of leases) if (leaseId !== undefined) this.scheduler.release(leaseId, this.now(), false);
+      this.takeBack(leases);
       throw toAlumnusError(thrown);
     }
+  }
+
+  /** Of leases that no worker was told of: their tasks wait again, and nothing has failed. */
+  takeBack(leases: readonly Lease[]): void {
+    for (const { leaseId } of leases) if (leaseId !== undefined) this.scheduler.release(leaseId, this.now(), false);
   }
 
   log(line: string): void {
@@ -202,7 +207,6 @@ export class Leader {
   touch(): void {
     this.#changes.emit('change');
   }
-
 
   /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws; NOT_LEADER, where the facts may be journalled or not. */
   command(runId: string, command: Command): Promise<RunState> {

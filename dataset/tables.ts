@@ -26,6 +26,14 @@ export async function readLabels(store: ObjectStore, ref: ObjectRef): Promise<La
   return { keys: Array.from(await table.column('key'), String), classes: Int32Array.from(await table.column('class'), Number) };
 }
 
+/** The end of a table that says how many rows it has: a few hundred bytes, and as many more for each of its row groups. */
+const FOOTER_BYTES_MAX = 1024 * 1024;
+
+/** How many labels a table holds. Reads its end alone, which no digest covers. @throws AlumnusError OBJECT_NOT_FOUND, SHARD_CORRUPT */
+export async function countLabels(store: ObjectStore, ref: ObjectRef): Promise<number> {
+  return openParquet(await store.getRange(ref, Math.max(0, ref.bytes - FOOTER_BYTES_MAX), ref.bytes), ref.key).rows;
+}
+
 /** Where each image came from. @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
 export async function readOrigins(store: ObjectStore, ref: ObjectRef): Promise<Map<string, string>> {
   const table = openParquet(await store.get(ref), ref.key);

@@ -5,7 +5,7 @@
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { CorruptedPart, CorruptedSet, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { corruptedName, corruptionNames, loadManifest, referenceOf, sequenceNames, sequenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
+import { corruptedName, corruptionNames, countLabels, loadManifest, referenceOf, sequenceNames, sequenceOf, sharedKeys, type DatasetManifest, type DatasetPart } from '../../dataset/index.ts';
 import { isImported, ladderStep, modelOfIteration, modelOptions, outputIndices, parameterCount, parseRecipe, resizeProblem, type Recipe } from '../../recipe/index.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 
@@ -93,6 +93,10 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
   const truthful = (recipe.comparisons ?? []).findIndex((each) => each.labels === 'truth');
   if (truthful >= 0 && truth === undefined) {
     throw new AlumnusError('RECIPE_INVALID', `true labels are asked for, and nobody knows those of ${unlabeled?.ref.dataset ?? 'data.unlabeled'}: only a dataset that was imported from labeled images, of the same classes as data.labeled, has them`, { where: `comparisons.${truthful}.labels` });
+  }
+  if (truthful >= 0 && truth !== undefined) {
+    const [known, all] = [await countLabels(store, truth), unlabeled?.part.samples ?? 0];
+    if (known < all) throw new AlumnusError('RECIPE_INVALID', `true labels are asked for, and those of ${known} of the ${all} images of ${unlabeled?.ref.dataset ?? ''} are known: it was imported from images of which some had none`, { where: `comparisons.${truthful}.labels` });
   }
   if (recipe.models.teacher !== undefined) outputIndices(recipe.models.teacher, classes);
   ladderGrows(recipe, image, classes.length);

@@ -134,10 +134,10 @@ function comparisonViews(run: RunState): ComparisonView[] {
 function changeOf({ model, labels, label_noise: labelNoise, kind, distill, noise, steps }: Comparison): string {
   const changes = [
     model === undefined ? '' : choiceLabel(model),
-    labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${(100 * labelNoise).toFixed(0)} % of them replaced`}` : '',
+    labels === 'none' ? 'the labeled images alone' : labels === 'truth' ? `true labels${labelNoise === undefined ? '' : `, ${Number((100 * labelNoise).toPrecision(3))} % of them replaced`}` : '',
     kind === undefined ? '' : `${kind} labels`,
     distill === undefined ? '' : distill === 'none' ? 'not distilled' : `distilled: ${distill.teacher} teacher, ${distill.targets === 'hard' ? 'hard targets' : `T ${distill.temperature}`}, share ${distill.share}${distill.head === 'token' ? ', by a token' : ''}`,
-    noise === undefined ? '' : `input noise: ${noise.input.name}`,
+    noise === undefined ? '' : `noise: ${[`input ${noise.input.name}`, ...(noise.erasing === undefined ? [] : ['erasing']), ...(noise.mix === undefined ? [] : ['mix'])].join(', ')}`,
     steps === undefined ? '' : `${steps} steps`,
   ].filter((each) => each !== '');
   return changes.length === 0 ? 'the last student again' : changes.join(', ');
@@ -190,8 +190,8 @@ const withoutShards = ({ labeled, unlabeled, validation, test, corrupted, ...dat
 const slim = (task: Task): Task => ({ ...task, spec: undefined });
 
 /**
- * Time that training still takes, by the rate of the trainings seen so far: steps left times milliseconds a step.
- * Labeling and evaluation are small against it. Replicas of a shared training make their steps beside one another, as far as
+ * Time that training and evaluation still take: steps left by the rate of the trainings seen so far, and evaluations left as long as the last one each.
+ * Labeling is small against them. Replicas of a shared training make their steps beside one another, as far as
  * there are workers. -1 while no rate is known. With early stop it is the most that it may take: nobody knows where a training stops.
  */
 function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], fleet: number): number {
@@ -223,7 +223,18 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     if (fineTuned === undefined) fineTunings += 1;
   }
   const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
-  return Math.max(0, ((steps + beside) * turns + fineTunings * stepsOfFineTuning(run)) * perStep);
+  return Math.max(0, ((steps + beside) * turns + fineTunings * stepsOfFineTuning(run)) * perStep + evaluationsLeft(run, leased) * (run.evaluationMs ?? 0) / 1000);
+}
+
+/** Of the models to come, too; of one under way what is left of it. */
+function evaluationsLeft(run: RunState, leased: readonly { task: Task; lease: LiveLease }[]): number {
+  const tunes = run.recipe.training.fine_tune !== undefined;
+  const of = ({ evaluation, fineTunedEvaluation }: Pick<IterationState, 'evaluation' | 'fineTunedEvaluation'>, isTuned: boolean): number => Number(evaluation === undefined) + Number(isTuned && fineTunedEvaluation === undefined);
+  let left = 0;
+  for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) left += of(run.iterations[iteration] ?? {}, tunes && !isImported(run.recipe, iteration));
+  for (const { subject } of besidesOf(run.recipe)) left += besideState(run, subject).givenUp === undefined ? of(besideState(run, subject), tunes) : 0;
+  const underWay = leased.flatMap(({ task, lease: { progress } }) => (task.spec?.$case === 'evaluate' && progress !== undefined && progress.total > 0 ? [Math.min(1, progress.done / progress.total)] : []));
+  return left - underWay.reduce((sum, share) => sum + share, 0);
 }
 
 /** As many steps of a student as a fine-tuning is, by images and pixels: at most, since what is frozen costs less. */

@@ -43,7 +43,11 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
       const leases = leader.grant(workerId, max, holds);
       if (leases.length > 0) {
         leader.touch();
-        return { term: leader.term, leases: await leader.portable(leases) };
+        const portable = await leader.portable(leases);
+        if (!call.cancelled) return { term: leader.term, leases: portable };
+        // Nobody heard of them: others need not wait for their time to be over.
+        leader.takeBack(leases);
+        continue;
       }
       const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : Math.min(LOOK_MS_MAX, leader.leaseMs / 2));
       if (waitMs <= 0) return { term: leader.term, leases: [] };

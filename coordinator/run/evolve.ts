@@ -61,7 +61,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'taskCompleted': {
       const { place, result } = fact.value;
       invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
-      return completed(withDeviceMs(closed(state, place.taskId), result.deviceMs), place, result.result, result.deviceMs, atMs);
+      const next = withDeviceMs(closed(state, place.taskId), result.deviceMs);
+      return completed(result.result.$case === 'evaluate' ? { ...next, evaluationMs: result.deviceMs } : next, place, result.result, result.deviceMs, atMs);
     }
     case 'taskFailed': {
       const { place, workerId, code, message, counts, heldMs } = fact.value;

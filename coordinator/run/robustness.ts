@@ -4,7 +4,7 @@
  * network's errors normalize them; here iteration 0's teacher's do, so figures of different runs are not to be compared. Pure.
  * Invariants:
  *  1. Validation and test are never mixed, and only validation's figures are asked by the gate.
- *  2. Where iteration 0's teacher made no mistake, half a mistake is taken for it, so that every ratio is finite.
+ *  2. By whom a ratio is taken and who made no mistake, half a mistake is taken for it, so that every ratio is finite: facts hold no other numbers.
  */
 import type { RobustnessFigures } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { CorruptionScore, CorruptionScores, Errors, EvaluateResult, EvaluateSpec } from '../../proto/gen/alumnus/v1/task.ts';
@@ -14,6 +14,7 @@ type Split = 'validation' | 'test';
 
 const isMeasured = (errors: Errors | undefined): errors is Errors => errors !== undefined && errors.total > 0;
 const rate = ({ wrong, total }: Errors): number => wrong / total;
+const atLeastHalf = ({ wrong, total }: Errors): Errors => ({ wrong: Math.max(wrong, 0.5), total });
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The mean rate, and the mean of rates each divided by that of `first`; undefined where nothing is measured, the second where `first` lacks one. */
@@ -22,7 +23,7 @@ function means(scores: readonly CorruptionScore[], first: CorruptionScores | und
   if (measured.length === 0) return undefined;
   const normalized = measured.flatMap(({ name, errors }) => {
     const before = first?.scores.find((score) => score.name === name)?.[split];
-    return isMeasured(before) ? [rate(errors) / (Math.max(before.wrong, 0.5) / before.total)] : [];
+    return isMeasured(before) ? [rate(errors) / rate(atLeastHalf(before))] : [];
   });
   return { own: mean(measured.map(({ errors }) => rate(errors))), normalized: normalized.length === measured.length ? mean(normalized) : undefined };
 }
@@ -42,9 +43,14 @@ export const firstScores = ({ promoted }: RunState): CorruptionScores | undefine
 /** A candidate's mean corruption error on validation by the present teacher's. Undefined where nothing is corrupted. */
 export function corruptionRatio(state: RunState, candidate: EvaluateResult): number | undefined {
   const first = firstScores(state);
-  const [own, teacher] = [candidate.corruption, state.teacher?.evaluation.corruption].map((scores) => robustnessOn('validation', scores, first)?.meanCorruptionError);
-  // A teacher without any mistake on any corruption cannot be had; a student of its kind is no worse.
-  return own === undefined || teacher === undefined ? undefined : teacher === 0 ? (own === 0 ? 1 : Infinity) : own / teacher;
+  const errorOf = (scores: CorruptionScores | undefined): number | undefined => robustnessOn('validation', scores, first)?.meanCorruptionError;
+  const ofTeacher = state.teacher?.evaluation.corruption;
+  const [own, teacher] = [errorOf(candidate.corruption), errorOf(ofTeacher)];
+  if (own === undefined || teacher === undefined) return undefined;
+  if (teacher > 0) return own / teacher;
+  // It made no mistake on any corruption. A student of its kind is no worse.
+  const half = errorOf({ scores: (ofTeacher?.scores ?? []).map((score) => ({ ...score, validation: score.validation && atLeastHalf(score.validation) })) });
+  return own === 0 || half === undefined ? 1 : own / half;
 }
 
 /** What a result lacks of what was to be measured; undefined where it is whole. */

@@ -159,6 +159,8 @@ export interface RunState {
   readonly comparisons: ImmutableMap<string, BesideState>;
   /** Gates decided so far. */
   readonly gates: number;
+  /** Device time of the last evaluation, for who asks how long others will take; absent before the first, and in snapshots of earlier releases. */
+  readonly evaluationMs?: number;
   /** Failures that count, of tasks still open, by task id. */
   readonly failures: ImmutableMap<string, readonly Failure[]>;
   /** Of trainings still open, by task id: newest first, at most CHECKPOINTS_MAX. */

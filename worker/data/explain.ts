@@ -12,7 +12,7 @@ import type { IterationHistory, RunHistory } from '../../proto/gen/alumnus/v1/hi
 import type { ObjectRef, PartRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { loadManifest, readLabels, readOrigins } from '../../dataset/index.ts';
 import type { IterationExplained, NamedClass, SampleExplained } from '../../proto/told.ts';
-import type { ObjectStore } from '../../store/index.ts';
+import type { ObjectStore, PartName } from '../../store/index.ts';
 import { readLabelColumns, readLabelTable, type LabelsWithProbabilities } from './label-table.ts';
 import { readSelection, readSelectionPart, type SelectionDocument } from './select.ts';
 import { logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan } from './selection.ts';
@@ -194,12 +194,13 @@ function shardAt({ shards }: PartRef, row: number): ShardRef {
 
 /** By key, in the order of the shards; undefined where the dataset has none, or is no more what the run was given. */
 async function originsOf(store: ObjectStore, { dataset, manifestSha256, samples }: PartRef): Promise<ReadonlyMap<string, string> | undefined> {
-  const [reference = ''] = dataset.split('#');
+  const [reference = '', name] = dataset.split('#');
   const loaded = await loadManifest(store, reference).catch((thrown: unknown) => {
     if (thrown instanceof AlumnusError && !thrown.retryable) return undefined;
     throw thrown;
   });
-  const part = loaded?.manifest.parts.unlabeled;
+  // Any part may be taken as a run's unlabeled one.
+  const part = loaded?.manifest.parts[name as PartName];
   if (loaded?.digest !== manifestSha256 || part?.origins === undefined || part.samples !== samples) return undefined;
   return readOrigins(store, part.origins);
 }

@@ -1,6 +1,6 @@
 /** The words that held.ts, streamed.ts and batches.ts share: where training reads from, and what a set of it answers. */
 import type { ObjectRef, LabeledShard, PartRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { AlumnusError } from '../../proto/errors.ts';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { imageBytes, type Reading } from './decoded.ts';
 import type { SelectionDocument } from './select.ts';
 import type { LabelOf } from './truth.ts';
@@ -84,7 +84,10 @@ export function writeTarget(targets: Float32Array, offset: number, { truth, labe
   }
   if (kind !== 'soft') {
     if (truth !== undefined) targets[offset + truth] = 1;
-    if (kind === 'stored') targets.set(logProbabilities, offset + logProbabilities.length);
+    if (kind !== 'stored') return;
+    // Zeros would be a teacher that is unsure of everything.
+    invariant(logProbabilities.length > 0, 'a stored teacher said something of every image that a student sees');
+    targets.set(logProbabilities, offset + logProbabilities.length);
     return;
   }
   let sum = 0;

@@ -31,7 +31,7 @@ const LATE_RENEWALS_MAX = 2;
 const STOP_TRIES_MAX = 4;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
-/** Of label tasks, the only ones that share a worker: one on the device, the next one loading, and one whose labels are written. */
+/** Of label tasks, which share a worker: one on the device, the next one loading, and one whose labels are written. Tars to index share one, too. */
 const SLOTS = 3;
 /** Refusals that are about the result itself: it would be refused again. Any other is the coordinator's trouble, and may pass. */
 const OF_THE_RESULT: ReadonlySet<ErrorCode> = new Set(['USAGE', 'LEASE_LOST', 'FACT_TOO_LARGE']);

@@ -1,5 +1,4 @@
 /**
-/**
  * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; paired with
  * the present teacher on the same validation samples, the counts that the promotion gate reads; and how far its confidence can be
  * trusted: the temperature that fits validation, and right predictions by confidence. Where the recipe names corrupted images, also how

@@ -14,7 +14,7 @@ import type { TaskContext } from './context.ts';
 import { onlineTeacher } from './online-teacher.ts';
 import { planOf, sourceOf, type Training } from './training.ts';
 
-/** A worker has two tasks in hand: replicas of a student and of its control may take turns. */
+/** Replicas of a student and of what trains beside it may take turns on a worker. */
 const KEPT_MAX = 2;
 
 interface Kept {

@@ -1,10 +1,15 @@
 /** What a run does of comparisons: when each is open, what it is given, what waits for it, and that it decides nothing. */
 import { describe, expect, test } from 'vitest';
+import { runView } from '../../../coordinator/api/views.ts';
+import { Fold } from '../../../coordinator/fold.ts';
+import { Leader } from '../../../coordinator/leader.ts';
 import { decide, openTasks, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
 import type { EvaluateSpec, Task, TrainSpec } from '../../../proto/gen/alumnus/v1/task.ts';
 import { besideOf, isBeside, isFineTuned, partOf, partSubject } from '../../../proto/subjects.ts';
 import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recipeSchema, type RecipeInput } from '../../../recipe/index.ts';
+import { MemoryStore } from '../../simulation/store.ts';
+import { MemoryDisk } from './memory-journal.ts';
 import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
 const comparisons: NonNullable<RecipeInput['comparisons']> = [
@@ -171,6 +176,19 @@ test('what is beside the stages is known by stage and subject', () => {
   expect(besideOf({ stage: Stage.LABEL, subject: 'comparison.t-4' })).toBeUndefined();
   expect(isFineTuned(train('comparison.t-4.fine-tuned'))).toBe(true);
   expect(partOf(train(partSubject({ training: 'comparison.t-4', round: 3, replica: 1 })))).toEqual({ training: 'comparison.t-4', round: 3, replica: 1 });
+});
+
+test('what each changes is told in words, with its own figures, where the recipe has none', async () => {
+  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
+  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
+  const recipe = makeRecipe({ comparisons: [
+    { name: 'alone', labels: 'none', model: { model: 'cnn', width: 8 } as never }, { name: 'few', labels: 'truth', label_noise: 0.005 }, { name: 'third', labels: 'truth', label_noise: 1 / 3 },
+    { name: 'quiet', noise: { input: { name: 'none' } }, steps: 70 }, { name: 'mixed', noise: { input: { name: 'affine' }, mix: { mixup_alpha: 1 } } }, { name: 'again' }, { name: 'own', kind: 'soft', what: 'in its own words' },
+  ] });
+  await leader.command('run', { kind: 'submit', runId: 'run', recipe, data: makeData({ truth: true }) });
+  expect(runView(leader, leader.run('run'), 'file:///store').comparisons.map(({ what }) => what)).toEqual([
+    'cnn width=8, the labeled images alone', 'true labels, 0.5 % of them replaced', 'true labels, 33.3 % of them replaced', 'noise: input none, 70 steps', 'noise: input affine, mix', 'the last student again', 'in its own words',
+  ]);
 });
 
 describe('a recipe', () => {

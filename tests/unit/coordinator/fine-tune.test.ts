@@ -111,7 +111,7 @@ describe('fine-tuning', () => {
   });
 });
 
-test('what is shown tells both models with what they take, how far the stage is, and what is left of the trainings', async () => {
+test('what is shown tells both models with what they take, how far the stage is, and what is left of trainings and evaluations', async () => {
   const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
   const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
   await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ training: { fine_tune: { ...tuned, image: { height: 56, width: 56 } } } }), data: makeData() });
@@ -128,8 +128,14 @@ test('what is shown tells both models with what they take, how far the stage is,
   await complete('student.fine-tuned');
   expect(shown()).toEqual([0, 2, 5.03, false]);
   await complete('student.fine-tuned');
-  expect(shown().slice(0, 2)).toEqual([1, 2]);
+  // An evaluation took a second; there are three more.
+  expect(shown()).toEqual([1, 2, 8.03, false]);
+  leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 1, version: 'v' }, [], 0);
+  const [lease] = leader.grant('w1', 1, []);
+  leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: { done: 500, total: 2000, unit: 'images', rate: 1, loss: 0 }, checkpoint: undefined }], 0);
+  expect(shown()).toEqual([1, 2, 7.78, false]);
   await complete('student');
+  expect(shown()[2]).toBe(7.03);
   const [first] = runView(leader, leader.run('run'), 'file:///store').iterations;
   expect([first?.model?.image, first?.fineTuned?.image]).toEqual([{ height: 28, width: 28, channels: 1 }, { height: 56, width: 56, channels: 1 }]);
   expect([first?.model?.steps, first?.fineTuned?.steps, first?.fineTuned?.validation?.total, first?.decision]).toEqual([1000, 60, 1000, 'promoted']);

@@ -59,6 +59,14 @@ describe('a run with corrupted images', () => {
     expect(played(wish(1), 200, 200).state.iterations[1]?.decision).toBe('promoted');
   });
 
+  test('against a teacher without any mistake has a ratio that facts can hold: half a mistake on each corruption is taken for it', () => {
+    // One mistake on each against half of one.
+    const { state } = played(wish(1.1), 0, 1);
+    expect(state.iterations[1]).toMatchObject({ decision: 'refused', gate: { corruptionRatio: 2 } });
+    expect(canonicalJson(state.iterations[1]?.gate)).toContain('"corruptionRatio":2');
+    expect(played(wish(1.1), 0, 0).state.iterations[1]).toMatchObject({ decision: 'promoted', gate: { corruptionRatio: 1 } });
+  });
+
   test('only reports where the recipe sets no bound', () => {
     expect(played(wish(), 200, 900).state.iterations[1]).toMatchObject({ decision: 'promoted', gate: { corruptionRatio: expect.closeTo(4.5, 12) as number, reason: 'not significantly different, by +0.00 points' } });
   });

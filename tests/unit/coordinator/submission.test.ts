@@ -39,6 +39,9 @@ describe('comparisons', () => {
     await importDataset(store, memorySource({ classes: ['x', 'y', 'z'], labeled: 0, samples: samples.map((each, at) => ({ ...each, image: { pixels: picture(6_000_000 + at), shape: GRAY } })) }), { name: 'third', labeledPerClass: 4 });
     await expect(prepareSubmission(store, asking('labels: truth', 'dataset: set, unlabeled: "third#unlabeled"'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.labels' });
     await expect(prepareSubmission(store, asking('labels: truth', 'dataset: set, unlabeled: "other#labeled"'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.labels' });
+    // Nor does that of some of the images: which of them are selected nobody knows yet.
+    await importDataset(store, memorySource({ labeled: 30, unlabeled: 5 }), { name: 'partly', labeledPerClass: 4, validation: 6 });
+    await expect(prepareSubmission(store, asking('labels: truth', 'dataset: partly'))).rejects.toMatchObject({ code: 'RECIPE_INVALID', where: 'comparisons.0.labels', message: expect.stringContaining('those of 12 of the 17 images of partly#unlabeled') as string });
   });
 });
 

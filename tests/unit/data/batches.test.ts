@@ -86,9 +86,10 @@ function saidOf(key: string): number[] {
   return [0, 1, 2].map((at) => (at === ((truth.get(key) ?? 0) + 1) % 3 ? top : (1 - top) / 2));
 }
 
-async function labeledLabels(): Promise<LabeledShard[]> {
+/** @param without so many images of each shard */
+async function labeledLabels(without = 0): Promise<LabeledShard[]> {
   return Promise.all(partRef('labeled').shards.map(async (shard) => {
-    const { keys } = await decodedShard(uncached(), shard);
+    const keys = (await decodedShard(uncached(), shard)).keys.slice(without);
     const labels = labelsOf(keys, Float32Array.from(keys.flatMap((key) => saidOf(key).map(Math.log))), classes);
     return { shard: shard.name, labels: await store.putAddressed('runs/r/label', writeLabelTable(labels, {})), tally: undefined };
   }));
@@ -193,6 +194,15 @@ describe.each(modes)('a batch of sets that are %s', (_, bounds) => {
         }
       }
     }
+  });
+
+  it('of distillation is refused where the stored teacher said nothing of a labeled image: it would be taken for one that is sure of nothing', async () => {
+    const labels = await labeledLabels(1);
+    const whole = async (): Promise<void> => {
+      const batches = await opened({ plan: { ...bounds, distilled: { teacher: 'stored', labels } } });
+      for (let step = 0; step < 20; step += 1) await batches.at(step);
+    };
+    await expect(whole()).rejects.toThrow('a stored teacher said something of every image');
   });
 
   it('is a function of seed and step alone: any step gives what reading in order gives', async () => {

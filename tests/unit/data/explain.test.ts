@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RunHistory } from '../../../proto/gen/alumnus/v1/history.ts';
+import { importDataset, readOrigins } from '../../../dataset/index.ts';
 import type { LabeledShard } from '../../../proto/gen/alumnus/v1/task.ts';
 import { openStore, type ObjectStore } from '../../../store/index.ts';
 import type { SampleExplained } from '../../../proto/told.ts';
 import { encodeTally, explainSample, select, tallyOf, writeLabelTable } from '../../../worker/data/index.ts';
+import { memorySource } from '../dataset/fixture.ts';
 
 const TEACHER = 'a'.repeat(64);
 
@@ -84,6 +86,18 @@ test('the beginning of a key is enough where it begins one alone, and the whole 
   expect(await explained('dd')).toMatchObject({ key: 'dd00000000000000000d', shard: 'unlabeled-000002' });
   await expect(explained('bb')).rejects.toMatchObject({ code: 'USAGE', message: '2 samples begin so: bb00000000000000000b, bb00000000000000000c' });
   await expect(explained('zz')).rejects.toMatchObject({ code: 'SAMPLE_NOT_FOUND', message: expect.stringContaining('unlabeled-000002') as string });
+});
+
+test('a sample is found where the run takes another part of its dataset for the unlabeled one', async () => {
+  // As many images in either part, so that only the name tells them apart.
+  const { manifest, digest } = await importDataset(store, memorySource({ labeled: 12 }), { name: 'halves', labeledPerClass: 2 });
+  const [labeled, unlabeled] = [manifest.parts.labeled, manifest.parts.unlabeled];
+  expect([labeled?.samples, unlabeled?.samples]).toEqual([6, 6]);
+  for (const [name, part] of [['labeled', labeled], ['unlabeled', unlabeled]] as const) {
+    const [key, origin] = [...await readOrigins(store, part!.origins!)][0]!;
+    const of = { ...history, iterations: [], data: { ...history.data!, unlabeled: { dataset: `halves#${name}`, manifestSha256: digest, shards: part!.shards.map((shard) => ({ location: undefined, ...shard })), labels: undefined, samples: 6 } } };
+    expect(await explainSample({ store, history: of }, key)).toMatchObject({ key, origin, shard: part!.shards[0]!.name });
+  }
 });
 
 test('a selection that holds other copies than the rule gives is not explained', async () => {
