@@ -252,3 +252,35 @@ ${rows.map((row, at) => {
     return html`<g><title>${row.name}: ${(row.value * 100).toFixed(2)} points (${(row.low * 100).toFixed(2)} to ${(row.high * 100).toFixed(2)})</title><text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (at + 0.5) + 4)}" text-anchor="end">${row.name.length > 18 ? `${row.name.slice(0, 17)}…` : row.name}</text><line class="stroke validation" x1="${f(x(row.low))}" y1="${y}" x2="${f(x(row.high))}" y2="${y}"/><circle class="fill validation" cx="${f(x(row.value))}" cy="${y}" r="4"/></g>`;
   })}`);
 }
+
+export interface HeatCell {
+  readonly name: string;
+  readonly across: number;
+  readonly down: number;
+  readonly judged: Proportion;
+}
+
+/** Errors of models over two settings, a column and a row a value, with 95 % intervals. Its figure stands in each cell: the shade says nothing by itself. */
+export function heatMap(label: string, axes: { readonly across: string; readonly down: string }, cells: readonly HeatCell[]): Markup {
+  const ROW = 44;
+  const NAMES = 84;
+  const [columns, rows] = [(cell: HeatCell) => cell.across, (cell: HeatCell) => cell.down].map((of) => [...new Set(cells.map(of))].sort((a, b) => a - b)) as [number[], number[]];
+  const errors = cells.map(({ judged }) => 1 - judged.correct / judged.total);
+  const [least, most] = [Math.min(...errors), Math.max(...errors)];
+  const column = (WIDTH - NAMES - RIGHT) / columns.length;
+  const height = TOP + rows.length * ROW + BOTTOM;
+  return frame(label, height, html`
+${rows.map((value, row) => html`<text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (row + 0.5) + 4)}" text-anchor="end">${axes.down} ${value}</text>`)}
+${columns.map((value, at) => html`<text class="name" x="${f(NAMES + column * (at + 0.5))}" y="${height - 10}" text-anchor="middle">${axes.across} ${value}</text>`)}
+${rows.flatMap((down, row) => columns.map((across, at) => {
+    const cell = cells.find((each) => each.across === across && each.down === down);
+    const [x, y] = [NAMES + column * at + 2, TOP + ROW * row + 2];
+    if (cell === undefined) return html`<rect class="hollow" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/>`;
+    const { correct, total } = cell.judged;
+    const interval = wilson(total - correct, total);
+    const error = 1 - correct / total;
+    // From a tint to one on which the page's ink is still read, in light and dark.
+    const shade = 0.08 + (most === least ? 0 : (0.42 * (error - least)) / (most - least));
+    return html`<g><title>${cell.name}: error ${percent(error, 2)} (${integer(total - correct)} of ${integer(total)}; 95 % interval ${percent(interval.low, 2)} to ${percent(interval.high, 2)})</title><rect class="fill test" opacity="${f2(shade)}" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/><text class="name" x="${f(x + (column - 4) / 2)}" y="${f(y + 18)}" text-anchor="middle">${percent(error, 2)}</text><text class="tick" x="${f(x + (column - 4) / 2)}" y="${f(y + 33)}" text-anchor="middle">${(100 * interval.low).toFixed(1)} to ${(100 * interval.high).toFixed(1)}</text></g>`;
+  }))}`);
+}

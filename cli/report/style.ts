@@ -49,6 +49,7 @@ svg.chart { display: block; width: 100%; max-width: 560px; height: auto; margin:
 .stroke.validation { stroke: var(--validation); } .fill.validation { fill: var(--validation); }
 .stroke.test { stroke: var(--test); } .fill.test { fill: var(--test); }
 .stroke.control { stroke: var(--control); } .fill.control { fill: var(--control); }
+rect.hollow { fill: none; stroke: var(--line); stroke-dasharray: 3 3; }
 line.grid { stroke: var(--line); stroke-width: 1; }
 text.tick { fill: var(--muted); font-size: 11.5px; }
 text.name { fill: var(--ink); font-size: 12px; }
