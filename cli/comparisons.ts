@@ -95,9 +95,12 @@ export function recipeOf({ recipeJson }: RunView): Recipe | undefined {
   return recipe.training === undefined ? undefined : recipe as Recipe;
 }
 
-/** Such as `24.6 % (18.2 to 30.5)`; negative where there are more. */
+/** Such as `24.6 % fewer errors (95 % interval 18.2 % to 30.5 %)`; where the interval holds none, both its ends are told by name. */
 export function fewerErrorsText({ value, interval }: NonNullable<ComparisonRow['fewerErrors']>): string {
-  return `${percent(value)}${interval === undefined ? '' : ` (95 % interval ${percent(interval.low)} to ${percent(interval.high)})`}`;
+  const of = (reduction: number): string => `${percent(Math.abs(reduction))} ${reduction < 0 ? 'more' : 'fewer'}`;
+  const bounds = interval === undefined ? '' : interval.low <= 0 && interval.high >= 0 ? ` (95 % interval ${of(interval.low)} to ${of(interval.high)}: no difference is shown)`
+    : ` (95 % interval ${[interval.low, interval.high].map(Math.abs).sort((a, b) => a - b).map((end) => percent(end)).join(' to ')})`;
+  return `${of(value)} errors${bounds}`;
 }
 
 const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;

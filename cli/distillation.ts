@@ -57,7 +57,7 @@ export function distillationFindings(view: RunView): string[] {
   const said: string[] = [];
   const [own, other, taught] = [wrong(student), wrong(alone), wrong(teacher)];
   if (student !== undefined && own !== undefined && other !== undefined) {
-    said.push(`The last student, which learned from its teacher, has an error of ${own} on ${student.split}, and the same student alone ${other}${student.fewerErrors === undefined ? '' : `: ${fewerErrorsText(student.fewerErrors)} of its errors gone`}${taught === undefined ? '' : `; its teacher has ${taught}`}.`);
+    said.push(`The last student, which learned from its teacher, has an error of ${own} on ${student.split}, and the same student alone ${other}${student.fewerErrors === undefined ? '' : `: ${fewerErrorsText(student.fewerErrors)}`}${taught === undefined ? '' : `; its teacher has ${taught}`}.`);
   }
   if (student?.agreement !== undefined) {
     said.push(`It says what its teacher says on ${percent(share(student.agreement), 2)} of ${integer(student.agreement.total)} ${student.split} images, right or wrong${alone?.agreement === undefined ? '' : `; the student alone on ${percent(share(alone.agreement), 2)}`}.`);

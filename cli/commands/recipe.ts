@@ -55,7 +55,7 @@ export function addRecipe(program: Command, context: Context): void {
 
   const init = declare(group, 'init [name]', {
     summary: 'Write a ready recipe to begin from',
-    description: 'Ready recipes: mnist, fashion-mnist, and of other trainings on MNIST distill, deit. Goes to standard output, or to a file that is not there yet.',
+    description: 'Ready recipes: mnist, fashion-mnist, and of MNIST noisy-student, expand, distill, deit. Goes to standard output, or to a file that is not there yet.',
     examples: ['alumnus recipe init mnist > mnist.yaml', 'alumnus recipe init fashion-mnist --out recipe.yaml'],
   }).option('--out <file>', 'write to this file');
   action(init, context, async (name: string | undefined, flags: { out?: string }) => {

@@ -242,10 +242,11 @@ export function intervalChart(label: string, rows: readonly { readonly name: str
   const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)));
   const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
   const x = (value: number): number => NAMES + ((value - low) / (high - low)) * (WIDTH - NAMES - RIGHT);
-  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+  // Ticks may stand at halves and quarters of a point.
+  const digits = ticks.every((tick) => Math.abs(tick * 100 - Math.round(tick * 100)) < 1e-6) ? 0 : ticks.every((tick) => Math.abs(tick * 1000 - Math.round(tick * 1000)) < 1e-6) ? 1 : 2;
   const points = (value: number): string => `${value > 0 ? '+' : ''}${(value * 100).toFixed(digits)}`;
   return frame(label, height, html`
-${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${TOP}" x2="${f(x(tick))}" y2="${height - BOTTOM}"/><text class="tick" x="${f(x(tick))}" y="${height - 12}" text-anchor="middle">${points(tick)}</text>`)}
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${TOP}" x2="${f(x(tick))}" y2="${height - BOTTOM}"/><text class="tick" x="${f(x(tick))}" y="${height - 12}" text-anchor="${tick === high ? 'end' : 'middle'}">${points(tick)}</text>`)}
 <line class="stroke control" x1="${f(x(0))}" y1="${TOP}" x2="${f(x(0))}" y2="${height - BOTTOM}"/>
 ${rows.map((row, at) => {
     const y = f(TOP + ROW * (at + 0.5));
@@ -269,6 +270,8 @@ export function heatMap(label: string, axes: { readonly across: string; readonly
   const [least, most] = [Math.min(...errors), Math.max(...errors)];
   const column = (WIDTH - NAMES - RIGHT) / columns.length;
   const height = TOP + rows.length * ROW + BOTTOM;
+  // In narrow columns the intervals are in the titles alone.
+  const told = column >= 76;
   return frame(label, height, html`
 ${rows.map((value, row) => html`<text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (row + 0.5) + 4)}" text-anchor="end">${axes.down} ${value}</text>`)}
 ${columns.map((value, at) => html`<text class="name" x="${f(NAMES + column * (at + 0.5))}" y="${height - 10}" text-anchor="middle">${axes.across} ${value}</text>`)}
@@ -281,6 +284,6 @@ ${rows.flatMap((down, row) => columns.map((across, at) => {
     const error = 1 - correct / total;
     // From a tint to one on which the page's ink is still read, in light and dark.
     const shade = 0.08 + (most === least ? 0 : (0.42 * (error - least)) / (most - least));
-    return html`<g><title>${cell.name}: error ${percent(error, 2)} (${integer(total - correct)} of ${integer(total)}; 95 % interval ${percent(interval.low, 2)} to ${percent(interval.high, 2)})</title><rect class="fill test" opacity="${f2(shade)}" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/><text class="name" x="${f(x + (column - 4) / 2)}" y="${f(y + 18)}" text-anchor="middle">${percent(error, 2)}</text><text class="tick" x="${f(x + (column - 4) / 2)}" y="${f(y + 33)}" text-anchor="middle">${(100 * interval.low).toFixed(1)} to ${(100 * interval.high).toFixed(1)}</text></g>`;
+    return html`<g><title>${cell.name}: error ${percent(error, 2)} (${integer(total - correct)} of ${integer(total)}; 95 % interval ${percent(interval.low, 2)} to ${percent(interval.high, 2)})</title><rect class="fill test" opacity="${f2(shade)}" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/><text class="name" x="${f(x + (column - 4) / 2)}" y="${f(y + (told ? 18 : 25))}" text-anchor="middle">${percent(error, 2)}</text>${told && html`<text class="tick" x="${f(x + (column - 4) / 2)}" y="${f(y + 33)}" text-anchor="middle">${(100 * interval.low).toFixed(1)} to ${(100 * interval.high).toFixed(1)}</text>`}</g>`;
   }))}`);
 }

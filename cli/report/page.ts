@@ -207,8 +207,8 @@ function robustnessSection(view: RunView): Markup {
   const tested = models.some(({ robustness }) => robustness.test !== undefined);
   const splits: readonly Split[] = tested ? ['validation', 'test'] : ['validation'];
   const chart = (name: string, figure: 'meanCorruptionError' | 'meanFlipRate'): Markup => {
-    const points = models.filter(({ control }) => !control).map(({ title, robustness: { validation, test } }) => ({ title, validation: validation?.[figure], test: test?.[figure] }));
-    const control = models.find((each) => each.control)?.robustness;
+    const points = models.filter(({ kind }) => kind === 'iteration').map(({ title, robustness: { validation, test } }) => ({ title, validation: validation?.[figure], test: test?.[figure] }));
+    const control = models.find(({ kind }) => kind === 'control')?.robustness;
     const level = (control?.test ?? control?.validation)?.[figure];
     const entries: LegendEntry[] = [{ name: 'validation', className: 'validation', mark: 'circle' }];
     if (tested) entries.push({ name: 'test (reported only)', className: 'test', mark: 'square' });
@@ -216,7 +216,7 @@ function robustnessSection(view: RunView): Markup {
     return html`<figure class="panel" style="margin:0"><h3>${name}</h3>${legend(entries)}${ratioChart(`${name}, by iteration`, points, level)}<figcaption>Lower is more robust; iteration 0's teacher has 1.</figcaption></figure>`;
   };
   const rows = (list: readonly RobustnessRow[]): Markup => html`${list.map(({ name, kind, cells }) => html`<tr class="${kind === 'mean' ? 'control' : ''}"><th scope="row">${name}</th>${cells.map((cell) => splits.map((split) => html`<td class="figure">${robustnessText(cell[split], kind)}</td>`))}</tr>`)}`;
-  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
+  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title.charAt(0).toUpperCase()}${title.slice(1)}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
 ${rows(list)}
 </tbody></table></div>`;
   return html`<h2>Corrupted images</h2>

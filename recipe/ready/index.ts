@@ -2,10 +2,11 @@
 import { expand } from './expand.ts';
 import { mnist } from './mnist.ts';
 import { fashionMnist } from './fashion-mnist.ts';
+import { noisyStudent } from './noisy-student.ts';
 import { distill } from './distill.ts';
 import { deit } from './deit.ts';
 
-const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, distill, expand, deit };
+const ready: Readonly<Record<string, string>> = { mnist, 'fashion-mnist': fashionMnist, 'noisy-student': noisyStudent, distill, expand, deit };
 
 export const readyRecipeNames: readonly string[] = Object.keys(ready);
 

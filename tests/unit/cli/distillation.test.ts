@@ -1,5 +1,6 @@
 /** What distillation was worth: the sentences, and which students are one sweep. */
 import { expect, test } from 'vitest';
+import { fewerErrorsText } from '../../../cli/comparisons.ts';
 import { distillationFindings, sweepOf } from '../../../cli/distillation.ts';
 import { renderReport } from '../../../cli/report/page.ts';
 import { summarize } from '../../../cli/summary.ts';
@@ -32,11 +33,13 @@ test('the sentences have the errors of teacher, student and student alone, and t
   const view = distilledRun();
   // By hand: 1 - 500 / 625 = 0.2. Interval in Python: 1 - 0.8 exp(± 1.95996 sqrt(1/500 - 1/10000 + 1/625 - 1/10000)).
   expect(distillationFindings(view)).toEqual([
-    'The last student, which learned from its teacher, has an error of 5.00 % on test, and the same student alone 6.25 %: 20.0 % (95 % interval 10.3 % to 28.6 %) of its errors gone; its teacher has 4.50 %.',
+    'The last student, which learned from its teacher, has an error of 5.00 % on test, and the same student alone 6.25 %: 20.0 % fewer errors (95 % interval 10.3 % to 28.6 %); its teacher has 4.50 %.',
     'It says what its teacher says on 96.50 % of 10,000 test images, right or wrong; the student alone on 94.00 %.',
   ]);
   expect(summarize(view).findings).toEqual(expect.arrayContaining(distillationFindings(view)));
   expect(distillationFindings(finishedRun())).toEqual([]);
+  expect(fewerErrorsText({ value: -0.1, interval: { low: -0.3, high: -0.02 } })).toBe('10.0 % more errors (95 % interval 2.0 % to 30.0 %)');
+  expect(fewerErrorsText({ value: 0.1, interval: { low: -0.05, high: 0.2 } })).toBe('10.0 % fewer errors (95 % interval 5.0 % more to 20.0 % fewer: no difference is shown)');
 });
 
 test('one sweep are the student and those that differ in temperature and share alone', () => {
