@@ -16,6 +16,7 @@ import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioCh
 import { accuracyCell } from './cells.ts';
 import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
+import { studentClassSection } from './student-classes.ts';
 import { style } from './style.ts';
 
 /** A chart with a row a class stops being readable beyond this; the most telling classes are shown. */
@@ -62,6 +63,7 @@ ${iterationTable(summary)}
 ${accuracyPanel(summary)}
 ${lossPanel(view)}
 </div>
+${studentClassSection(view, CLASS_ROWS_MAX)}
 ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}

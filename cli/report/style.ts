@@ -48,6 +48,7 @@ svg.chart { display: block; width: 100%; max-width: 560px; height: auto; margin:
 .stroke.thin { stroke-width: 1.25; }
 .stroke.validation { stroke: var(--validation); } .fill.validation { fill: var(--validation); }
 .stroke.test { stroke: var(--test); } .fill.test { fill: var(--test); }
+.stroke.better { stroke: var(--good); stroke-width: 4; } .stroke.worse { stroke: var(--bad); stroke-width: 4; stroke-dasharray: 3 2; }
 .stroke.control { stroke: var(--control); } .fill.control { fill: var(--control); }
 rect.hollow { fill: none; stroke: var(--line); stroke-dasharray: 3 3; }
 line.grid { stroke: var(--line); stroke-width: 1; }
