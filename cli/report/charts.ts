@@ -242,7 +242,7 @@ export function intervalChart(label: string, rows: readonly { readonly name: str
   const ROW = 22;
   const NAMES = 120;
   const height = TOP + rows.length * ROW + BOTTOM;
-  const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)));
+  const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)), 4);
   const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
   const x = (value: number): number => NAMES + ((value - low) / (high - low)) * (WIDTH - NAMES - RIGHT);
   const digits = percentDigits(ticks);
