@@ -4,7 +4,7 @@
  */
 import type { ModelView, RobustnessFigures, RobustnessView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { Errors } from '../proto/gen/alumnus/v1/task.ts';
-import { none } from './format.ts';
+import { none, plain } from './format.ts';
 import { table } from './output.ts';
 
 export type Split = 'validation' | 'test';
@@ -17,7 +17,7 @@ export interface RobustnessRow {
 }
 
 export interface RobustnessTable {
-  /** Iterations, as a person counts them, then the control. */
+  /** `iteration 0`, … as a person counts them, `control`, and comparisons by their names. */
   readonly columns: readonly string[];
   readonly corruptions: readonly RobustnessRow[];
   /** Empty where the set has no perturbation sequences. */
@@ -33,30 +33,31 @@ export const sequenceLegend = 'Flips: share of the frames of perturbation sequen
 
 export interface RobustModel {
   readonly title: string;
-  /** Of the control the run's last. */
+  readonly kind: 'iteration' | 'control' | 'comparison';
+  /** Of what trains beside the stages the run's last. */
   readonly iteration: number;
-  readonly control: boolean;
   readonly robustness: RobustnessView;
 }
 
 /** What the best model's robustness came to, and the control's beside it: figures without an interval, so nothing is claimed. Empty where nothing corrupted was measured. */
 export function robustnessFinding(view: RunView, bestIteration: number): string {
   const models = robustModels(view);
-  const best = models.findLast(({ control, iteration }) => !control && iteration === bestIteration)?.robustness;
-  const control = models.find((each) => each.control)?.robustness;
+  const best = models.findLast(({ kind, iteration }) => kind === 'iteration' && iteration === bestIteration)?.robustness;
+  const control = models.find(({ kind }) => kind === 'control')?.robustness;
   const split: Split = best?.test === undefined ? 'validation' : 'test';
   const [own, other] = [best?.[split]?.meanCorruptionError, control?.[split]?.meanCorruptionError];
   if (own === undefined) return '';
   return `On corrupted ${split} images the best model (iteration ${bestIteration}) has an mCE of ${own.toFixed(3)}${other === undefined ? '' : `, the control ${other.toFixed(3)}`}, normalized by iteration 0's teacher, which has 1.`;
 }
 
-/** The models that were measured: of each iteration and try the one that is gated, and the control. */
+/** The models that were measured: of each iteration and try the one that is gated, the control, and the comparisons. */
 export function robustModels(view: RunView): RobustModel[] {
-  const teaches = view.fineTunedTeaches;
-  const of = (title: string, iteration: number, control: boolean, model: ModelView | undefined): RobustModel[] => (model?.robustness === undefined ? [] : [{ title, iteration, control, robustness: model.robustness }]);
+  const last = view.summary?.rounds ?? 0;
+  const of = (title: string, kind: RobustModel['kind'], iteration: number, model: ModelView | undefined): RobustModel[] => (model?.robustness === undefined ? [] : [{ title, kind, iteration, robustness: model.robustness }]);
   return [
-    ...view.iterations.flatMap((each) => of(`${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, each.iteration, false, teaches && each.fineTuned !== undefined ? each.fineTuned : each.model)),
-    ...of('control', view.summary?.rounds ?? 0, true, teaches ? view.controlFineTuned : view.control),
+    ...view.iterations.flatMap((each) => of(`${each.iteration}${each.try > 0 ? ` (try ${each.try + 1})` : ''}`, 'iteration', each.iteration, view.fineTunedTeaches && each.fineTuned !== undefined ? each.fineTuned : each.model)),
+    ...of('control', 'control', last, view.fineTunedTeaches ? view.controlFineTuned : view.control),
+    ...view.comparisons.flatMap((each) => of(each.name, 'comparison', last, view.fineTunedTeaches ? each.fineTuned : each.model)),
   ];
 }
 
@@ -78,7 +79,7 @@ export function robustnessTable(view: RunView): RobustnessTable | undefined {
   }));
   const sequences = rows(true);
   return {
-    columns: models.map(({ title }) => title),
+    columns: models.map(({ title, kind }) => (kind === 'iteration' ? `iteration ${title}` : title)),
     corruptions: [...rows(false), figure('mean error', 'mean', ({ meanError }) => meanError), figure(MCE, 'normalized', ({ meanCorruptionError }) => meanCorruptionError)],
     sequences: sequences.length === 0 ? [] : [...sequences, figure('mean flips', 'mean', ({ meanFlipProbability }) => meanFlipProbability), figure(MFR, 'normalized', ({ meanFlipRate }) => meanFlipRate)],
   };
@@ -95,7 +96,7 @@ export function robustnessSummary(view: RunView): string {
   const { columns, corruptions, sequences } = found;
   const tested = corruptions.some(({ cells }) => cells.some(({ test }) => test !== undefined));
   const text = (head: string, rows: readonly RobustnessRow[]): string => table(
-    [head, ...columns.map((title) => (title === 'control' ? title : `iteration ${title}`))],
+    [head, ...columns.map(plain)],
     rows.map(({ name, kind, cells }) => [name, ...cells.map(({ validation, test }) => `${robustnessText(validation, kind)}${tested ? ` | ${robustnessText(test, kind)}` : ''}`)]), columns.map((_, at) => at + 1),
   );
   const split = tested ? 'validation | test' : 'validation';

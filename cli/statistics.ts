@@ -49,3 +49,17 @@ export function difference(a: Proportion, b: Proportion): Difference {
     high: p - q + Math.hypot(first.high - p, q - second.low),
   };
 }
+
+/**
+ * The share of `than`'s errors that `of` does not make, of 0 to 1 and negative where it makes more, with the 95 % interval of the ratio of two
+ * proportions by logarithms (Katz et al. 1978, Biometrics 34:469). It takes the two as independent, as `difference` does. Undefined where `than` makes no error;
+ * without an interval where `of` makes none.
+ */
+export function errorReduction(of: Proportion, than: Proportion): { readonly value: number; readonly interval: Interval | undefined } | undefined {
+  const [own, other] = [of.total - of.correct, than.total - than.correct];
+  if (other === 0) return undefined;
+  const ratio = own / of.total / (other / than.total);
+  if (own === 0) return { value: 1, interval: undefined };
+  const spread = Math.exp(Z_95 * Math.sqrt(1 / own - 1 / of.total + 1 / other - 1 / than.total));
+  return { value: 1 - ratio, interval: { low: 1 - ratio * spread, high: 1 - ratio / spread } };
+}

@@ -6,12 +6,13 @@
 import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
-import { comparisonText, trainingsOf } from './comparisons.ts';
+import { agreed, comparisonText, trainingsOf } from './comparisons.ts';
+import { distillationFindings } from './distillation.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
 import { gateRatio, robustnessFinding } from './robustness.ts';
-import { difference, scored, share, type Proportion } from './statistics.ts';
+import { difference, errorReduction, scored, share, type Proportion } from './statistics.ts';
 
 export interface FewerGate {
   readonly samples: number;
@@ -34,6 +35,8 @@ export interface SummaryRow {
   readonly precision: Proportion | undefined;
   readonly validation: Proportion | undefined;
   readonly test: Proportion | undefined;
+  /** On validation with its teacher, right or wrong. */
+  readonly agreement: Proportion | undefined;
   readonly gate: Gate | undefined;
   readonly fewer: readonly FewerGate[];
   /** `promoted`, `refused`, or empty. */
@@ -59,13 +62,13 @@ function fewerGates(gates: readonly GateWith[]): FewerGate[] {
   return gates.flatMap(({ gate, promoted }) => (gate === undefined ? [] : [{ samples: gate.samples, gate, promoted }]));
 }
 
-type Scored = Pick<SummaryRow, 'model' | 'parameters' | 'loss' | 'validation' | 'test'>;
+type Scored = Pick<SummaryRow, 'model' | 'parameters' | 'loss' | 'validation' | 'test' | 'agreement'>;
 
 /** @param size what the data's images have: a model that takes others says so */
 const scoredModel = (model: ModelView | undefined, size: ImageSpec | undefined): Scored => {
   const image = model?.image;
   const other = image !== undefined && size !== undefined && (image.height !== size.height || image.width !== size.width) ? ` at ${image.height}x${image.width}` : '';
-  return { model: `${model?.label ?? ''}${other}`, parameters: model?.parameters ?? 0, loss: model?.curve.at(-1)?.loss, validation: scored(model?.validation), test: scored(model?.test) };
+  return { model: `${model?.label ?? ''}${other}`, parameters: model?.parameters ?? 0, loss: model?.curve.at(-1)?.loss, validation: scored(model?.validation), test: scored(model?.test), agreement: agreed(model?.teacherAgreement?.validation) };
 };
 
 /** The row of a model that decides nothing. */
@@ -121,15 +124,12 @@ function compared(a: SummaryRow, b: SummaryRow): { name: string; a: Proportion; 
   return undefined;
 }
 
-const errorReduction = (better: Proportion, worse: Proportion): number | undefined =>
-  worse.correct === worse.total ? undefined : 1 - (1 - share(better)) / (1 - share(worse));
-
 function compareSentence(subject: string, object: string, a: Proportion, b: Proportion, split: string): string {
   const delta = difference(a, b);
   const interval = `95 % interval ${points(delta.low)} to ${points(delta.high)}`;
   const figures = `${percent(share(a))} against ${percent(share(b))} on ${integer(a.total)} ${split} images, ${points(delta.value)} points (${interval})`;
   if (delta.low > 0) {
-    const fewer = errorReduction(a, b);
+    const fewer = errorReduction(a, b)?.value;
     return `${subject} beats ${object}: ${figures}${fewer === undefined ? '' : `, ${percent(fewer, 0)} fewer errors`}.`;
   }
   if (delta.high < 0) return `${subject} does NOT beat ${object}, which is better: ${figures}.`;
@@ -160,6 +160,7 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
     const pair = compared(tuned, before);
     if (pair !== undefined) said.push(compareSentence(`The fine-tuned model of iteration ${String(best.iteration)}`, 'the one that it began with', pair.a, pair.b, pair.name));
   }
+  said.push(...distillationFindings(view));
   const robust = best?.iteration === undefined ? '' : robustnessFinding(view, best.iteration);
   if (robust !== '') said.push(robust);
   const stopped = stoppedEarly(view);

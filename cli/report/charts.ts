@@ -29,6 +29,9 @@ export function niceTicks(low: number, high: number, wanted = 5): number[] {
   }
 }
 
+/** Decimals that ticks of shares need to be told in percent as they are: steps may be halves and quarters of a point. */
+export const percentDigits = (ticks: readonly number[]): number => [0, 1].find((digits) => ticks.every((tick) => Math.abs(tick - Number(tick.toFixed(digits + 2))) < 1e-9)) ?? 2;
+
 export interface LegendEntry {
   readonly name: string;
   readonly className: string;
@@ -84,7 +87,7 @@ export function accuracyChart(points: readonly AccuracyPoint[], control: { name:
   const y = (value: number): number => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
   const slot = (WIDTH - LEFT - RIGHT) / points.length;
   const x = (index: number): number => LEFT + slot * (index + 0.5);
-  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+  const digits = percentDigits(ticks);
 
   const series = (kind: 'validation' | 'test', offset: number): Markup => {
     const marks = points.flatMap((point, index) => {
@@ -203,7 +206,7 @@ export function precisionChart(rows: readonly PrecisionRow[]): Markup {
   const height = rows.length * ROW + 30;
   const x = (value: number): number => NAME_WIDTH + 8 + ((value - low) / (high - low)) * (WIDTH - NAME_WIDTH - 8 - 24);
   return frame('Share of the kept pseudo-labels that is right, by class', height, html`
-${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="4" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${(tick * 100).toFixed(high - low < 0.05 ? 1 : 0)} %</text>`)}
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="4" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${(tick * 100).toFixed(percentDigits(ticks))} %</text>`)}
 ${rows.map((row, index) => {
     const y = 4 + ROW * (index + 0.5);
     const marks = row.marks.map((mark) => ({ ...mark, at: x(mark.value.correct / mark.value.total) }));
@@ -239,16 +242,82 @@ export function intervalChart(label: string, rows: readonly { readonly name: str
   const ROW = 22;
   const NAMES = 120;
   const height = TOP + rows.length * ROW + BOTTOM;
-  const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)));
+  const ticks = niceTicks(Math.min(0, ...rows.map((row) => row.low)), Math.max(0, ...rows.map((row) => row.high)), 4);
   const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
   const x = (value: number): number => NAMES + ((value - low) / (high - low)) * (WIDTH - NAMES - RIGHT);
-  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+  const digits = percentDigits(ticks);
   const points = (value: number): string => `${value > 0 ? '+' : ''}${(value * 100).toFixed(digits)}`;
   return frame(label, height, html`
-${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${TOP}" x2="${f(x(tick))}" y2="${height - BOTTOM}"/><text class="tick" x="${f(x(tick))}" y="${height - 12}" text-anchor="middle">${points(tick)}</text>`)}
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${TOP}" x2="${f(x(tick))}" y2="${height - BOTTOM}"/><text class="tick" x="${f(x(tick))}" y="${height - 12}" text-anchor="${tick === high ? 'end' : 'middle'}">${points(tick)}</text>`)}
 <line class="stroke control" x1="${f(x(0))}" y1="${TOP}" x2="${f(x(0))}" y2="${height - BOTTOM}"/>
 ${rows.map((row, at) => {
     const y = f(TOP + ROW * (at + 0.5));
     return html`<g><title>${row.name}: ${(row.value * 100).toFixed(2)} points (${(row.low * 100).toFixed(2)} to ${(row.high * 100).toFixed(2)})</title><text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (at + 0.5) + 4)}" text-anchor="end">${row.name.length > 18 ? `${row.name.slice(0, 17)}…` : row.name}</text><line class="stroke validation" x1="${f(x(row.low))}" y1="${y}" x2="${f(x(row.high))}" y2="${y}"/><circle class="fill validation" cx="${f(x(row.value))}" cy="${y}" r="4"/></g>`;
+  })}`);
+}
+
+export interface HeatCell {
+  readonly name: string;
+  readonly across: number;
+  readonly down: number;
+  readonly judged: Proportion;
+}
+
+/** Errors of models over two settings, a column and a row a value, with 95 % intervals. Its figure stands in each cell: the shade says nothing by itself. */
+export function heatMap(label: string, axes: { readonly across: string; readonly down: string }, cells: readonly HeatCell[]): Markup {
+  const ROW = 44;
+  const NAMES = 84;
+  const [columns, rows] = [(cell: HeatCell) => cell.across, (cell: HeatCell) => cell.down].map((of) => [...new Set(cells.map(of))].sort((a, b) => a - b)) as [number[], number[]];
+  const errors = cells.map(({ judged }) => 1 - judged.correct / judged.total);
+  const [least, most] = [Math.min(...errors), Math.max(...errors)];
+  const column = (WIDTH - NAMES - RIGHT) / columns.length;
+  const height = TOP + rows.length * ROW + BOTTOM;
+  // In narrow columns the intervals are in the titles alone.
+  const told = column >= 76;
+  return frame(label, height, html`
+${rows.map((value, row) => html`<text class="name" x="${NAMES - 8}" y="${f(TOP + ROW * (row + 0.5) + 4)}" text-anchor="end">${axes.down} ${value}</text>`)}
+${columns.map((value, at) => html`<text class="name" x="${f(NAMES + column * (at + 0.5))}" y="${height - 10}" text-anchor="middle">${axes.across} ${value}</text>`)}
+${rows.flatMap((down, row) => columns.map((across, at) => {
+    const cell = cells.find((each) => each.across === across && each.down === down);
+    const [x, y] = [NAMES + column * at + 2, TOP + ROW * row + 2];
+    if (cell === undefined) return html`<rect class="hollow" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/>`;
+    const { correct, total } = cell.judged;
+    const interval = wilson(total - correct, total);
+    const error = 1 - correct / total;
+    // From a tint to one on which the page's ink is still read, in light and dark.
+    const shade = 0.08 + (most === least ? 0 : (0.42 * (error - least)) / (most - least));
+    return html`<g><title>${cell.name}: error ${percent(error, 2)} (${integer(total - correct)} of ${integer(total)}; 95 % interval ${percent(interval.low, 2)} to ${percent(interval.high, 2)})</title><rect class="fill test" opacity="${f2(shade)}" x="${f(x)}" y="${f(y)}" width="${f(column - 4)}" height="${ROW - 4}"/><text class="name" x="${f(x + (column - 4) / 2)}" y="${f(y + (told ? 18 : 25))}" text-anchor="middle">${percent(error, 2)}</text>${told && html`<text class="tick" x="${f(x + (column - 4) / 2)}" y="${f(y + 33)}" text-anchor="middle">${(100 * interval.low).toFixed(1)} to ${(100 * interval.high).toFixed(1)}</text>`}</g>`;
+  }))}`);
+}
+
+export interface ErrorRow {
+  readonly name: string;
+  readonly teacher: Proportion;
+  readonly student: Proportion;
+  /** Of the labels kept, those that are right; undefined where nobody knows. */
+  readonly kept: Proportion | undefined;
+  /** The student is surely better, surely worse, or neither. */
+  readonly verdict: 'better' | 'worse' | undefined;
+}
+
+/** One row a class on one axis of errors: a bar for the wrong ones among the labels kept, a square for the teacher, a circle for the student, joined by a line. */
+export function errorChart(label: string, rows: readonly ErrorRow[]): Markup {
+  const wrong = ({ correct, total }: Proportion): number => 1 - correct / total;
+  const ticks = niceTicks(0, Math.max(...rows.flatMap(({ teacher, student, kept }) => [wrong(teacher), wrong(student), ...(kept === undefined ? [] : [wrong(kept)])]), 0.01), 4);
+  const high = ticks.at(-1) ?? 1;
+  const TELLS = 62;
+  const height = rows.length * ROW + 44;
+  const top = 18;
+  const x = (value: number): number => NAME_WIDTH + 8 + (value / high) * (WIDTH - NAME_WIDTH - 8 - TELLS - 12);
+  const digits = percentDigits(ticks);
+  const tell = (what: string, value: Proportion): string => `${what} ${percent(wrong(value), 2)} (${integer(value.total - value.correct)} of ${integer(value.total)})`;
+  return frame(label, height, html`
+<text class="tick" x="${WIDTH}" y="11" text-anchor="end">precision</text>
+${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${top}" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${(tick * 100).toFixed(digits)} %</text>`)}
+${rows.map(({ name, teacher, student, kept, verdict }, index) => {
+    const y = top + ROW * (index + 0.5);
+    const [from, to] = [x(wrong(teacher)), x(wrong(student))];
+    const said = [tell('teacher\'s error', teacher), tell('student\'s error', student), kept === undefined ? 'precision of the labels kept unknown' : tell('wrong among the labels kept', kept)].join(', ');
+    return html`<g><title>${name}: ${said}</title><text class="name" x="${NAME_WIDTH}" y="${f(y + 4)}" text-anchor="end">${shortName(name)}</text>${kept !== undefined && html`<rect class="fill control" opacity="0.3" x="${f(x(0))}" y="${f(y - 8)}" width="${f(x(wrong(kept)) - x(0))}" height="16"/><text class="tick" x="${WIDTH}" y="${f(y + 4)}" text-anchor="end">${percent(kept.correct / kept.total)}</text>`}<line class="stroke ${verdict ?? 'control'}" x1="${f(from)}" y1="${f(y)}" x2="${f(to)}" y2="${f(y)}"/><rect class="fill test" x="${f(from - 4)}" y="${f(y - 4)}" width="8" height="8"/><circle class="fill validation" cx="${f(to)}" cy="${f(y)}" r="4.5"/></g>`;
   })}`);
 }

@@ -16,6 +16,7 @@ import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioCh
 import { accuracyCell } from './cells.ts';
 import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
+import { studentClassSection } from './student-classes.ts';
 import { style } from './style.ts';
 
 /** A chart with a row a class stops being readable beyond this; the most telling classes are shown. */
@@ -62,6 +63,7 @@ ${iterationTable(summary)}
 ${accuracyPanel(summary)}
 ${lossPanel(view)}
 </div>
+${studentClassSection(view, CLASS_ROWS_MAX)}
 ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}
@@ -159,9 +161,9 @@ function gateSection(view: RunView, summary: Summary): Markup {
   const sizes = [...new Set(gated.flatMap((row) => row.fewer.map((fewer) => fewer.samples)))];
   return html`<h2>What the gate knew</h2>
 <p>A student is promoted or refused by the images of the validation split that only one of the two models got right. ${integer(view.data?.validation?.samples ?? 0)} validation labels are ${(view.data?.validation?.samples ?? 0) > (view.data?.labeled?.samples ?? 0) ? `more than the ${integer(view.data?.labeled?.samples ?? 0)} that were trained on` : 'what this run had'}${sizes.length > 0 && `; the rows below each tell what ${sizes.map(integer).join(' and ')} of them would have told`}.</p>
-<div class="panel scroll"><table class="cards"><thead><tr><th scope="col">Iteration</th><th scope="col" class="figure">Validation labels</th><th scope="col" class="figure">Only student right</th><th scope="col" class="figure">Only teacher right</th><th scope="col" class="figure">p</th><th scope="col" class="figure">Level</th><th scope="col">Decision</th><th scope="col">Reason</th></tr></thead><tbody>
+<div class="panel scroll"><table class="cards"><thead><tr><th scope="col">Iteration</th><th scope="col" class="figure">Validation labels</th><th scope="col" class="figure">Only student right</th><th scope="col" class="figure">Only teacher right</th><th scope="col" class="figure">Agrees with teacher</th><th scope="col" class="figure">p</th><th scope="col" class="figure">Level</th><th scope="col">Decision</th><th scope="col">Reason</th></tr></thead><tbody>
 ${gated.map((row) => [{ gate: row.gate, decision: row.decision, first: true }, ...row.fewer.map((fewer) => ({ gate: fewer.gate, decision: fewer.promoted ? 'promoted' : 'refused', first: false }))].map(({ gate, decision, first }) => gate !== undefined && html`<tr>
-<th scope="row">${first ? row.title : ''}</th><td data-label="Validation labels" class="figure">${integer(gate.samples)}</td><td data-label="Only student right" class="figure">${integer(gate.studentOnlyRight)}</td><td data-label="Only teacher right" class="figure">${integer(gate.teacherOnlyRight)}</td><td data-label="p" class="figure">${pValue(gate.pValue).replace(/^p (= )?/, '')}</td><td data-label="Level" class="figure">${gate.alpha.toPrecision(2)}</td><td data-label="Decision">${first ? decision : `would be ${decision}`}</td><td class="prose">${gate.reason}</td></tr>`))}
+<th scope="row">${first ? row.title : ''}</th><td data-label="Validation labels" class="figure">${integer(gate.samples)}</td><td data-label="Only student right" class="figure">${integer(gate.studentOnlyRight)}</td><td data-label="Only teacher right" class="figure">${integer(gate.teacherOnlyRight)}</td><td data-label="Agrees with teacher" class="figure">${first && row.agreement !== undefined ? percent(share(row.agreement), 2) : none}</td><td data-label="p" class="figure">${pValue(gate.pValue).replace(/^p (= )?/, '')}</td><td data-label="Level" class="figure">${gate.alpha.toPrecision(2)}</td><td data-label="Decision">${first ? decision : `would be ${decision}`}</td><td class="prose">${gate.reason}</td></tr>`))}
 </tbody></table></div>`;
 }
 
@@ -207,8 +209,8 @@ function robustnessSection(view: RunView): Markup {
   const tested = models.some(({ robustness }) => robustness.test !== undefined);
   const splits: readonly Split[] = tested ? ['validation', 'test'] : ['validation'];
   const chart = (name: string, figure: 'meanCorruptionError' | 'meanFlipRate'): Markup => {
-    const points = models.filter(({ control }) => !control).map(({ title, robustness: { validation, test } }) => ({ title, validation: validation?.[figure], test: test?.[figure] }));
-    const control = models.find((each) => each.control)?.robustness;
+    const points = models.filter(({ kind }) => kind === 'iteration').map(({ title, robustness: { validation, test } }) => ({ title, validation: validation?.[figure], test: test?.[figure] }));
+    const control = models.find(({ kind }) => kind === 'control')?.robustness;
     const level = (control?.test ?? control?.validation)?.[figure];
     const entries: LegendEntry[] = [{ name: 'validation', className: 'validation', mark: 'circle' }];
     if (tested) entries.push({ name: 'test (reported only)', className: 'test', mark: 'square' });
@@ -216,7 +218,7 @@ function robustnessSection(view: RunView): Markup {
     return html`<figure class="panel" style="margin:0"><h3>${name}</h3>${legend(entries)}${ratioChart(`${name}, by iteration`, points, level)}<figcaption>Lower is more robust; iteration 0's teacher has 1.</figcaption></figure>`;
   };
   const rows = (list: readonly RobustnessRow[]): Markup => html`${list.map(({ name, kind, cells }) => html`<tr class="${kind === 'mean' ? 'control' : ''}"><th scope="row">${name}</th>${cells.map((cell) => splits.map((split) => html`<td class="figure">${robustnessText(cell[split], kind)}</td>`))}</tr>`)}`;
-  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title === 'control' ? 'Control' : `Iteration ${title}`}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
+  const panel = (what: string, list: readonly RobustnessRow[]): Markup => html`<div class="panel scroll" style="margin-top:16px"><table><thead><tr><th scope="col" rowspan="2">${what}</th>${columns.map((title) => html`<th scope="colgroup" colspan="${splits.length}" class="figure">${title.charAt(0).toUpperCase()}${title.slice(1)}</th>`)}</tr><tr>${columns.map(() => splits.map((split) => html`<th scope="col" class="figure">${split}</th>`))}</tr></thead><tbody>
 ${rows(list)}
 </tbody></table></div>`;
   return html`<h2>Corrupted images</h2>

@@ -36,6 +36,7 @@ th, td { text-align: left; padding: 6px 8px; border-bottom: 1px solid var(--line
 th { font-weight: 600; color: var(--muted); font-size: 0.825rem; }
 tbody th { color: var(--ink); font-size: inherit; }
 td.prose { white-space: normal; min-width: 13em; }
+td.wrap { white-space: normal; min-width: 7em; }
 td.figure, th.figure { text-align: right; }
 td small { display: block; color: var(--muted); font-size: 0.8rem; white-space: normal; text-wrap: balance; }
 tr.control td, tr.control th { border-top: 2px solid var(--line); }
@@ -44,11 +45,14 @@ tr.best th, tr.best td { background: color-mix(in srgb, var(--validation) 10%, t
 .bad { color: var(--bad); }
 .delta { display: inline-block; min-width: 4.5em; text-align: right; }
 svg.chart { display: block; width: 100%; max-width: 560px; height: auto; margin: 4px 0; }
+@media (min-width: 900px) { figure.beside { display: grid; grid-template-columns: minmax(0, 560px) 1fr; gap: 0 24px; align-items: center; } }
 .stroke { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .stroke.thin { stroke-width: 1.25; }
 .stroke.validation { stroke: var(--validation); } .fill.validation { fill: var(--validation); }
 .stroke.test { stroke: var(--test); } .fill.test { fill: var(--test); }
+.stroke.better { stroke: var(--good); stroke-width: 4; } .stroke.worse { stroke: var(--bad); stroke-width: 4; stroke-dasharray: 3 2; }
 .stroke.control { stroke: var(--control); } .fill.control { fill: var(--control); }
+rect.hollow { fill: none; stroke: var(--line); stroke-dasharray: 3 3; }
 line.grid { stroke: var(--line); stroke-width: 1; }
 text.tick { fill: var(--muted); font-size: 11.5px; }
 text.name { fill: var(--ink); font-size: 12px; }

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { toAlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../store/index.ts';
+import { withAgreement } from '../agreement.ts';
 import type { Context } from '../context.ts';
 import { version } from '../../proto/version.ts';
 import { writeWhole } from '../write-file.ts';
@@ -44,8 +45,11 @@ export interface WriteOptions {
 }
 
 /** Writes the report and prints its path, or the report itself to standard output. @returns the path. */
-export async function writeReport(context: Context, view: RunView, options: WriteOptions = {}): Promise<string | undefined> {
-  const { audits, missing } = await readAudits(view, options.store ?? view.storeUrl);
+export async function writeReport(context: Context, told: RunView, options: WriteOptions = {}): Promise<string | undefined> {
+  const store = options.store ?? told.storeUrl;
+  const [{ view, missing: unread }, read] = await Promise.all([withAgreement(told, store), readAudits(told, store)]);
+  const { audits } = read;
+  const missing = [...unread, ...read.missing];
   for (const sentence of missing) context.note(sentence);
   const page = renderReport({ view, audits, missing, version: version() });
   if (options.out === '-') {

@@ -36,6 +36,7 @@ function modelView(run: RunState, label: string, trained: Trained | undefined, e
     // A snapshot of an earlier release holds results without one.
     heldOutCurve: (trained?.result as Partial<Trained['result']> | undefined)?.heldOutCurve ?? [],
     robustness: robustnessView(run, evaluation),
+    heads: evaluation?.heads,
   };
 }
 

@@ -18,4 +18,4 @@ export { CALIBRATION_BINS, calibrationError, confidencesAt, fitTemperature, nega
 export { argmax, discordant, flips, scoreByClass, type ClassCount } from './metrics.ts';
 export { loadLayersFormat, savedArchitecture, saveLayersFormat } from './layers-format.ts';
 export { decodeWeights, encodeWeights } from './weights.ts';
-export type { Batch, EarlyStopSettings, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OnlineTeacher, OptimizerSettings, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';
+export type { Batch, EarlyStopSettings, Erasing, ImageNoise, InputNoise, Merged, MergedRound, Mixing, OnlineTeacher, OptimizerSettings, PredictingHead, ScheduleSettings, TensorData, TrainingProgress, TrainingSettings, TrainingState } from './types.ts';

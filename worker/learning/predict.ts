@@ -11,7 +11,7 @@ import { parameterSpecs } from '../../recipe/index.ts';
 import { stepSeed } from './draws.ts';
 import { noisedPrediction, prediction } from './step.ts';
 import type { Architecture } from '../../recipe/index.ts';
-import type { ImageNoise, TensorData } from './types.ts';
+import type { ImageNoise, PredictingHead, TensorData } from './types.ts';
 
 export interface Predictor {
   /**
@@ -38,8 +38,8 @@ export interface NoisedPredictor {
 const FIXED_BYTES_MAX = 256 * 1024 ** 2;
 
 /** @throws AlumnusError DIGEST_MISMATCH where the weights are not the architecture's; ENGINE_UNAVAILABLE */
-export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number): Promise<Predictor> {
-  return cleanPredictor(architecture, weights, batchSize, 'constants');
+export async function createPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, head: PredictingHead = 'both'): Promise<Predictor> {
+  return cleanPredictor(architecture, weights, batchSize, 'constants', head);
 }
 
 /** Throws as `createPredictor`. */
@@ -47,8 +47,8 @@ export async function createReloadablePredictor(architecture: Architecture, weig
   return cleanPredictor(architecture, weights, batchSize, 'variables');
 }
 
-function cleanPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, weightsAs: WeightsAs): ReloadablePredictor {
-  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize), weightsAs);
+function cleanPredictor(architecture: Architecture, weights: readonly TensorData[], batchSize: number, weightsAs: WeightsAs, head?: PredictingHead): ReloadablePredictor {
+  const { run, load, dispose } = batchwise(architecture, weights, batchSize, prediction(loadTensorFlow(), architecture, batchSize, head), weightsAs);
   return { logProbabilities: (images, count) => run(images, count, () => ({})), load, dispose };
 }
 

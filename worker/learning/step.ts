@@ -19,7 +19,7 @@ import { buildModel, frozenParameters, parameterSpecs } from '../../recipe/index
 import { mix, noiseImages } from './noise/index.ts';
 import { clipByGlobalNorm, initialSlots, makeOptimizer } from './optimizers.ts';
 import { seedFor, truncatedNormal } from './random.ts';
-import type { ImageNoise, OnlineTeacher, TensorData, TrainingSettings } from './types.ts';
+import type { ImageNoise, OnlineTeacher, PredictingHead, TensorData, TrainingSettings } from './types.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 const slotName = (slot: string, parameter: string): string => `optimizer/${slot}/${parameter}`;
@@ -168,15 +168,19 @@ export function trainingStep(engine: TensorFlow, architecture: Architecture, set
   };
 }
 
-/** Input: images uint8 `[batch, height, width, channels]`. Output: logProbabilities `[batch, classes]`. */
-export function prediction(engine: TensorFlow, architecture: Architecture, batch: number): Program {
+/**
+ * Input: images uint8 `[batch, height, width, channels]`. Output: logProbabilities `[batch, classes]`.
+ * @param head of a model with a distillation token: which head predicts; as a rule both do, by the mean of their logits
+ */
+export function prediction(engine: TensorFlow, architecture: Architecture, batch: number, head: PredictingHead = 'both'): Program {
   const { input: { height, width, channels } } = architecture;
   return {
     name: 'prediction',
     variables: Object.fromEntries(parameterSpecs(architecture).map(({ name, shape }) => [name, float(shape)])),
     inputs: { images: { shape: [batch, height, width, channels], dataType: 'uint8' } },
     run(weights, { images }) {
-      const logits = buildModel(architecture, foldedLayers(engine, weights), unfolded(scalePixels(engine, operations.fromBytes(engine, images!))));
+      const layers = foldedLayers(engine, weights);
+      const logits = buildModel(architecture, head === 'both' ? layers : { ...layers, distilled: (ofClass, ofDistillation) => (head === 'class' ? ofClass : ofDistillation) }, unfolded(scalePixels(engine, operations.fromBytes(engine, images!))));
       return { outputs: { logProbabilities: operations.logSoftmax(engine, logits.tensor()) }, updates: {} };
     },
   };

@@ -125,3 +125,6 @@ export interface TrainingState {
   /** Of a training with early stop. */
   readonly earlyStop?: EarlyStopState;
 }
+
+/** Which head of a model with a distillation token predicts. Others have one, whatever is asked for. */
+export type PredictingHead = 'both' | 'class' | 'distillation';

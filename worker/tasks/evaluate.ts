@@ -2,16 +2,17 @@
  * evaluate: one model, in a stream, on the validation split, which decides, and on the test split, which is only reported; paired with
  * the present teacher on the same validation samples, the counts that the promotion gate reads; and how far its confidence can be
  * trusted: the temperature that fits validation, and right predictions by confidence. Where the recipe names corrupted images, also how
- * many of those it gets wrong, and on how many frames of perturbation sequences it changes its mind.
+ * many of those it gets wrong, and on how many frames of perturbation sequences it changes its mind; and of a model with two heads what
+ * each is worth by itself.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import type { Calibration, ConfidenceBin, CorruptedPart, CorruptionScore, CorruptionScores, Errors, EvaluateResult, EvaluateSpec, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Calibration, ConfidenceBin, CorruptedPart, CorruptionScore, CorruptionScores, Errors, EvaluateResult, EvaluateSpec, HeadScore, PairedCounts, PartRef, Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, sha256, type ObjectStore } from '../../store/index.ts';
 import { argmax, calibrationError, confidencesAt, discordant, fitTemperature, flips, negativeLogLikelihood, scoreByClass, type Predicted } from '../learning/index.ts';
 import { confidenceBins, inBatches, labeledPieces, topOf, type LabeledPiece } from '../data/index.ts';
 import { putJson, required, shapeOf, type TaskContext } from './context.ts';
-import { predictorOf, readModel, resizeOf, signatureOf, type ModelDocument } from './model.ts';
+import { headsOf, predictorOf, readModel, resizeOf, signatureOf, type ModelDocument } from './model.ts';
 
 interface SplitDocument {
   readonly dataset: string;
@@ -59,7 +60,20 @@ export async function evaluate(context: TaskContext, spec: EvaluateSpec): Promis
   const evaluation = await putJson(context, canonicalJson(document));
   const paired = spec.baseline === undefined ? [] : await pair(store, spec, validation, decided);
   const corruption = spec.corrupted === undefined ? {} : { corruption: await corruptionScores(context, spec, model, spec.corrupted.parts, done) };
-  return { evaluation, validation: decided.score, test: test?.score, paired, calibration, confidence, ...corruption };
+  return { evaluation, validation: decided.score, test: test?.score, paired, calibration, confidence, ...corruption, ...(await headScores(context, spec, model, done)) };
+}
+
+/** Each class by itself would double what the journal holds of an evaluation, and nobody asks. */
+async function headScores(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, done: { samples: number }): Promise<Pick<EvaluateResult, 'heads'>> {
+  const scores: HeadScore[] = [];
+  for (const head of headsOf(model)) {
+    const scoreOn = async (part: PartRef): Promise<Score> => {
+      const evaluated = await predict(context, spec, model, part, done, head);
+      return { correct: evaluated.right.reduce((sum, each) => sum + each, 0), total: evaluated.keys.length, classes: [], calibrationError: calibrationError(confidencesAt(evaluated, evaluated.predictions, 1), evaluated.right) };
+    };
+    scores.push({ head, validation: await scoreOn(required(spec.validation, 'validation')), test: spec.test === undefined ? undefined : await scoreOn(spec.test) });
+  }
+  return scores.length === 0 ? {} : { heads: { scores } };
 }
 
 async function corruptionScores(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, parts: readonly CorruptedPart[], done: { samples: number }): Promise<CorruptionScores> {
@@ -85,7 +99,7 @@ interface Evaluated extends Predicted {
   readonly logOdds: Float32Array;
 }
 
-async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }): Promise<Evaluated> {
+async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDocument, part: PartRef, done: { samples: number }, head?: 'class' | 'distillation'): Promise<Evaluated> {
   const { store, signal, cacheFolder } = context;
   const { input, classes } = signatureOf(model);
   const keys: string[] = [];
@@ -104,14 +118,15 @@ async function predict(context: TaskContext, spec: EvaluateSpec, model: ModelDoc
   try {
     let next = await batches.next();
     await context.onDevice(async () => {
-      const predictor = await predictorOf(store, required(spec.model, 'model'), spec.batchSize);
+      const predictor = await predictorOf(store, required(spec.model, 'model'), spec.batchSize, head);
       const startMs = performance.now();
       for (; next.done !== true; next = await batches.next()) {
         const { keys: own, images } = next.value;
         logProbabilities.set(await predictor.logProbabilities(images, own.length), keys.length * classes);
         for (const key of own) keys.push(key);
         done.samples += own.length;
-        context.progress({ done: done.samples, total: context.task.work, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
+        // What heads say by themselves comes on top of the work that the task was told of.
+        context.progress({ done: Math.min(done.samples, context.task.work), total: context.task.work, unit: 'images', rate: keys.length / ((performance.now() - startMs) / 1000), loss: 0 });
         await nextTurn();
       }
     });

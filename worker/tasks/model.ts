@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
-import type { Architecture, ImageShape } from '../../recipe/index.ts';
+import { findModel, type Architecture, type ImageShape } from '../../recipe/index.ts';
 import { createForeignPredictor, openModel, type ForeignInput, type ForeignModel, type ForeignOutput, type ModelFormat } from '../foreign/index.ts';
-import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, knownModel, type ImageNoise, type MergedRound, type NoisedPredictor, type Predictor, type TensorData } from '../learning/index.ts';
+import { createNoisedPredictor, createPredictor, decodeWeights, encodeWeights, knownModel, type ImageNoise, type MergedRound, type NoisedPredictor, type PredictingHead, type Predictor, type TensorData } from '../learning/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { aboutOf, putJson, type TaskContext } from './context.ts';
 
@@ -63,6 +63,9 @@ export const signatureOf = (model: ModelDocument): { input: ImageShape; classes:
 /** Whether images of the data are brought to another size for it. What comes from elsewhere does that by itself. */
 export const resizeOf = (model: ModelDocument): true | undefined => (model.kind === 'foreign' ? undefined : model.resizes);
 
+/** The heads that can predict by themselves: none where there is but one. */
+export const headsOf = (model: ModelDocument): readonly ('class' | 'distillation')[] => (model.kind !== 'foreign' && findModel(model.architecture.model.name)?.distillationToken === true ? ['class', 'distillation'] : []);
+
 /** All that a model's labels depend on, whichever run made it. */
 export const identityOf = (model: ModelDocument): unknown => (model.kind === 'foreign'
   ? { format: model.format, files: model.files.map(({ path, ref }) => ({ path, sha256: ref.sha256 })), image: model.image, input: model.input, output: model.output }
@@ -95,9 +98,9 @@ export async function readTrained(store: ObjectStore, ref: ObjectRef): Promise<T
 let loaded: { readonly name: string; readonly predictor: Predictor | NoisedPredictor } | undefined;
 
 /** The model's predictor: the last one is kept, since a worker labels many shards with one teacher. Only on the device. */
-export const predictorOf = (store: ObjectStore, ref: ObjectRef, batchSize: number): Promise<Predictor> =>
-  kept(store, ref, `clean/${batchSize}`, async (document) => {
-    if (document.kind !== 'foreign') return createPredictor(document.architecture, await weightsOf(store, document), batchSize);
+export const predictorOf = (store: ObjectStore, ref: ObjectRef, batchSize: number, head: PredictingHead = 'both'): Promise<Predictor> =>
+  kept(store, ref, `clean/${batchSize}/${head}`, async (document) => {
+    if (document.kind !== 'foreign') return createPredictor(document.architecture, await weightsOf(store, document), batchSize, head);
     const { format, files, input, output, image } = document;
     return createForeignPredictor(await openForeign(store, format, files), input, output, image, batchSize);
   });

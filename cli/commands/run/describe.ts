@@ -10,10 +10,12 @@ export function addRunDescribe(group: Command, context: Context): void {
     examples: ['alumnus run describe mnist-4f2a', 'alumnus run describe mnist-4f2a -o json | jq .iterations'],
   }).addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string, flags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printSingle }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
+    const [{ withOperator }, { outputForm, printSingle }, { withAgreement }] = await Promise.all([import('../../client.ts'), import('../../output.ts'), import('../../agreement.ts')]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
-    const view = await withOperator(address, (operator) => operator.run(runId));
+    const told = await withOperator(address, (operator) => operator.run(runId));
+    const { view, missing } = await withAgreement(told, told.storeUrl);
+    for (const sentence of missing) context.note(sentence);
     await printSingle(context, form, {
       kind: 'Run', name: runId, value: view,
       text: async () => (await import('../../describe.ts')).describeRun(view, context.out.columns),

@@ -10,13 +10,25 @@ import { finishedRun, runWithComparisons } from './fixture.ts';
 
 test('each is beside the last student, with its difference on test and its pairs on validation', () => {
   const rows = comparisonRows(runWithComparisons());
-  expect(rows.map(({ name, state }) => [name, state])).toEqual([['student', ''], ['control', ''], ['truth', ''], ['small', ''], ['lost', 'given up: 3 attempts failed'], ['late', 'waits']]);
-  const truth = rows[2]!;
+  expect(rows.map(({ name, state }) => [name, state])).toEqual([['teacher', ''], ['student', ''], ['control', ''], ['truth', ''], ['small', ''], ['lost', 'given up: 3 attempts failed'], ['late', 'waits']]);
+  const truth = rows[3]!;
   // 9,850 and 9,650 of 10,000. Newcombe's method 10, computed in Python from Wilson's two intervals.
   expect(truth.difference!.value).toBeCloseTo(0.02, 12);
   expect([truth.difference!.low, truth.difference!.high]).toEqual([expect.closeTo(0.015712984, 6), expect.closeTo(0.024378814, 6)]);
   expect(truth.paired).toEqual({ onlyThis: 100, onlyStudent: 22, pValue: 1e-12 });
-  expect([rows[0]!.difference, rows[4]!.difference, rows[5]!.paired]).toEqual([undefined, undefined, undefined]);
+  expect([rows[1]!.difference, rows[5]!.difference, rows[6]!.paired]).toEqual([undefined, undefined, undefined]);
+});
+
+test('the teacher is among them, and each is beside the control by its errors and beside the teacher by what it says', () => {
+  const view = runWithComparisons();
+  const agreeing = { ...view, comparisons: view.comparisons.map((each, at) => (at > 0 ? each : { ...each, model: { ...each.model!, teacherAgreement: { validation: { same: 4900, total: 5000 }, test: { same: 9712, total: 10_000 } } } })) };
+  const [teacher, student, control, truth] = comparisonRows(agreeing);
+  // Iteration 2's model taught the last student. Of 10,000: the control gets 620 wrong, the teacher 410, the student 350, truth 150.
+  expect(teacher?.model).toBe('cnn width=24');
+  expect([teacher, student, truth].map((row) => row?.fewerErrors?.value)).toEqual([1 - 410 / 620, 1 - 350 / 620, 1 - 150 / 620].map((value) => expect.closeTo(value, 12)));
+  expect([control?.fewerErrors, student?.agreement, truth?.agreement]).toEqual([undefined, undefined, { correct: 9712, total: 10_000 }]);
+  const [text, page] = [comparisonText(agreeing), renderReport({ view: agreeing, audits: [], missing: [], version: '0' })];
+  for (const shown of [text, page]) for (const figure of ['97.12 %', '75.8 %']) expect(shown).toContain(figure);
 });
 
 test('a run without any says nothing of them', () => {
@@ -29,7 +41,7 @@ test('terminal and report show the same figures, and escape what is the user\'s'
   const view = runWithComparisons();
   const [text, page] = [summaryText(view, 200), renderReport({ view, audits: [], missing: [], version: '0' })];
   for (const figure of ['+2.0', '−2.5', '98.50 %', '94.00 %', '100 against 22']) expect(text).toContain(figure);
-  for (const figure of ['+2.0', '98.50 %', '100 against 22', 'given up: 3 attempts failed', '&lt;i&gt;soft&lt;/i&gt; labels', 'Against the last student']) expect(page).toContain(figure);
+  for (const figure of ['+2.0', '98.50 %', '100 : 22', 'given up: 3 attempts failed', '&lt;i&gt;soft&lt;/i&gt; labels', 'Against the last student']) expect(page).toContain(figure);
   expect(page).not.toMatch(/NaN|Infinity|undefined/);
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseAudit } from '../../../cli/report/audit.ts';
-import { niceTicks, thin } from '../../../cli/report/charts.ts';
+import { niceTicks, percentDigits, thin } from '../../../cli/report/charts.ts';
 import { html } from '../../../cli/report/html.ts';
 import { renderReport } from '../../../cli/report/page.ts';
 import { auditDocument, finishedRun, runningRun, runThatLostToItsControl } from './fixture.ts';
@@ -65,6 +65,10 @@ test('html escapes whatever is put in, and nothing twice', () => {
 test('ticks are round and enclose the values', () => {
   expect(niceTicks(0.913, 0.968)).toEqual([0.9, 0.92, 0.94, 0.96, 0.98]);
   expect(niceTicks(0, 6081, 4)).toEqual([0, 2000, 4000, 6000, 8000]);
+});
+
+test('ticks are told with the decimals that they have', () => {
+  expect([[0, 0.02, 0.04], [0, 0.025, 0.05], [0.9, 0.9025, 0.905], [-0.001, 0, 0.001]].map(percentDigits)).toEqual([0, 1, 2, 1]);
 });
 
 test('a long curve is thinned by means, to its last step', () => {

@@ -4,7 +4,7 @@ import { summarize, summaryText } from '../../../cli/summary.ts';
 import { robustnessSummary, robustnessTable } from '../../../cli/robustness.ts';
 import { renderReport } from '../../../cli/report/page.ts';
 import type { ModelView, RobustnessView, RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
-import { finishedRun } from './fixture.ts';
+import { finishedRun, runWithComparisons } from './fixture.ts';
 
 const robustness = (wrong: number, testWrong: number, mean: number, testMean: number, tested = true): RobustnessView => ({
   scores: [
@@ -28,12 +28,24 @@ function robustRun(tested = true): RunView {
 describe('robustness', () => {
   test('is a table of corruptions by models, validation beside test, with what it is normalized by in its name', () => {
     const table = robustnessTable(robustRun());
-    expect(table?.columns).toEqual(['0', '1', 'control']);
+    expect(table?.columns).toEqual(['iteration 0', 'iteration 1', 'control']);
     expect(table?.corruptions.map(({ name }) => name)).toEqual(['shot noise', 'mean error', 'mCE, normalized by iteration 0\'s teacher']);
     expect(table?.sequences.map(({ name }) => name)).toEqual(['rotate', 'mean flips', 'mFR, normalized by iteration 0\'s teacher']);
     expect(table?.corruptions[0]?.cells).toEqual([{ validation: 0.4, test: 0.45 }, { validation: 0.123, test: 0.125 }, { validation: 0.35, test: 0.375 }]);
     const text = robustnessSummary(robustRun());
     for (const line of [/shot noise +40\.00 % \| 45\.00 % +12\.30 % \| 12\.50 % +35\.00 % \| 37\.50 %/, /mCE, normalized by iteration 0's teacher +1\.000 \| 1\.000 +0\.457 \| 0\.512 +0\.875 \| 0\.900/, /rotate +0\.20 % \| 0\.40 %/]) expect(text).toMatch(line);
+  });
+
+  test('has a column of each comparison that was measured, which is no point of the charts over iterations', () => {
+    const view = robustRun();
+    const [truth] = runWithComparisons().comparisons;
+    const quiet = { ...truth!, name: 'quiet', model: { ...truth!.model!, robustness: robustness(600, 1300, 1.5, 1.625) } };
+    const compared = { ...view, comparisons: [quiet, { ...truth!, name: 'late', model: undefined }] };
+    expect(robustnessTable(compared)?.columns).toEqual(['iteration 0', 'iteration 1', 'control', 'quiet']);
+    expect(robustnessTable(compared)?.corruptions[0]?.cells[3]).toEqual({ validation: 0.6, test: 0.65 });
+    const page = renderReport({ view: compared, audits: [], missing: [], version: '0' });
+    expect(page).toContain('>Quiet</th>');
+    expect(page.match(/<title>Iteration \S+, test: /g)).toEqual(renderReport({ view, audits: [], missing: [], version: '0' }).match(/<title>Iteration \S+, test: /g));
   });
 
   test('without test images tells validation alone', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { duration, integer, percent, plain, points, pValue } from '../../../cli/format.ts';
-import { difference, wilson } from '../../../cli/statistics.ts';
+import { difference, errorReduction, wilson } from '../../../cli/statistics.ts';
 
 describe('wilson', () => {
   // Newcombe 1998, Statistics in Medicine 17:857, table I, method 3.
@@ -27,6 +27,20 @@ describe('difference', () => {
     const interval = difference({ correct: a, total: m }, { correct: b, total: n });
     expect(interval.low).toBeCloseTo(low, 4);
     expect(interval.high).toBeCloseTo(high, 4);
+  });
+});
+
+describe('the share of errors that are gone', () => {
+  // By hand and in Python: ratio (30/1000) / (50/800) = 0.48; spread exp(1.95996 sqrt(1/30 - 1/1000 + 1/50 - 1/800)).
+  test('is told with its interval', () => {
+    const { value, interval } = errorReduction({ correct: 970, total: 1000 }, { correct: 750, total: 800 })!;
+    expect(value).toBeCloseTo(0.52, 12);
+    expect(interval).toEqual({ low: expect.closeTo(0.252473496, 6), high: expect.closeTo(0.691783504, 6) });
+  });
+  test('is negative where there are more', () => expect(errorReduction({ correct: 80, total: 100 }, { correct: 90, total: 100 })!.value).toBeCloseTo(-1, 12));
+  test('is all of them without an interval where none is left, and nothing where there was none', () => {
+    expect(errorReduction({ correct: 10, total: 10 }, { correct: 9, total: 10 })).toEqual({ value: 1, interval: undefined });
+    expect(errorReduction({ correct: 9, total: 10 }, { correct: 10, total: 10 })).toBeUndefined();
   });
 });
 
