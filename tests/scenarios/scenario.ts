@@ -104,6 +104,7 @@ function printFact({ fact }: Event): string {
     case 'budgetChanged': return `budget changed to ${fact.value.deviceHours} device hours, ${fact.value.wallHours} wall hours`;
     case 'roundOpened': return `opened round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas} replicas`;
     case 'roundClosed': return `closed round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas.map((replica) => `k${replica}`).join(' ')}`;
+    case 'labelsReviewed': return `reviewed ${fact.value.samples} images, from i${fact.value.fromIteration} on`;
     case 'manifestWritten': return `manifest ${fact.value.number}`;
   }
 }
@@ -116,6 +117,7 @@ function inputs(task: Task): string {
     case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}${task.spec.value.begin === undefined ? '' : ` begins with ${shortDigest(task.spec.value.begin.sha256)}`}`;
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
     case 'import': return `from ${(JSON.parse(task.spec.value.teacherJson) as { url: string }).url}`;
+    case 'fingerprint': return task.spec.value.against === undefined ? 'of validation and test' : `against ${shortDigest(task.spec.value.against.sha256)}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
     case 'replica': {
       const { firstStep, steps, firstBatch, merged, optimizer } = task.spec.value;
