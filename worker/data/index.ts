@@ -14,6 +14,8 @@ export { labeledPieces, type LabeledPiece } from './labeled.ts';
 export { labelsOf, readLabelColumns, readLabelTable, topOf, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
 export { readLeftOut, withoutLeftOut, type LeftOutKeys, type LeftOutWhy } from './left-out.ts';
 export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './order.ts';
+export { Best, reasonsOf, reviewQueue, scoreOf, type Doubt, type ReviewRequest } from './review-queue.ts';
+export { importReview, type ReviewDestination, type ReviewImport, type Reviewed } from './review-import.ts';
 export { readSelection, readSelectionPart, select, type SelectionDocument, type SelectionPart, type SelectRequest } from './select.ts';
 export { isEligible, logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan, type SelectionPolicy } from './selection.ts';
 export type { LeftOut, Source } from './source.ts';
