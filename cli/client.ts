@@ -14,7 +14,7 @@ import { connectivityState, credentials, type CallOptions, type ClientReadableSt
 import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunCommandRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
