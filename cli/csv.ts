@@ -1,8 +1,8 @@
 /** CSV as RFC 4180 has it: fields with commas, quotes or line ends in quotes. Not for: any other dialect; a spreadsheet that writes semicolons is told so by who reads the header. */
 import { AlumnusError } from '../proto/errors.ts';
 
-/** What a spreadsheet would take as a formula begins with one of these; with a quote in front it is text, and so it comes back. */
-const FORMULA = /^[=+\-@\t\r]/;
+/** What a spreadsheet would take as a formula begins with one of these; with a quote in front it is text. So one more quote is put in front, and taken away again. */
+const FORMULA = /^'*[=+\-@\t\r]/;
 
 const field = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
