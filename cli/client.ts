@@ -14,7 +14,7 @@ import { connectivityState, credentials, type CallOptions, type ClientReadableSt
 import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type RunCommandRequest, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunCommandRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
@@ -70,6 +70,8 @@ export interface Operator {
   cancel(runId: string, reason: string): Promise<RunView>;
   /** Limits in hours, 0: none; what is absent stays. */
   budget(runId: string, limits: BudgetLimits): Promise<RunView>;
+  /** Labels that a person gave. */
+  review(request: ReviewLabelsRequest): Promise<RunView>;
   /** @param runId empty for every run in the bucket. */
   reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
   workers(): Promise<ListWorkersResponse>;
@@ -172,6 +174,21 @@ export function connect(list: string): Operator {
     }
   }
 
+  async function review(request: ReviewLabelsRequest): Promise<RunView> {
+    let again = false;
+    try {
+      return await call<ReviewLabelsRequest, RunView>((client) => client.reviewLabels, request, CALL_MS, () => {
+        again = true;
+      });
+    } catch (thrown) {
+      if (!again || !isConflict(thrown)) throw thrown;
+      // The first answer was lost: whether these labels were taken the run tells.
+      const view = await call<GetRunRequest, RunView>((client) => client.getRun, { runId: request.runId });
+      if (view.reviews.at(-1)?.labels?.sha256 !== request.labels?.sha256) throw thrown;
+      return view;
+    }
+  }
+
   async function* stream<Answer>(open: (client: OperatorServiceClient) => ClientReadableStream<Answer>, signal: AbortSignal): AsyncGenerator<Answer> {
     const address = addresses.current;
     const answers = open(clientOf(address));
@@ -251,6 +268,7 @@ export function connect(list: string): Operator {
     resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, 'running'),
     cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, 'cancelled'),
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
+    review,
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
     workers: () => call((client) => client.listWorkers, {}),
     close: () => {

@@ -5,6 +5,7 @@ import { stageName } from '../proto/stages.ts';
 import { confidenceSummary } from './confidence.ts';
 import { driftSummary } from './drift.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
+import { nearDuplicatesText, reviewsText } from './near-duplicates.ts';
 import { facts, table } from './output.ts';
 import { roundText } from './progress/view.ts';
 import { nextStep } from './remedy.ts';
@@ -49,6 +50,8 @@ export function describeRun(view: RunView, columns: number): string {
       ['Unlabeled', part(data?.unlabeled)],
       ['Validation', part(data?.validation)],
       ['Test', part(data?.test)],
+      ['Near-duplicates', nearDuplicatesText(view.nearDuplicates)],
+      ['Reviewed', reviewsText(view.reviews)],
       ['Corrupted', corruptedText(data?.corrupted?.parts)],
       ['Store', view.storeUrl],
       ['Best model', view.bestModel === undefined ? '' : `iteration ${view.bestIteration}, sha256 ${view.bestModel.sha256}`],

@@ -9,13 +9,14 @@ const times = (count: number): string => (count === 1 ? 'once' : count === 2 ? '
 /** Of a label's classes, so many are shown; `-o json` has all. */
 const CLASSES_SHOWN_MAX = 5;
 
-export function sampleText({ run, key, origin, shard, dataset, truth, iterations }: SampleExplained): string {
+export function sampleText({ run, key, origin, shard, dataset, truth, reviewed, iterations }: SampleExplained): string {
   return [
     facts([
       ['Sample', key],
       ['From', origin ?? ''],
       ['Shard', `${shard} of ${dataset}`],
       ['Run', run],
+      ['A person\'s label', reviewed === undefined ? '' : `${reviewed.name}: a labeled image ${reviewed.fromIteration === 0 ? 'of the run from the start' : `for the students of iteration ${reviewed.fromIteration} on`}`],
       ['True label', truth === undefined ? 'not known' : `${truth.name} (kept for audits, and for comparisons that ask for it: no teacher, student or selection was given it)`],
     ]),
     ...iterations.map((each) => iterationText(each, truth)),
@@ -44,6 +45,7 @@ function outcomeText({ outcome, copies }: IterationExplained): string {
   switch (outcome) {
     case 'kept': return copies === 1 ? 'kept, once' : `kept and repeated: ${times(copies)}`;
     case 'dropped': return 'dropped';
+    case 'left-out': return 'left out';
     case 'labeled': return 'labeled, not selected yet';
     case 'waiting': return 'not labeled yet';
     case 'lost': return 'lost with its shard';
@@ -58,6 +60,8 @@ function reasonText({ reason, label, ranking, copies }: IterationExplained): str
   switch (reason.kind) {
     case 'not-yet': return 'as of the run\'s last manifest';
     case 'shard-quarantined': return `the shard is quarantined: ${reason.why}`;
+    case 'near-duplicate': return `it looks like ${reason.of}, which is for ${reason.part}: the hashes differ in ${plural(reason.distance, 'bit')} of 64, the correlation is ${reason.correlation.toFixed(4)}`;
+    case 'reviewed': return 'a person gave it a label, and it is learned from by that';
     case 'below-threshold': return 'its confidence is below the threshold';
     case 'within-budget': return `${supply}: each is taken ${times(copies)}${ranking !== undefined && ranking.eligible * copies < ranking.budget ? ', the most that labels.copies_max allows' : ''}`;
     case 'above-cut':

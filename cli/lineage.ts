@@ -32,7 +32,7 @@ export interface LineageStep {
   readonly task: string;
   /** Digest of the canonical JSON of the training settings, which the model document holds. */
   readonly training?: string;
-  readonly labeled?: { readonly dataset: string; readonly images: number; readonly manifest: string };
+  readonly labeled?: { readonly dataset: string; readonly images: number; readonly manifest: string; readonly reviewed?: string };
   readonly selection?: { readonly sha256: string; readonly labels: number; readonly kept: number; readonly rows: number; readonly threshold?: LabelThreshold; readonly shardsLost: number };
   readonly evaluation?: { readonly sha256: string; readonly validation?: Right; readonly test?: Right };
   readonly gate?: Gate;
@@ -54,7 +54,7 @@ interface StoredDocument {
   readonly format?: string;
   readonly parameters?: number;
   readonly weights?: ObjectRef;
-  readonly lineage: { readonly task: string; readonly labeled?: string; readonly selection?: string; readonly training?: unknown; readonly begin?: string; readonly url?: string };
+  readonly lineage: { readonly task: string; readonly labeled?: string; readonly reviewed?: string; readonly selection?: string; readonly training?: unknown; readonly begin?: string; readonly url?: string };
 }
 
 /** @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT (a document that contradicts the run's facts), and the store's others */
@@ -68,7 +68,6 @@ export async function lineageOf(store: ObjectStore, history: RunHistory, { model
   const begun = lineage.begin === undefined ? undefined : modelNamed(history, lineage.begin);
   const teacher = learned === undefined || from?.teacher === undefined ? undefined : modelNamed(history, from.teacher.sha256);
   const { evaluation } = model;
-  const labeled = history.data?.labeled;
   return {
     run: history.runId, ...(from === undefined || beside !== undefined ? {} : { iteration: from.iteration, try: from.try }),
     ...(beside === undefined || beside === 'control' ? {} : { comparison: beside }),
@@ -79,7 +78,7 @@ export async function lineageOf(store: ObjectStore, history: RunHistory, { model
     ...(document.weights === undefined ? {} : { weights: document.weights.sha256 }),
     ...(lineage.url === undefined ? {} : { url: lineage.url }),
     ...(lineage.training === undefined ? {} : { training: sha256(canonicalJson(lineage.training)) }),
-    ...(lineage.labeled === undefined ? {} : { labeled: { dataset: labeled?.dataset ?? '', images: labeled?.samples ?? 0, manifest: lineage.labeled } }),
+    ...(lineage.labeled === undefined ? {} : { labeled: { ...labeledImages(history, lineage.reviewed, ref), manifest: lineage.labeled } }),
     ...(learned === undefined || from?.selection === undefined ? {} : {
       selection: {
         sha256: learned.sha256, labels: from.selection.labeled, kept: from.selection.kept, rows: from.selection.rows, shardsLost: from.lost.length,
@@ -91,6 +90,15 @@ export async function lineageOf(store: ObjectStore, history: RunHistory, { model
     ...(begun === undefined ? {} : { begin: await lineageOf(store, history, begun) }),
     ...(teacher === undefined ? {} : { teacher: await lineageOf(store, history, teacher) }),
   };
+}
+
+/** The labeled part, with what people labeled until this model was trained. @throws AlumnusError SHARD_CORRUPT where no fact tells of what it names */
+function labeledImages({ data, reviews }: RunHistory, reviewed: string | undefined, model: ObjectRef): { dataset: string; images: number; reviewed?: string } {
+  const { dataset = '', samples = 0, reviewed: from } = data?.labeled ?? {};
+  if (reviewed === from?.sha256) return { dataset, images: samples, ...(reviewed === undefined ? {} : { reviewed }) };
+  const last = reviews.findIndex((each) => each.reviewed?.sha256 === reviewed);
+  if (last < 0 || reviewed === undefined) throw new AlumnusError('SHARD_CORRUPT', 'the model document names other labels of people than the run\'s facts', { where: model.key });
+  return { dataset, images: reviews.slice(0, last + 1).reduce((sum, each) => sum + each.samples, samples), reviewed };
 }
 
 /** Of the two models of an iteration the one that the gate saw. */
@@ -120,7 +128,7 @@ export function lineageText(step: LineageStep, link = '', depth = 0): string {
     ['From', step.url ?? ''],
     ['Task', step.task],
     ['Training settings', step.training === undefined ? '' : `sha256 ${step.training}`],
-    ['Labeled', labeled === undefined ? '' : `${integer(labeled.images)} images of ${labeled.dataset}, manifest sha256 ${labeled.manifest}`],
+    ['Labeled', labeled === undefined ? '' : `${integer(labeled.images)} images of ${labeled.dataset}, manifest sha256 ${labeled.manifest}${labeled.reviewed === undefined ? '' : `; some labeled by people in reviews, sha256 ${labeled.reviewed}`}`],
     ['Selection', selection === undefined ? '' : `sha256 ${selection.sha256}: ${integer(selection.kept)} of ${integer(selection.labels)} labels kept, ${integer(selection.rows)} with copies${selection.shardsLost === 0 ? '' : `; ${integer(selection.shardsLost)} shards quarantined`}`],
     ['Threshold', selection?.threshold === undefined ? '' : thresholdText(selection.threshold)],
     ['Evaluation', evaluation === undefined ? '' : `sha256 ${evaluation.sha256}`],

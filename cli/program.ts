@@ -15,6 +15,7 @@ import { addReconcile } from './commands/reconcile.ts';
 import { addExplain } from './commands/explain.ts';
 import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
+import { addReview } from './commands/review.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
 import { addVersion } from './commands/version.ts';
@@ -47,6 +48,7 @@ export function createProgram(context: Context): Command {
   addWorker(program, context);
   addExplain(program, context);
   addModel(program, context);
+  addReview(program, context);
   addReconcile(program, context);
   addStatus(program, context);
   addVersion(program, context);

@@ -106,4 +106,4 @@ export class Fold {
 }
 
 /** As `schemaVersionOf` of the run's facts. */
-const versionOf = ({ dataRef, recipe }: RunState): number => Math.max(versionOfRecipe(recipe), dataRef === undefined ? 1 : 2);
+const versionOf = ({ dataRef, recipe, reviews }: RunState): number => Math.max(versionOfRecipe(recipe), dataRef === undefined ? 1 : 2, reviews.length === 0 ? 1 : 4);

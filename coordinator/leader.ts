@@ -18,7 +18,7 @@ import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
 import { Indexing } from './indexing.ts';
 import type { FactSink, Journal } from './journal/index.ts';
-import { besidesOf, besideState, decide, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { besidesOf, besideState, decide, fingerprintTurn, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
@@ -245,6 +245,7 @@ export class Leader {
         case 'runSubmitted': return 'is submitted';
         case 'runPaused': return `is paused by ${fact.value.by}: ${fact.value.reason}`;
         case 'runResumed': return 'goes on';
+        case 'labelsReviewed': return `is given the labels of ${fact.value.samples} images, from iteration ${fact.value.fromIteration} on`;
         case 'runCancelled': return `is cancelled: ${fact.value.reason}`;
         case 'runFailed': return `failed: ${fact.value.reason} [${fact.value.code}]`;
         case 'runSucceeded': return `succeeded with the model of iteration ${fact.value.bestIteration}`;
@@ -259,7 +260,7 @@ export class Leader {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
       const rounds = [...state.rounds.values()].map(({ merges, current: round }) => [merges, round?.round, round?.replicas, round?.included?.length, ...(round?.givenUp.keys() ?? [])].join(','));
-      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, ...besidesOf(state.recipe).map(({ subject }) => Object.keys(besideState(state, subject)).join()), ...rounds].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, fingerprintTurn(state), ...besidesOf(state.recipe).map(({ subject }) => Object.keys(besideState(state, subject)).join()), ...rounds].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;

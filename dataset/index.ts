@@ -14,6 +14,7 @@ export { readShard, SHARD_SAMPLES_DEFAULT, type ShardSample } from './shards.ts'
 export { openSource, sourceKinds, type SourceFiles, type SourceKind } from './sources/index.ts';
 export type { Source, SourceSample } from './sources/source.ts';
 export type { SplitRequest } from './split.ts';
-export { countLabels, readLabels, readOrigins, type Labels } from './tables.ts';
+export { appendReviewed, writeReviewed, type LabeledImages, type ReviewedSample } from './reviewed.ts';
+export { countLabels, readLabels, readOrigins, readReviewed, type Labels, type ReviewedImage } from './tables.ts';
 export { indexTar, type PlacedTar, type TarIndex } from './tar-index.ts';
 export { verifyDataset, type DatasetProblem } from './verify.ts';

@@ -37,6 +37,7 @@ const partSchema = z.strictObject({
   truth: objectRef.optional().describe('Of the unlabeled part, where true labels are known: for reports and comparisons, hidden from teachers and students.'),
   origins: objectRef.optional().describe('Parquet: key, origin. Where each image came from, for a person who looks one up.'),
   keys: objectRef.optional().describe('Every sample\'s key, sorted: tells whether two parts share images. Absent of what was imported before there were such lists.'),
+  reviewed: objectRef.optional().describe('Parquet: key, class, shard. Which images of the labeled part are an unlabeled shard\'s, to which a person gave a label in a review: no pseudo-label of them is selected. Absent where there are none.'),
   classCounts: z.array(count).optional().describe('Samples of each class. Absent of the unlabeled part.'),
 });
 

@@ -34,6 +34,26 @@ export async function countLabels(store: ObjectStore, ref: ObjectRef): Promise<n
   return openParquet(await store.getRange(ref, Math.max(0, ref.bytes - FOOTER_BYTES_MAX), ref.bytes), ref.key).rows;
 }
 
+/** An image of an unlabeled shard that a person gave a label to. */
+export interface ReviewedImage {
+  readonly key: string;
+  readonly class: number;
+  readonly shard: string;
+}
+
+export const encodeReviewed = (rows: readonly ReviewedImage[]): Uint8Array => writeParquet([
+  { name: 'key', data: rows.map(({ key }) => key), type: 'STRING', nullable: false },
+  { name: 'class', data: Int32Array.from(rows, (row) => row.class), type: 'INT32', nullable: false },
+  { name: 'shard', data: rows.map(({ shard }) => shard), type: 'STRING', nullable: false },
+]);
+
+/** @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
+export async function readReviewed(store: ObjectStore, ref: ObjectRef): Promise<ReviewedImage[]> {
+  const table = openParquet(await store.get(ref), ref.key);
+  const [classes, shards] = [await table.column('class'), await table.column('shard')];
+  return Array.from(await table.column('key'), (key, row) => ({ key: String(key), class: Number(classes[row]), shard: String(shards[row]) }));
+}
+
 /** Where each image came from. @throws AlumnusError OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
 export async function readOrigins(store: ObjectStore, ref: ObjectRef): Promise<Map<string, string>> {
   const table = openParquet(await store.get(ref), ref.key);

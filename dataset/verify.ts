@@ -11,7 +11,7 @@ import { encodeKeys } from './keys.ts';
 import { partNames, readManifest, type DatasetManifest, type DatasetPart, type DatasetShard } from './manifest.ts';
 import { placedName, samplePixels, shardSamples } from './registered.ts';
 import { Repeats } from './repeats.ts';
-import { readLabels, readOrigins } from './tables.ts';
+import { readLabels, readOrigins, readReviewed } from './tables.ts';
 
 export interface DatasetProblem {
   readonly code: ErrorCode;
@@ -49,6 +49,8 @@ const COLLECTED = 'collected';
 interface Seen {
   readonly keys: Repeats;
   readonly contents: Repeats;
+  /** Of the labeled part, those that a person labeled: they lie where they were found, too, which is known, and no selection takes them there. */
+  readonly copied: ReadonlySet<string>;
 }
 
 /** @param onKey told of each key. */
@@ -61,10 +63,11 @@ async function verifyShard(store: ObjectStore, manifest: DatasetManifest, part: 
       const file = `${name} ${sample.key}`;
       samples += 1;
       onKey(sample.key);
-      await seen.keys.add(sample.key, file);
+      const isCopy = part === 'labeled' && seen.copied.has(sample.key);
+      if (!isCopy) await seen.keys.add(sample.key, file);
       try {
         const pixels = await samplePixels(shard, sample.bytes, manifest.image, file);
-        await seen.contents.add(sha256(pixels), `${file}\t${part === 'unlabeled' && shard.location !== undefined ? COLLECTED : ''}`);
+        if (!isCopy) await seen.contents.add(sha256(pixels), `${file}\t${part === 'unlabeled' && shard.location !== undefined ? COLLECTED : ''}`);
       } catch (thrown) {
         findings.thrown(thrown);
       }
@@ -139,7 +142,12 @@ export async function verifyDataset(store: ObjectStore, name: string, progress: 
   const { manifest, edited } = await readManifest(store, name);
   const findings = new Findings();
   if (edited !== undefined) findings.thrown(edited);
-  const seen: Seen = { keys: new Repeats(), contents: new Repeats() };
+  const { reviewed } = manifest.parts.labeled ?? {};
+  const copies = reviewed === undefined ? [] : await readReviewed(store, reviewed).catch((thrown: unknown) => {
+    findings.thrown(thrown);
+    return [];
+  });
+  const seen: Seen = { keys: new Repeats(), contents: new Repeats(), copied: new Set(copies.map(({ key }) => key)) };
   try {
     await verifyParts(store, name, manifest, seen, findings, progress, signal);
     await verifyRepeats(seen.keys, (first) => `the key is also in ${first.slice(0, first.lastIndexOf(' '))}`, findings);

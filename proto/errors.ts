@@ -77,6 +77,7 @@ export const errorTable = {
   STORE_CLOCK_SKEWED: row('terminal', 'failedPrecondition', 'environment', 'Set this machine\'s clock (NTP does), and the store\'s.'),
   STORE_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the file with the store\'s CA in NODE_EXTRA_CA_CERTS, and use the host name that its certificate has.'),
   MANIFEST_REFUSED: row('retryable', 'unavailable', 'environment', 'Mend the coordinator\'s own access to the store; workers keep what is finished, and report it again.'),
+  REVIEW_INVALID: row('terminal', 'invalidArgument', 'badData', 'Correct the lines that are named and import the file again; nothing of it was taken.'),
   // Runs
   RUN_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the runs with `alumnus run list`.'),
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),

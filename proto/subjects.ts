@@ -5,7 +5,7 @@
  */
 import { Stage } from './gen/alumnus/v1/task.ts';
 
-export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher', fineTuned: 'student.fine-tuned' } as const;
+export const subjects = { student: 'student', control: 'control', selection: 'selection', audit: 'audit', teacher: 'teacher', fineTuned: 'student.fine-tuned', judging: 'fingerprint.judging' } as const;
 
 /** Of a task, or of a fact about one. */
 interface Place {
@@ -56,6 +56,9 @@ const LABELED = 'labeled.';
 
 /** Of the label task of a shard of the labeled part, which may be called what a shard of the unlabeled part is called. */
 export const labeledSubject = (shard: string): string => `${LABELED}${shard}`;
+
+/** Of the task that looks through a shard for near-duplicates of images that judge. @param shard its name, of a labeled one its `labeledSubject` */
+export const fingerprintSubject = (shard: string): string => `fingerprint.shard.${shard}`;
 
 /** Whether it is about a teacher's labels of a labeled shard. */
 export const isOfLabeled = ({ stage, subject }: Place): boolean => stage === Stage.LABEL && subject.startsWith(LABELED);

@@ -24,8 +24,8 @@ export interface NamedClass {
   readonly name: string;
 }
 
-/** What became of the label. `labeled` and `waiting`: there is a label and no selection yet, or neither; `lost`: its shard was quarantined. */
-export type Outcome = 'kept' | 'dropped' | 'labeled' | 'waiting' | 'lost';
+/** What became of the label. `left-out`: no selection takes it, whatever it is; `labeled` and `waiting`: there is a label and no selection yet, or neither; `lost`: its shard was quarantined. */
+export type Outcome = 'kept' | 'dropped' | 'left-out' | 'labeled' | 'waiting' | 'lost';
 
 export type Reason =
   /** Kept, or dropped because the whole class has no copies. */
@@ -33,6 +33,10 @@ export type Reason =
   /** More eligible than the class's budget: the most confident are kept. `by`: whether log-odds or, of equals, the seeded hash decided. */
   | { readonly kind: 'above-cut' | 'below-cut'; readonly by: 'log-odds' | 'hash' }
   | { readonly kind: 'below-threshold' }
+  /** It looks like an image that judges. */
+  | { readonly kind: 'near-duplicate'; readonly part: 'validation' | 'test'; readonly of: string; readonly distance: number; readonly correlation: number }
+  /** A person gave it a label, by which it is learned from. */
+  | { readonly kind: 'reviewed' }
   | { readonly kind: 'shard-quarantined'; readonly why: string }
   | { readonly kind: 'not-yet' };
 
@@ -81,7 +85,43 @@ export interface SampleExplained {
   readonly dataset: string;
   /** For audits and comparisons: no teacher, student or selection was given it. */
   readonly truth?: NamedClass;
+  /** What a person gave it in a review, and from which iteration on the students learn that; 0: from before the run. */
+  readonly reviewed?: NamedClass & { readonly fromIteration: number };
   readonly iterations: readonly IterationExplained[];
+}
+
+/** Why a label is worth a look. */
+export type ReviewReason = 'small margin' | 'teachers disagree' | 'near the threshold';
+
+/** A label that is worth a person's look, as `worker/review` says. */
+export interface ReviewRow {
+  readonly key: string;
+  readonly dataset: string;
+  readonly shard: string;
+  /** A file, where image files were asked for; else the tar and, behind a #, the key. */
+  readonly image: string;
+  readonly label: NamedClass;
+  readonly confidence: number;
+  readonly second: NamedClass;
+  /** Between the two, 0 to 1. */
+  readonly margin: number;
+  /** What earlier teachers said, one each, first to last. */
+  readonly earlier: readonly NamedClass[];
+  /** `labeled`: nothing is selected yet. */
+  readonly outcome: 'kept' | 'repeated' | 'dropped' | 'labeled';
+  readonly copies: number;
+  readonly reasons: readonly ReviewReason[];
+  /** 0 to 1; worker/data/review-queue.ts has the formula. */
+  readonly score: number;
+}
+
+/** A person's answer to one, as the command line gives it to `worker/review`. */
+export interface ReviewAnswer {
+  /** Of the file, from 1. */
+  readonly line: number;
+  readonly key: string;
+  readonly shard: string;
+  readonly label: string;
 }
 
 /** A task that was done again, as `worker/reproduce` says. */

@@ -82,6 +82,11 @@ const earlyStop = z.strictObject({
   holdout: z.number().gt(0).max(0.5).default(0.1).describe('Share of each class\'s labeled images, rounded down, that is held out of every training of the run to measure on. Default 0.1.'),
 });
 
+const nearDuplicates = z.strictObject({
+  distance: z.int().min(0).max(7).default(6).describe('Bits of 64 in which the perceptual hashes of two near-duplicates may differ. 0 to 7, default 6.'),
+  correlation: z.number().gt(0).max(1).default(0.99).describe('Least correlation of their low-pass versions, above 0 to 1. Default 0.99.'),
+});
+
 export const recipeSchema = z
   .strictObject({
     apiVersion: z.literal('alumnus/v1').default('alumnus/v1'),
@@ -97,6 +102,7 @@ export const recipeSchema = z
       validation: partReference.optional().describe('Decides promotions; no training sees it.'),
       test: partReference.optional().describe('Reported, never decided on.'),
       corrupted: name.optional().describe('What the names of the corrupted datasets begin with, as `alumnus dataset corrupt` made them of the dataset that has validation and test: every model is measured on them, too. Absent: on none.'),
+      near_duplicates: nearDuplicates.optional().describe('Before the first selection, look for unlabeled images that look like one of validation or test (encoded again, brighter, resized), and leave them out of every selection. Absent: only exact copies are refused.'),
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({

@@ -21,27 +21,12 @@ export function addExplain(program: Command, context: Context): void {
     examples: ['alumnus explain sample 3fa95e11c04b27d6a0f1 --run mnist-4f2a91', 'alumnus explain sample 3fa95e --run mnist-4f2a91 -o json | jq .iterations'],
   }).requiredOption('--run <run>', 'the run').addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(command, context, async (key: string, flags: Flags) => {
-    const [{ historyOf }, { ask }, { countedProgress }, { outputForm, printSingle }, { plain }, { RunHistory }] = await Promise.all([
-      import('../history.ts'), import('../helper.ts'), import('../dataset-import.ts'), import('../output.ts'), import('../format.ts'), import('../../proto/gen/alumnus/v1/history.ts'),
-    ]);
+    const [{ askOfRun }, { outputForm, printSingle }] = await Promise.all([import('../ask-of-run.ts'), import('../output.ts')]);
     const form = outputForm(flags.output);
-    const url = storeUrl(context.env, flags);
-    const history = await historyOf(context, { storeUrl: url, run: flags.run, model: '' });
-    for (const note of history.notes) context.note(plain(note));
-    const progress = countedProgress(context, flags.run);
     let sample: SampleExplained | undefined;
-    try {
-      await ask({
-        program: 'worker', file: 'explain', arguments: ['--store', url], request: { history: RunHistory.toJSON(history), key }, signal: context.signal,
-        onLine: (line) => {
-          if ('sample' in line) sample = line.sample as SampleExplained;
-          const { done, total, label } = (line['progress'] ?? {}) as { done?: number; total?: number; label?: string };
-          if (label !== undefined) progress.update(done ?? 0, total ?? 0, label);
-        },
-      });
-    } finally {
-      progress.end();
-    }
+    await askOfRun(context, { run: flags.run, storeUrl: storeUrl(context.env, flags), file: 'explain', request: { key }, onLine: (line) => {
+      if ('sample' in line) sample = line['sample'] as SampleExplained;
+    } });
     invariant(sample !== undefined, 'the program told of the sample before it ended well');
     const told = sample;
     await printSingle(context, form, { kind: 'SampleExplanation', name: told.key, value: told, text: async () => (await import('../explain-text.ts')).sampleText(told) });

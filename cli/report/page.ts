@@ -14,6 +14,7 @@ import { difference, share, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
 import { accuracyCell } from './cells.ts';
+import { nearDuplicatesText, reviewsText } from '../near-duplicates.ts';
 import { comparisonSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
 import { studentClassSection } from './student-classes.ts';
@@ -103,6 +104,8 @@ function header(view: RunView): Markup {
 <dt>Images</dt><dd>${images}${image !== undefined && html`, ${image.height} × ${image.width} × ${image.channels}, ${integer(data?.classNames.length ?? 0)} classes`}</dd>
 <dt>Recipe</dt><dd>${summary?.name ?? ''}, sha256 <code>${recipeDigest}</code></dd>
 ${[...manifests].map(([name, digest]) => html`<dt>Dataset</dt><dd>${name}, manifest sha256 <code>${digest}</code></dd>`)}
+${view.nearDuplicates !== undefined && html`<dt>Near-duplicates</dt><dd>${nearDuplicatesText(view.nearDuplicates)}</dd>`}
+${view.reviews.length > 0 && html`<dt>Reviewed</dt><dd>${reviewsText(view.reviews)}</dd>`}
 ${view.bestModel !== undefined && html`<dt>Best model</dt><dd>iteration ${view.bestIteration}, sha256 <code>${view.bestModel.sha256}</code></dd>`}
 </dl></div>`;
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall } from '@grpc/grpc-js';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
-import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
 import { canonicalJson } from '../../recipe/index.ts';
@@ -118,6 +118,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     resumeRun: commanded((_: RunCommandRequest, inFlightMs) => ({ kind: 'resume', inFlightMs })),
     cancelRun: commanded((request: RunCommandRequest) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
     changeBudget: commanded(({ deviceHours, wallHours }: ChangeBudgetRequest, inFlightMs) => ({ kind: 'budget', deviceHours, wallHours, inFlightMs })),
+    reviewLabels: commanded(({ shards, labels, reviewed, samples, behindSha256 }: ReviewLabelsRequest) => ({ kind: 'review', review: { shards, labels, reviewed, samples }, behind: behindSha256 })),
     indexTars: indexTars(leading),
     reconcile: unary((request) => reconcile(leading.leader(), request)),
     listWorkers: unary(() => {

@@ -37,7 +37,7 @@ export async function prepareSubmission(store: ObjectStore, recipeText: string):
       if (optional && recipe.data[wanted] === undefined) return undefined;
       throw new AlumnusError('DATASET_NOT_FOUND', `dataset ${name} has no ${partName} part; it has ${Object.keys(loaded.manifest.parts).join(', ')}`, { where: `data.${wanted}` });
     }
-    return { loaded, part, ref: { dataset: `${referenceOf(loaded.manifest)}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples } };
+    return { loaded, part, ref: { dataset: `${referenceOf(loaded.manifest)}#${partName}`, manifestSha256: loaded.digest, shards: part.shards, labels: part.labels, samples: part.samples, ...(part.reviewed === undefined ? {} : { reviewed: part.reviewed }) } };
   };
   const labeled = await find('labeled', false);
   const validation = await find('validation', false);

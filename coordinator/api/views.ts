@@ -4,7 +4,7 @@ import type { Budget, ComparisonView, GateWith, IterationView, ModelView, Robust
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, openTrainings, precisionDrift, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -84,7 +84,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const tasks: TaskView[] = scheduled.flatMap(({ task, leases, failures }): TaskView[] => {
     const lastError = run.failures.get(task.taskId)?.at(-1);
     // A stage of thousands of waiting shards is told by its counts; what is leased or failed is told one by one.
-    if (leases.length === 0 && failures === 0 && task.stage === Stage.LABEL) return [];
+    if (leases.length === 0 && failures === 0 && (task.stage === Stage.LABEL || task.spec?.$case === 'fingerprint')) return [];
     const [lease] = leases;
     return [{
       task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
@@ -94,11 +94,12 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   });
   const label = run.stage === Stage.LABEL;
   const fineTunes = run.recipe.training.fine_tune !== undefined && !isImported(run.recipe, run.iteration) && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
-  const stageTotal = label ? labelTotal(run) : fineTunes ? 2 : 1;
-  const stageDone = label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
+  const looking = run.stage === Stage.SELECT ? fingerprintProgress(run) : undefined;
+  const stageTotal = looking !== undefined ? looking.total + 1 : label ? labelTotal(run) : fineTunes ? 2 : 1;
+  const stageDone = looking !== undefined ? looking.done : label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
-  warnings.push(...driftWarnings(run));
+  warnings.push(...driftWarnings(run), ...nearDuplicateWarnings(run), ...reviewWarnings(run));
   for (const { subject, comparison } of besidesOf(run.recipe)) {
     const { givenUp } = besideState(run, subject);
     if (givenUp !== undefined) warnings.push(`the ${comparison === undefined ? 'control' : `comparison ${comparison.name}`} was given up: ${givenUp}`);
@@ -114,7 +115,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)), sharedTrainings: sharedTrainingViews(run),
     controlFineTuned: run.recipe.control && run.recipe.rounds > 0 ? fineTunedView(run, labelOf(run, run.recipe.rounds), run.control.fineTuned, run.control.fineTunedEvaluation) : undefined,
     fineTunedTeaches: run.recipe.training.fine_tune?.teaches === true,
-    comparisons: comparisonViews(run),
+    comparisons: comparisonViews(run), nearDuplicates: nearDuplicatesView(run), reviews: [...run.reviews],
   };
 }
 

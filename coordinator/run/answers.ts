@@ -9,6 +9,7 @@ import { namedOutputs } from '../../proto/outputs.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { mustDistillAsAsked } from './distill.ts';
 import { mustTrainAsAsked } from './fine-tune.ts';
+import { fingerprintProblem } from './near-duplicates.ts';
 import { missingCorruption } from './robustness.ts';
 import type { RunState } from './state.ts';
 
@@ -29,6 +30,9 @@ export function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recip
   mustTrainAsAsked(task, result);
   mustDistillAsAsked(task, result);
   if (result.$case === 'select' && wanted.$case === 'select' && wanted.value.drift !== undefined && result.value.drift === undefined) throw bad('the result does not compare the labels with those before, as labels.drift asks: the worker is of an earlier release');
+  if (result.$case === 'select' && wanted.$case === 'select' && (wanted.value.leftOut !== undefined) !== (result.value.leftOut !== undefined)) throw bad('the result does not say how many labels were left out: the worker is of an earlier release');
+  const contradiction = result.$case === 'fingerprint' && wanted.$case === 'fingerprint' ? fingerprintProblem(wanted.value, result.value) : undefined;
+  if (contradiction !== undefined) throw bad(contradiction);
   if (result.$case !== 'evaluate' || wanted.$case !== 'evaluate') return;
   if (result.value.validation === undefined) throw bad('the result holds no score on the validation split');
   // A worker of an earlier release counts no predictions by confidence; a threshold can't be chosen from its evaluation.

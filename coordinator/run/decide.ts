@@ -25,6 +25,8 @@ import { evolve } from './evolve.ts';
 import { candidateOf, fineTunedEvaluationOwed, fineTuneOwed } from './fine-tune.ts';
 import { decideGate } from './gate.ts';
 import { precisionOutOfReach, skewedLabels, unsupportedConfidence, type GuardPause } from './guards.ts';
+import { isFingerprintWanted } from './near-duplicates.ts';
+import { reviewed, type Review } from './reviews.ts';
 import { corruptionRatio } from './robustness.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
 import { currentIteration, isAudit, isBeside, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
@@ -47,6 +49,8 @@ type Said =
   | { readonly kind: 'budget'; readonly deviceHours?: number | undefined; readonly wallHours?: number | undefined; readonly inFlightMs?: number }
   /** Time went on, or the fleet changed: for a run of which `isDue`. `inFlightMs` is the device time of its attempts under way. */
   | { readonly kind: 'clock'; readonly inFlightMs: number }
+  /** Labels that a person gave. `behind`: digest of the labels that these were written behind. */
+  | { readonly kind: 'review'; readonly review: Review; readonly behind: string }
   | { readonly kind: 'cancel'; readonly reason: string };
 
 type Fact = NonNullable<Event['fact']>;
@@ -161,6 +165,9 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       // What a tick saw may be over when its turn comes: raised, paused, ended.
       if (!isDue(state, moment)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and neither its budget nor a round of it is due`, { where: state.runId });
       return [];
+    case 'review':
+      only(['running', 'paused'], 'given labels');
+      return [{ $case: 'labelsReviewed', value: reviewed(state, command.review, command.behind) }];
     case 'cancel':
       only(['running', 'paused'], 'cancelled');
       return [{ $case: 'runCancelled', value: { reason: command.reason } }];
@@ -206,7 +213,7 @@ function mustBeOpen(state: RunState, task: Task): void {
   if (!isOpen(running, task)) throw new AlumnusError('LEASE_LOST', 'the task is closed: done elsewhere, quarantined or of an earlier try', { where: task.taskId });
 }
 
-/** Whether this very task is still wanted. Does not derive the label tasks, of which there are many. */
+/** Whether this very task is still wanted. Does not derive the tasks of shards, of which there are many. */
 export function isOpen(state: RunState, task: Task): boolean {
   if (isBeside(task)) return state.phase === 'running' && besideTasks(state).some((open) => open.taskId === task.taskId);
   if (task.iteration !== state.iteration || task.stage !== state.stage) return false;
@@ -214,6 +221,7 @@ export function isOpen(state: RunState, task: Task): boolean {
     const { labels, quarantined, teacher } = currentIteration(state);
     return task.spec?.$case === 'label' && task.spec.value.teacher?.sha256 === teacher?.sha256 && !labels.has(task.subject) && !quarantined.has(task.subject);
   }
+  if (task.spec?.$case === 'fingerprint') return state.phase === 'running' && isFingerprintWanted(state, task.subject, task.spec.value);
   return openTasks(state).some((open) => open.taskId === task.taskId);
 }
 

@@ -10,6 +10,7 @@ import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { Stage, type DistillSpec, type LabeledShard, type ShardRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { isOfLabeled, labeledSubject } from '../../proto/subjects.ts';
 import type { Comparison, Distill, Recipe } from '../../recipe/index.ts';
+import { labeledPart } from './reviews.ts';
 import type { IterationState, RunState } from './state.ts';
 
 interface ShardToLabel {
@@ -26,28 +27,29 @@ export function distillOf({ training }: Recipe, comparison?: Comparison): Distil
 }
 
 /** The labeled shards that the teacher labels, too: none but for a stored teacher and students that see labeled images. */
-function labeledToLabel({ recipe, data }: RunState): ShardToLabel[] {
+function labeledToLabel(state: RunState, iteration: number): ShardToLabel[] {
+  const { recipe } = state;
   const wishes = [undefined, ...(recipe.comparisons ?? [])].map((comparison) => distillOf(recipe, comparison));
   if (wishes.every((wish) => wish?.teacher !== 'stored') || recipe.training.student.batch_labeled === 0) return [];
-  return (data.labeled?.shards ?? []).map((shard) => ({ subject: labeledSubject(shard.name), shard }));
+  return (labeledPart(state, iteration)?.shards ?? []).map((shard) => ({ subject: labeledSubject(shard.name), shard }));
 }
 
 /** All that the label stage is to label. */
-export const shardsToLabel = (state: RunState): ShardToLabel[] => [...(state.data.unlabeled?.shards ?? []).map((shard) => ({ subject: shard.name, shard })), ...labeledToLabel(state)];
+export const shardsToLabel = (state: RunState): ShardToLabel[] => [...(state.data.unlabeled?.shards ?? []).map((shard) => ({ subject: shard.name, shard })), ...labeledToLabel(state, state.iteration)];
 
 /** How many those are. */
-export const labelTotal = (state: RunState): number => (state.data.unlabeled?.shards.length ?? 0) + labeledToLabel(state).length;
+export const labelTotal = (state: RunState): number => (state.data.unlabeled?.shards.length ?? 0) + labeledToLabel(state, state.iteration).length;
 
 /** The accepted labels of the unlabeled part, by shard. */
 export const pseudoLabelsOf = ({ labels }: IterationState): LabeledShard[] =>
   [...labels.entries()].filter(([subject]) => !isOfLabeled({ stage: Stage.LABEL, subject })).sort(([a], [b]) => (a < b ? -1 : 1)).map(([shard, result]) => ({ shard, labels: result.labels, tally: result.tally }));
 
 /** What a training of an iteration's student is told of its teacher. */
-export function distillSpec(state: RunState, { teacher, labels }: IterationState, wish: Distill): DistillSpec {
+export function distillSpec(state: RunState, { iteration, teacher, labels }: IterationState, wish: Distill): DistillSpec {
   invariant(teacher !== undefined, 'an iteration with a student has a teacher');
   return {
     teacher,
-    labels: (wish.teacher === 'stored' ? labeledToLabel(state) : []).map(({ subject, shard }) => {
+    labels: (wish.teacher === 'stored' ? labeledToLabel(state, iteration) : []).map(({ subject, shard }) => {
       const written = labels.get(subject);
       invariant(written !== undefined, `${subject} is labeled before a student trains`);
       return { shard: shard.name, labels: written.labels, tally: undefined };

@@ -11,6 +11,7 @@ import { journalledRecipe } from '../../recipe/index.ts';
 import { besidesGivenAnotherGo, withBeside } from './beside.ts';
 import { wallMsSpent } from './budget.ts';
 import { candidateOf } from './fine-tune.ts';
+import { fingerprinted } from './near-duplicates.ts';
 import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
 import { CHECKPOINTS_MAX, currentIteration, guardRules, besideOf, isAudit, isFineTuned, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
@@ -53,7 +54,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
-      refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
+      refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), fingerprints: ImmutableMap(), reviews: [], gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
     };
   }
   invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
@@ -132,6 +133,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     }
     case 'budgetChanged':
       return { ...state, budget: { ...state.budget, deviceHours: fact.value.deviceHours, wallHours: fact.value.wallHours } };
+    case 'labelsReviewed':
+      return { ...state, reviews: [...state.reviews, fact.value] };
     case 'runCancelled':
       return { ...state, phase: 'cancelled', reason: fact.value.reason, ...ended(state, atMs) };
     case 'runFailed':
@@ -177,6 +180,8 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
       return withIteration(state, { [isFineTuned(place) ? 'fineTunedEvaluation' : 'evaluation']: result.value });
     case 'audit':
       return withIteration(state, { audit: result.value });
+    case 'fingerprint':
+      return fingerprinted(state, place.subject, result.value);
     case 'index':
       throw new Error('invariant broken: no run has tasks that index tars');
   }

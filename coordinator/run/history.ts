@@ -13,6 +13,7 @@ import { besidesOf, besideState, labelsOf } from './beside.ts';
 import { pseudoLabelsOf } from './distill.ts';
 import { evolve } from './evolve.ts';
 import { besideOf, isFineTuned, type IterationState, type RunState, type Trained } from './state.ts';
+import { nearTables } from './near-duplicates.ts';
 import { openTasks } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
@@ -36,7 +37,7 @@ export function historyOf(state: RunState): RunHistory {
   return {
     runId, state: phase, recipeJson, data, iterations: triesOf(state).map((each) => iterationHistory(state, each)),
     control: modelHistory(control.trained, control.evaluation), controlFineTuned: modelHistory(control.fineTuned, control.fineTunedEvaluation),
-    comparisons: comparisonHistories(state), bestModel: best?.model, wanted: undefined, tasks: [], notes: [],
+    comparisons: comparisonHistories(state), bestModel: best?.model, wanted: undefined, tasks: [], notes: [], reviews: [...state.reviews], nearDuplicates: nearTables(state),
   };
 }
 

@@ -4,8 +4,8 @@
  */
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
-import type { Gate, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { AuditResult, Checkpoint, EvaluateResult, ImportResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Gate, LabelsReviewed, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import type { AuditResult, Checkpoint, EvaluateResult, FingerprintResult, ImportResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
@@ -157,6 +157,10 @@ export interface RunState {
   readonly control: BesideState;
   /** By subject; absent before anything of it is known. */
   readonly comparisons: ImmutableMap<string, BesideState>;
+  /** Of the tasks that look for near-duplicates, by subject: what judges, and each shard that was looked through. */
+  readonly fingerprints: ImmutableMap<string, FingerprintResult>;
+  /** Labels that people gave, in order. */
+  readonly reviews: readonly LabelsReviewed[];
   /** Gates decided so far. */
   readonly gates: number;
   /** Device time of the last evaluation, for who asks how long others will take; absent before the first, and in snapshots of earlier releases. */

@@ -11,6 +11,8 @@ import { besidesOwed, besideState, labelsOf, mayEvaluate, pairedWith, type Besid
 import { distillOf, distillSpec, pseudoLabelsOf, shardsToLabel } from './distill.ts';
 import { driftSpec } from './drift.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
+import { fingerprintings } from './near-duplicates.ts';
+import { labeledPart, leftOutOf } from './reviews.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
 import { currentIteration, fineTunedSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
@@ -61,7 +63,7 @@ interface Wanted {
 function trainTask(state: RunState, wanted: Wanted, begin?: ObjectRef): Task {
   const { iteration, attempt, from } = wanted;
   const subject = wanted.beside?.subject ?? subjects.student;
-  const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels, begin?.sha256];
+  const inputs = [state.runId, state.data, iteration, attempt, from?.selection, from?.labels, begin?.sha256, state.reviews];
   const known = derived.get(state.recipe) ?? new Map<string, { from: readonly unknown[]; task: Task }>();
   derived.set(state.recipe, known);
   let last = known.get(subject);
@@ -85,7 +87,8 @@ function deriveTraining(state: RunState, { iteration, attempt, from, beside }: W
       // Who learns from labeled images alone sees as many images a step as the student: the comparison is of labels, not of compute.
       ...(from === undefined ? { batch_labeled: student.batch_labeled + student.batch_unlabeled, batch_unlabeled: 0 } : { batch_labeled: student.batch_labeled, batch_unlabeled: student.batch_unlabeled }),
     };
-  const labeled = part(data.labeled, 'labeled');
+  // Who learns from a selection learns the labels that people gave until then; all others may have begun before.
+  const labeled = part(from === undefined ? data.labeled : labeledPart(state, from.iteration), 'labeled');
   // One seed for all trainings of a run: what one of them is measured on none has seen, nor what it began with.
   const earlyStop = early && { ...early, seed: deriveSeed(recipe.seed, 'hold-out') };
   // Of those alone the rate falls as the student's does, though their batches hold more labeled images.
@@ -176,15 +179,19 @@ function stageTasks(state: RunState): Task[] {
           $case: 'label', value: { teacher, shard, batchSize: recipe.labels.batch_size, teacherNoiseJson: teacherNoise(recipe) },
         }));
     }
-    case Stage.SELECT:
+    case Stage.SELECT: {
       if (current.selection !== undefined) return [];
+      const looking = fingerprintings(state);
+      if (looking.length > 0) return looking.map(({ subject, spec, work }) => task(state, iteration, Stage.SELECT, subject, 0, work, [spec.shard?.ref?.sha256 ?? ''].filter((digest) => digest !== ''), { $case: 'fingerprint', value: spec }));
       return [task(state, iteration, Stage.SELECT, subjects.selection, 0, current.labels.size, [], {
         $case: 'select',
         value: {
           teacherSha256: current.teacher?.sha256 ?? '', shards: pseudoLabelsOf(current), threshold: thresholdOf(state).confidence, balance: recipe.labels.balance,
           budgetPerClass: recipe.labels.budget_per_class, copiesMax: recipe.labels.copies_max, classes: data.classNames.length, drift: driftSpec(state),
+          leftOut: leftOutOf(state, iteration),
         },
       })];
+    }
     case Stage.TRAIN:
       if (current.student === undefined) return isImported(recipe, iteration) ? [importTask(state, current.try)] : tasksOfTraining(state, studentTraining(state));
       // One worker does it, however many shared the training: it is short.

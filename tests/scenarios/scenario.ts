@@ -5,12 +5,13 @@
  *
  *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class,
  *                                            replicas, local_steps, quorum, straggler_wait, steps (of every training), fleet,
- *                                            threshold, precision, class_share_least, class_share_most, calibration_most, fine_tune=STEPS or fine_tune=STEPS,teaches, teacher=URL
- *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; of an evaluation
+ *                                            threshold, precision, class_share_least, class_share_most, calibration_most, fine_tune=STEPS or fine_tune=STEPS,teaches, teacher=URL, near=yes, distill=yes
+ *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; near=N (in a shard that is looked through); of an evaluation
  *                                            truth=100,800,100 (validation by class), error=0.2, bins=0.3:60/100,0.9:890/900 (right of all from a confidence on)
  *   complete all [by WORKER]                 every open task of the stage
  *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, held=HOURS, iteration, try
  *   evaluate student=+A/-B [right=N]         completes the student's evaluation
+ *   review NAME images=N                      a person's labels of so many images
  *   pause | resume | cancel                  resume in_flight=HOURS
  *   wait HOURS                               nothing but time
  *   clock [in_flight=HOURS]                  the leader's tick: wall time, and device time of attempts under way
@@ -24,7 +25,7 @@
 import { expect } from 'vitest';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { ConfidenceBin, Task } from '../../proto/gen/alumnus/v1/task.ts';
+import type { ConfidenceBin, LeftOut, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
 import { stageName } from '../../proto/stages.ts';
 import { decide, isBeside, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
@@ -104,6 +105,7 @@ function printFact({ fact }: Event): string {
     case 'budgetChanged': return `budget changed to ${fact.value.deviceHours} device hours, ${fact.value.wallHours} wall hours`;
     case 'roundOpened': return `opened round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas} replicas`;
     case 'roundClosed': return `closed round ${fact.value.round} of ${short(fact.value.training as TaskPlace)} with ${fact.value.replicas.map((replica) => `k${replica}`).join(' ')}`;
+    case 'labelsReviewed': return `reviewed ${fact.value.samples} images, from i${fact.value.fromIteration} on`;
     case 'manifestWritten': return `manifest ${fact.value.number}`;
   }
 }
@@ -112,10 +114,11 @@ function printFact({ fact }: Event): string {
 function inputs(task: Task): string {
   switch (task.spec?.$case) {
     case 'label': return `teacher ${shortDigest(task.spec.value.teacher?.sha256)}`;
-    case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}${task.spec.value.threshold === PUBLISHED_THRESHOLD ? '' : ` threshold ${task.spec.value.threshold}`}`;
-    case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}${task.spec.value.begin === undefined ? '' : ` begins with ${shortDigest(task.spec.value.begin.sha256)}`}`;
+    case 'select': return `shards ${task.spec.value.shards.map((each) => `${each.shard.slice(-1)}:${shortDigest(each.labels?.sha256)}`).join(' ')}${task.spec.value.threshold === PUBLISHED_THRESHOLD ? '' : ` threshold ${task.spec.value.threshold}`}${leftOut(task.spec.value.leftOut)}`;
+    case 'train': return `${task.spec.value.model?.name} width=${task.spec.value.model?.options.width} seed ${task.seed}${task.spec.value.selection === undefined ? '' : ` selection ${shortDigest(task.spec.value.selection.sha256)}`}${task.spec.value.labeled?.reviewed === undefined ? '' : ` with ${task.spec.value.labeled.samples} labeled images, reviewed ${shortDigest(task.spec.value.labeled.reviewed.sha256)}`}${task.spec.value.begin === undefined ? '' : ` begins with ${shortDigest(task.spec.value.begin.sha256)}`}`;
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
     case 'import': return `from ${(JSON.parse(task.spec.value.teacherJson) as { url: string }).url}`;
+    case 'fingerprint': return task.spec.value.against === undefined ? 'of validation and test' : `against ${shortDigest(task.spec.value.against.sha256)}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
     case 'replica': {
       const { firstStep, steps, firstBatch, merged, optimizer } = task.spec.value;
@@ -129,6 +132,9 @@ function inputs(task: Task): string {
     case undefined: return '';
   }
 }
+
+const leftOut = (leftOut: LeftOut | undefined): string =>
+  (leftOut === undefined ? '' : ` without${leftOut.nearDuplicates.map(({ sha256: digest }) => ` near ${shortDigest(digest)}`).join('')}${leftOut.reviewed === undefined ? '' : ` reviewed ${shortDigest(leftOut.reviewed.sha256)}`}`);
 
 export class Scenario {
   #state: RunState | undefined;
@@ -171,6 +177,13 @@ export class Scenario {
         const task = this.#find(rest, named);
         const sum = sha256(`checkpoint of ${task.taskId} ${named.step}`);
         return { kind: 'checkpoint', task, workerId, checkpoint: { step: Number(named.step), ref: { key: `${named.below ?? task.outputPrefix}/${sum}.checkpoint`, sha256: sum, bytes: 1 } } };
+      }
+      case 'review': {
+        const [name = 'review'] = rest;
+        const samples = Number(named.images ?? 1);
+        const ref = (what: string): ObjectRef => ({ key: `runs/run/reviewed/${what}-${name}`, sha256: sha256(`${what} of ${name}`), bytes: 1 });
+        const shards = samples === 0 ? [] : [{ name: `reviewed-${name}`, ref: ref('images'), samples }];
+        return { kind: 'review', review: { shards, labels: ref('labels'), reviewed: ref('table'), samples }, behind: named.behind === undefined ? this.#state?.reviews.at(-1)?.labels?.sha256 ?? this.#state?.data.labeled?.labels?.sha256 ?? '' : sha256(`labels of ${named.behind}`) };
       }
       case 'pause': return { kind: 'pause', reason: 'lunch' };
       case 'resume': return { kind: 'resume', inFlightMs: hoursMs(named.in_flight) };
@@ -234,6 +247,8 @@ const hoursOf = (hours: string | undefined): number | undefined => (hours === un
 function recipeWishes(named: Words['named']): Partial<RecipeInput> {
   const [tunedSteps, teaches] = (named.fine_tune ?? '').split(',');
   return {
+    ...(named.near === 'yes' ? { data: { dataset: 'digits', near_duplicates: {} } } : {}),
+    ...(named.distill === 'yes' ? { training: { distill: {} } } : {}),
     ...(named.fine_tune === undefined ? {} : { training: { fine_tune: { steps: Number(tunedSteps), teaches: teaches === 'teaches' } } }),
     rounds: Number(named.rounds ?? 1),
     models: { ...(named.teacher === undefined ? {} : { teacher: { url: named.teacher } }), ladder: (named.ladder ?? '16').split(',').map((width) => ({ model: 'cnn', width: Number(width) }) as unknown as ModelChoice) },
@@ -277,6 +292,7 @@ function answerWishes(named: Words['named']): AnswerWishes {
     ...(named.truth === undefined ? {} : { truth: named.truth.split(',').map(Number) }),
     ...(named.error === undefined ? {} : { calibrationError: Number(named.error) }),
     ...(named.bins === undefined ? {} : { confidence: named.bins.split(',').map(binOf) }),
+    ...(named.near === undefined ? {} : { near: Number(named.near) }),
     ...(named.device === undefined ? {} : { deviceMs: hoursMs(named.device) }),
     ...(better === undefined || worse === undefined ? {} : { studentOnlyRight: Number(better), teacherOnlyRight: Number(worse) }),
   };

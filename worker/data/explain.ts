@@ -10,13 +10,15 @@
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { IterationHistory, RunHistory } from '../../proto/gen/alumnus/v1/history.ts';
 import type { ObjectRef, PartRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
-import { loadManifest, readLabels, readOrigins } from '../../dataset/index.ts';
-import type { IterationExplained, NamedClass, SampleExplained } from '../../proto/told.ts';
+import { loadManifest, readLabels, readOrigins, readReviewed } from '../../dataset/index.ts';
+import type { IterationExplained, NamedClass, Reason, SampleExplained } from '../../proto/told.ts';
 import type { ObjectStore, PartName } from '../../store/index.ts';
 import { readLabelColumns, readLabelTable, type LabelsWithProbabilities } from './label-table.ts';
+import { readNear } from './fingerprints.ts';
+import { readLeftOut, withoutLeftOut, type LeftOutKeys } from './left-out.ts';
 import { readSelection, readSelectionPart, type SelectionDocument } from './select.ts';
 import { logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan } from './selection.ts';
-import { addTally, binOf, decodeTally, emptyTally, type Tally } from './tally.ts';
+import { addTally, binOf, decodeTally, emptyTally, tallyOf, type Tally } from './tally.ts';
 
 /** Beginning of a registered sample's key: of its tar's digest (dataset/registered.ts). */
 const REGISTERED = /^([0-9a-f]{12})_/;
@@ -41,11 +43,13 @@ export async function explainSample(explaining: Explaining, named: string): Prom
   const { key, shard, origin } = await locate(explaining, unlabeled, named);
   const truth = data.truth === undefined ? undefined : await truthOf(store, data.truth, key);
   const nameOf = (at: number): NamedClass => ({ class: at, name: data.classNames[at] ?? String(at) });
+  const reviewed = await reviewOf(store, history, key);
   const iterations: IterationExplained[] = [];
   for (const each of history.iterations) if (each.teacher !== undefined) iterations.push(await explainIteration(explaining, each, shard.name, key, nameOf));
   return {
     run: history.runId, key, shard: shard.name, dataset: unlabeled.dataset, iterations,
     ...(origin === undefined ? {} : { origin }), ...(truth === undefined ? {} : { truth: nameOf(truth) }),
+    ...(reviewed === undefined ? {} : { reviewed: { ...nameOf(reviewed.class), fromIteration: reviewed.fromIteration } }),
   };
 }
 
@@ -73,10 +77,13 @@ async function explainIteration({ store, history, onProgress }: Explaining, each
   const copies = (await readSelectionPart(store, selectionRef, part)).get(key) ?? 0;
   const selected = { ...common, label, copies, outcome: copies > 0 ? 'kept' : 'dropped', selection: selectionRef.sha256 } as const;
   const { policy } = document;
+  const leftOut = await leftOutBy(store, history, document);
+  const why = leftOut.get(shard)?.get(key);
+  if (why !== undefined) return checked({ ...selected, outcome: 'left-out', reason: why === 'reviewed' ? { kind: 'reviewed' } : await nearOf(store, history, document, key) }, 0);
   // What is below the threshold needs no ranking.
   const told = { ...selected, threshold: { ...each.threshold, confidence: policy.threshold, measured: each.threshold?.measured, logOdds: logOddsOf(policy.threshold) } };
   if (standingOf({ labeled: 0, eligible: 0, budget: 0, copies: 0, remainder: 0, bin: -1, above: 0 }, logOdds, policy) === 'below-threshold') return checked({ ...told, reason: { kind: 'below-threshold' } }, 0);
-  const { plans, merged } = await planOf(store, each, document, (done, total) => onProgress?.(done, total, `iteration ${each.iteration}: tallies`));
+  const { plans, merged } = await planOf(store, each, document, leftOut, (done, total) => onProgress?.(done, total, `iteration ${each.iteration}: tallies`));
   const plan = plans[at];
   invariant(plan !== undefined, `class ${at} is one of the run's`);
   const bins = merged[at] ?? new Uint32Array();
@@ -92,7 +99,7 @@ async function explainIteration({ store, history, onProgress }: Explaining, each
     case 'below-cut':
       return checked({ ...told, ranking, reason: { kind: 'below-cut', by: 'log-odds' } }, plan.copies);
     case 'in-boundary-bin': {
-      const cutter = await cutterOf(store, each, document, plans, at, (done, total) => onProgress?.(done, total, `iteration ${each.iteration}: labels beside the cut`));
+      const cutter = await cutterOf(store, each, document, leftOut, plans, at, (done, total) => onProgress?.(done, total, `iteration ${each.iteration}: labels beside the cut`));
       const { rank, decidedBy, cutLogOdds } = cutter.place(at, logOdds, key);
       const expected = cutter.copies(at, logOdds, key);
       return checked({ ...told, ranking: { ...ranking, rankFrom: rank, rankTo: rank, cutLogOdds }, reason: { kind: expected > plan.copies ? 'above-cut' : 'below-cut', by: decidedBy } }, expected);
@@ -116,12 +123,13 @@ const refOf = (ref: ObjectRef | undefined): ObjectRef => {
 };
 
 /** The plan by which the selection was cut: of the same tallies; what of the threshold's own bin was eligible the selection says itself. */
-async function planOf(store: ObjectStore, { labels }: IterationHistory, { policy, classes, parts }: SelectionDocument, onProgress: (done: number, total: number) => void): Promise<{ plans: ClassPlan[]; merged: Tally }> {
+async function planOf(store: ObjectStore, { labels }: IterationHistory, { policy, classes, parts }: SelectionDocument, leftOut: LeftOutKeys, onProgress: (done: number, total: number) => void): Promise<{ plans: ClassPlan[]; merged: Tally }> {
   const used = new Set(parts.map(({ shard }) => shard));
   const merged = emptyTally(classes.length);
   let done = 0;
-  for (const { shard, tally } of labels) {
-    if (used.has(shard)) addTally(merged, decodeTally(await store.get(refOf(tally)), classes.length, refOf(tally).key));
+  for (const { shard, labels: table, tally } of labels) {
+    const without = leftOut.get(shard);
+    if (used.has(shard)) addTally(merged, without === undefined ? decodeTally(await store.get(refOf(tally)), classes.length, refOf(tally).key) : tallyOf(withoutLeftOut(await readLabelColumns(await store.get(refOf(table)), refOf(table).key), without), classes.length));
     done += 1;
     onProgress(done, labels.length);
   }
@@ -131,16 +139,43 @@ async function planOf(store: ObjectStore, { labels }: IterationHistory, { policy
 }
 
 /** Holds the boundary bin's rows of the one class. */
-async function cutterOf(store: ObjectStore, { labels }: IterationHistory, { policy, classes, parts }: SelectionDocument, plans: readonly ClassPlan[], at: number, onProgress: (done: number, total: number) => void): Promise<SelectionCutter> {
+async function cutterOf(store: ObjectStore, { labels }: IterationHistory, { policy, classes, parts }: SelectionDocument, leftOut: LeftOutKeys, plans: readonly ClassPlan[], at: number, onProgress: (done: number, total: number) => void): Promise<SelectionCutter> {
   const cutter = new SelectionCutter(plans.map((plan, other) => (other === at ? plan : { ...plan, remainder: 0, bin: -1 })), policy);
   const used = new Set(parts.map(({ shard }) => shard));
   let done = 0;
   for (const { shard, labels: table, tally } of labels) {
-    if (used.has(shard) && cutter.needs(decodeTally(await store.get(refOf(tally)), classes.length, refOf(tally).key))) cutter.add(await readLabelColumns(await store.get(refOf(table)), refOf(table).key));
+    if (used.has(shard) && cutter.needs(decodeTally(await store.get(refOf(tally)), classes.length, refOf(tally).key))) cutter.add(withoutLeftOut(await readLabelColumns(await store.get(refOf(table)), refOf(table).key), leftOut.get(shard)));
     done += 1;
     onProgress(done, labels.length);
   }
   return cutter;
+}
+
+/** What the selection took nothing of: the tables that it names. */
+const leftOutBy = (store: ObjectStore, { nearDuplicates, reviews, data }: RunHistory, { leftOut }: SelectionDocument): Promise<LeftOutKeys> =>
+  readLeftOut(store, leftOut === undefined ? undefined : {
+    nearDuplicates: nearDuplicates.filter(({ sha256 }) => leftOut.nearDuplicates.includes(sha256)),
+    reviewed: [data?.labeled?.reviewed, ...reviews.map(({ reviewed }) => reviewed)].find((ref) => ref !== undefined && ref.sha256 === leftOut.reviewed),
+  });
+
+async function nearOf(store: ObjectStore, { nearDuplicates }: RunHistory, { leftOut }: SelectionDocument, key: string): Promise<Reason> {
+  for (const ref of nearDuplicates) {
+    if (leftOut?.nearDuplicates.includes(ref.sha256) !== true) continue;
+    const found = (await readNear(store, ref)).find((each) => each.key === key);
+    if (found !== undefined) return { kind: 'near-duplicate', part: found.part, of: found.of, distance: found.distance, correlation: found.correlation };
+  }
+  throw new AlumnusError('SHARD_CORRUPT', 'no table of near-duplicates has the sample that it leaves out', { where: key });
+}
+
+/** What a person said last, and since when. */
+async function reviewOf(store: ObjectStore, { reviews, data }: RunHistory, key: string): Promise<{ class: number; fromIteration: number } | undefined> {
+  let told: { class: number; fromIteration: number } | undefined;
+  // Each table has what those before it have.
+  for (const { reviewed, fromIteration } of [{ reviewed: data?.labeled?.reviewed, fromIteration: 0 }, ...reviews]) {
+    const found = reviewed === undefined ? undefined : (await readReviewed(store, reviewed)).find((each) => each.key === key);
+    if (found !== undefined && found.class !== told?.class) told = { class: found.class, fromIteration };
+  }
+  return told;
 }
 
 /** Undefined where the set does not know it: some folders have classes, others none. */

@@ -4,12 +4,13 @@
  * depends on the labels alone.
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import type { LabeledShard, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
+import type { LabeledShard, LeftOut, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { openParquet, writeParquet } from '../../dataset/index.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { readLabelColumns, type Labels } from './label-table.ts';
+import { readLeftOut, withoutLeftOut } from './left-out.ts';
 import { isEligible, logOddsOf, planSelection, SelectionCutter, type SelectionPolicy } from './selection.ts';
-import { addTally, binOf, decodeTally, emptyTally, sameTally, tallyOf as tallyOfLabels } from './tally.ts';
+import { addTally, binOf, decodeTally, emptyTally, sameTally, tallyOf as tallyOfLabels, type Tally } from './tally.ts';
 
 export interface SelectionPart {
   readonly shard: string;
@@ -27,6 +28,8 @@ export interface SelectionDocument {
   readonly classes: readonly { readonly class: number; readonly labeled: number; readonly eligible: number; readonly budget: number; readonly kept: number; readonly rows: number }[];
   /** Sorted by shard. */
   readonly parts: readonly SelectionPart[];
+  /** Digests of the tables of whose labels were not looked at, and how many of those there were. Absent where there are none. */
+  readonly leftOut?: { readonly nearDuplicates: readonly string[]; readonly reviewed?: string | undefined; readonly labels: number };
 }
 
 export interface SelectRequest {
@@ -34,6 +37,7 @@ export interface SelectRequest {
   readonly shards: readonly LabeledShard[];
   readonly policy: SelectionPolicy;
   readonly classes: number;
+  readonly leftOut?: LeftOut | undefined;
   readonly outputPrefix: string;
   readonly metadata: Readonly<Record<string, string>>;
   onProgress?(done: number, total: number): void;
@@ -52,14 +56,17 @@ const must = (ref: ObjectRef | undefined): ObjectRef => {
 export async function select(store: ObjectStore, request: SelectRequest): Promise<{ ref: ObjectRef; document: SelectionDocument }> {
   const { policy, classes, outputPrefix, metadata } = request;
   const shards = [...request.shards].sort((a, b) => (a.shard < b.shard ? -1 : 1));
-  const read = async (shard: LabeledShard): Promise<Labels> => {
+  const leftOut = await readLeftOut(store, request.leftOut);
+  const readAll = async (shard: LabeledShard): Promise<Labels> => {
     const { key } = must(shard.labels);
     const { about, ...labels } = await readLabelColumns(await store.get(must(shard.labels)), key);
     const teacher = about['alumnus.teacher'];
     if (teacher !== request.teacher) throw new AlumnusError('DIGEST_MISMATCH', `the labels are of the teacher ${teacher ?? 'that they don\'t name'} and not of ${request.teacher}`, { where: key });
     return labels;
   };
-  const tallyOf = async (shard: LabeledShard) => decodeTally(await store.get(must(shard.tally)), classes, must(shard.tally).key);
+  const read = async (shard: LabeledShard): Promise<Labels> => withoutLeftOut(await readAll(shard), leftOut.get(shard.shard));
+  const stored = async (shard: LabeledShard): Promise<Tally> => decodeTally(await store.get(must(shard.tally)), classes, must(shard.tally).key);
+  const tallyOf = async (shard: LabeledShard): Promise<Tally> => (leftOut.has(shard.shard) ? tallyOfLabels(await read(shard), classes) : stored(shard));
 
   const merged = emptyTally(classes);
   const thresholdBin = binOf(logOddsOf(policy.threshold));
@@ -81,10 +88,13 @@ export async function select(store: ObjectStore, request: SelectRequest): Promis
 
   const counts = plans.map((plan, at) => ({ class: at, labeled: plan.labeled, eligible: plan.eligible, budget: plan.budget, kept: 0, rows: 0 }));
   const parts: SelectionPart[] = [];
+  let passedOver = 0;
   for (const shard of shards) {
-    const labels = await read(shard);
+    const all = await readAll(shard);
     // The cut was made by the tally: one that counted other labels would cut elsewhere, unseen.
-    if (!sameTally(tallyOfLabels(labels, classes), await tallyOf(shard))) throw new AlumnusError('SHARD_CORRUPT', `the tally of ${shard.shard} does not count the labels beside it`, { where: must(shard.tally).key });
+    if (!sameTally(tallyOfLabels(all, classes), await stored(shard))) throw new AlumnusError('SHARD_CORRUPT', `the tally of ${shard.shard} does not count the labels beside it`, { where: must(shard.tally).key });
+    const labels = withoutLeftOut(all, leftOut.get(shard.shard));
+    passedOver += all.keys.length - labels.keys.length;
     const keys: string[] = [];
     const keptClasses: number[] = [];
     const copies: number[] = [];
@@ -104,10 +114,14 @@ export async function select(store: ObjectStore, request: SelectRequest): Promis
     parts.push({ shard: shard.shard, labels: must(shard.labels).sha256, part: { sha256: part.sha256, bytes: part.bytes }, kept: keys.length, rows: copies.reduce((sum, times) => sum + times, 0) });
     request.onProgress?.(parts.length, shards.length);
   }
-  const document: SelectionDocument = { schemaVersion: 1, teacher: request.teacher, policy, classes: counts, parts };
+  const document: SelectionDocument = { schemaVersion: 1, teacher: request.teacher, policy, classes: counts, parts, ...leftOutOf(request.leftOut, passedOver) };
   const ref = await store.putAddressed(outputPrefix, Buffer.from(canonicalJson(document)), { extension: '.json', metadata });
   return { ref, document };
 }
+
+/** By their digests alone: where a run keeps them says nothing about the labels. */
+const leftOutOf = (leftOut: LeftOut | undefined, labels: number): Pick<SelectionDocument, 'leftOut'> =>
+  (leftOut === undefined ? {} : { leftOut: { nearDuplicates: leftOut.nearDuplicates.map(({ sha256 }) => sha256), reviewed: leftOut.reviewed?.sha256, labels } });
 
 const PART_EXTENSION = '.parquet';
 

@@ -3,6 +3,7 @@ import type { TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { audit } from './audit.ts';
 import { required, type TaskContext } from './context.ts';
 import { evaluate } from './evaluate.ts';
+import { fingerprint } from './fingerprint.ts';
 import { importTeacher } from './import.ts';
 import { indexOne } from './index-tar.ts';
 import { label } from './label.ts';
@@ -37,6 +38,8 @@ export async function runTask(context: TaskContext): Promise<NonNullable<TaskRes
       return { $case: 'import', value: await importTeacher(context, spec.value) };
     case 'index':
       return { $case: 'index', value: await indexOne(context, spec.value) };
+    case 'fingerprint':
+      return { $case: 'fingerprint', value: await fingerprint(context, spec.value) };
     case 'audit':
       return { $case: 'audit', value: await audit(context, spec.value) };
     case 'replica':

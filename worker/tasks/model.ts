@@ -25,6 +25,8 @@ export interface TrainedDocument {
   readonly weights: ObjectRef;
   readonly lineage: {
     readonly run: string; readonly iteration: number; readonly task: string; readonly labeled: string; readonly selection: string; readonly training: unknown;
+    /** Digest of the table of the labeled images that a person gave a label to in a review. */
+    readonly reviewed?: string | undefined;
     /** Digest of the model that fine-tuning began with. */
     readonly begin?: string | undefined;
     /** Of a training that replicas shared. */

@@ -8,7 +8,7 @@ export async function select(context: TaskContext, spec: SelectSpec): Promise<Se
   const { store, task } = context;
   if (spec.balance !== 'classes' && spec.balance !== 'none') throw new AlumnusError('USAGE', `labels are balanced by "classes" or "none", not "${spec.balance}"`, { where: 'labels.balance' });
   const { ref, document } = await cutSelection(store, {
-    teacher: spec.teacherSha256, shards: spec.shards, classes: spec.classes, outputPrefix: task.outputPrefix, metadata: aboutOf(context),
+    teacher: spec.teacherSha256, shards: spec.shards, classes: spec.classes, leftOut: spec.leftOut, outputPrefix: task.outputPrefix, metadata: aboutOf(context),
     policy: { threshold: spec.threshold, balance: spec.balance, budgetPerClass: spec.budgetPerClass, copiesMax: spec.copiesMax, seed: task.seed },
     onProgress: (done, total) => context.progress({ done, total, unit: 'shards', rate: 0, loss: 0 }),
   });
@@ -18,7 +18,7 @@ export async function select(context: TaskContext, spec: SelectSpec): Promise<Se
     before: { teacher: before.teacherSha256, shards: before.shards }, after: { teacher: spec.teacherSha256, shards: spec.shards }, outputPrefix: task.outputPrefix, metadata: aboutOf(context),
   });
   return {
-    selection: ref, drift, labeled: sum((each) => each.labeled), kept: sum((each) => each.kept), rows: sum((each) => each.rows),
+    selection: ref, drift, leftOut: document.leftOut?.labels, labeled: sum((each) => each.labeled), kept: sum((each) => each.kept), rows: sum((each) => each.rows),
     classes: document.classes.map(({ class: at, eligible, kept, rows, labeled }) => ({ class: at, eligible, kept, rows, labeled })),
   };
 }

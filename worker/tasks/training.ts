@@ -42,7 +42,7 @@ export interface Training {
   /** The digest of the model whose labels it learns from, empty where it has none. */
   readonly teacher: string;
   /** But for the task and the lineage of the run, what the model document will say. */
-  readonly document: Pick<TrainedDocument, 'architecture' | 'classNames' | 'parameters'> & { readonly lineage: Pick<TrainedDocument['lineage'], 'labeled' | 'selection' | 'training'> };
+  readonly document: Pick<TrainedDocument, 'architecture' | 'classNames' | 'parameters'> & { readonly lineage: Pick<TrainedDocument['lineage'], 'labeled' | 'reviewed' | 'selection' | 'training'> };
 }
 
 /** @throws AlumnusError USAGE, CODE_OUTDATED, and the store's */
@@ -66,7 +66,7 @@ export async function trainingOf({ store }: TaskContext, spec: TrainSpec, seed: 
     settings: settingsOf(training, seed),
     held: training.early_stop === undefined ? undefined : { share: training.early_stop.holdout, seed: training.early_stop.seed },
     teacher: selected === undefined ? '' : (await readSelection(store, selected.selection)).teacher,
-    document: { architecture, classNames: spec.classNames, parameters, lineage: { labeled: labeled.manifestSha256, selection: spec.selection?.sha256 ?? '', training } },
+    document: { architecture, classNames: spec.classNames, parameters, lineage: { labeled: labeled.manifestSha256, reviewed: labeled.reviewed?.sha256, selection: spec.selection?.sha256 ?? '', training } },
   };
 }
 

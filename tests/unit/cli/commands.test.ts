@@ -59,6 +59,7 @@ const service: OperatorServiceServer = {
   },
   listRuns: (_, callback) => callback(null, { runs: [view.summary!, { ...runningRun().summary!, runId: 'other-000001', submittedAtMs: 1 }], notice: '' }),
   getRun: answerRun,
+  reviewLabels: answerRun,
   indexTars: (call) => call.end(),
   watchRun: (call) => {
     if (call.request.runId === 'paused-000001') {

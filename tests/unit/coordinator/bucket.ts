@@ -38,6 +38,7 @@ export function finished(task: Task, salt?: string): Finished {
         return { $case: 'merge', value: { merged: make(merged), trained: trained === undefined ? undefined : { ...trained, model: make(trained.model) } } };
       }
       case 'import': return { $case: 'import', value: { ...result.value, model: make(result.value.model) } };
+      case 'fingerprint': return { $case: 'fingerprint', value: { ...result.value, fingerprints: result.value.fingerprints && make(result.value.fingerprints), near: result.value.near && make(result.value.near) } };
       case 'index': return result;
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }

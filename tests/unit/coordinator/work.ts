@@ -69,6 +69,8 @@ export interface AnswerWishes {
   /** Validation by confidence; without it the wrong ones are where confidence is low. */
   readonly confidence?: readonly ConfidenceBin[];
   readonly deviceMs?: number;
+  /** Near-duplicates in a shard that is looked through. */
+  readonly near?: number;
   /** Stands for a device that doesn't repeat itself to the bit. */
   readonly salt?: string;
 }
@@ -107,7 +109,7 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
         return { class: index, eligible, kept: eligible, rows: eligible, labeled: eligible };
       });
       const rows = classes.reduce((sum, each) => sum + each.rows, 0);
-      return { deviceMs, result: { $case: 'select', value: { selection: output('selection'), labeled: rows, kept: rows, rows, classes } } };
+      return { deviceMs, result: { $case: 'select', value: { selection: output('selection'), labeled: rows, kept: rows, rows, classes, ...(task.spec.value.leftOut === undefined ? {} : { leftOut: 3 }) } } };
     }
     case 'train': {
       const width = task.spec.value.model?.options.width ?? 1;
@@ -144,6 +146,14 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
     }
     case 'import':
       return { deviceMs, result: { $case: 'import', value: { model: output('model'), parameters: wishes.parameters, notes: [] } } };
+    case 'fingerprint': {
+      const { against, shard } = task.spec.value;
+      const near = against === undefined ? 0 : wishes.near ?? 0;
+      return {
+        deviceMs,
+        result: { $case: 'fingerprint', value: { fingerprints: against === undefined ? output('fingerprints') : undefined, near: near === 0 ? undefined : output('near'), samples: shard?.samples ?? task.work, nearValidation: near, nearTest: 0, nearAny: near } },
+      };
+    }
     case 'audit':
       return { deviceMs, result: { $case: 'audit', value: { audit: output('audit'), keptRight: 25, kept: 30, labeledRight: 250, labeled: 300, classes: [] } } };
     case undefined:
