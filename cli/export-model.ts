@@ -8,10 +8,10 @@ import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
 import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
-import { normalizationEpsilon, parameterSpecs, type Architecture } from '../recipe/index.ts';
+import { normalizationEpsilon, parameterSpecs, type Architecture, type WeightScheme } from '../recipe/index.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { shardSamples } from '../dataset/index.ts';
-import { convertedModel, type ConvertedFormat, type SampleImage, type WeightScheme } from './converted-model.ts';
+import { convertedModel, type ConvertedFormat, type SampleImage } from './converted-model.ts';
 import { writeWhole } from './write-file.ts';
 
 export type ExportFormat = 'safetensors' | ConvertedFormat;

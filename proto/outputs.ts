@@ -15,8 +15,9 @@ export function namedOutputs(result: TaskResult['result']): (readonly [name: str
     case 'audit': return [['audit', result.value.audit]];
     case 'replica': return [['state', result.value.state]];
     case 'merge': return [['merged weights', result.value.merged], ...(result.value.trained === undefined ? [] : [['model', result.value.trained.model] as const])];
-    // What is found of a tar lies where its name says.
+    // What is found of a tar lies where its name says; what is measured is all in the result.
     case 'index':
+    case 'measure':
     case undefined: return [];
   }
 }

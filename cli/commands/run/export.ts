@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander';
 import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
-import type { WeightScheme } from '../../converted-model.ts';
+import type { WeightScheme } from '../../../recipe/index.ts';
 import type { ExportFormat } from '../../export-model.ts';
 import { coordinatorAddress } from '../../home.ts';
 

@@ -39,6 +39,7 @@ export function finished(task: Task, salt?: string): Finished {
       }
       case 'import': return { $case: 'import', value: { ...result.value, model: make(result.value.model) } };
       case 'index': return result;
+      case 'measure': return result;
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }
   })();
