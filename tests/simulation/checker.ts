@@ -346,7 +346,8 @@ export function digestOf(done: TaskResult | undefined): string {
     case 'audit': return result.value.audit?.sha256 ?? '';
     case 'replica': return result.value.state?.sha256 ?? '';
     case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;
-    case 'measure': return canonicalJson(result.value);
+    // It has no output.
+    case 'measure':
     case 'index':
     case undefined: return '';
   }
