@@ -107,8 +107,8 @@ async function prepare(context: Context, flags: Flags, home: string): Promise<De
     ...(flags.recipe === undefined ? {} : { recipe: { text: readyRecipe(flags.recipe) ?? await readText(flags.recipe), file: flags.recipe } }),
   });
   if (plan.dataset !== undefined) {
-    const { source, name, labeledPerClass, seed, corrupted } = plan.dataset;
-    await ensureDataset(context, pathToFileURL(storeFolder(home)).href, { source, name, labeledPerClass, validation: DEMO_VALIDATION, seed, corrupted });
+    const { source, name, labeledPerClass, seed } = plan.dataset;
+    await ensureDataset(context, pathToFileURL(storeFolder(home)).href, { source, name, labeledPerClass, validation: DEMO_VALIDATION, seed });
   }
   return plan;
 }

@@ -33,7 +33,7 @@ export interface DemoPlan {
   readonly recipeText: string;
   readonly recipe: Recipe;
   /** What to import; undefined where the recipe names a dataset of the user's own. */
-  readonly dataset: { readonly source: DemoSource; readonly name: string; readonly labeledPerClass: number; readonly seed: number; /** What its corrupted datasets' names begin with, where the recipe asks for them. */ readonly corrupted: string | undefined } | undefined;
+  readonly dataset: { readonly source: DemoSource; readonly name: string; readonly labeledPerClass: number; readonly seed: number } | undefined;
 }
 
 /** @throws AlumnusError USAGE, RECIPE_INVALID */
@@ -62,12 +62,9 @@ export function planDemo(flags: DemoFlags): DemoPlan {
   const seed = parseRecipe(String(document), flags.recipe?.file).seed;
   const { labeledPerClass, classes } = source === undefined ? { labeledPerClass: 0, classes: 0 } : demoSources[source];
   const name = `${source}-${labeledPerClass * classes}-s${seed}`;
-  const renamed = source !== undefined && (named === source || flags.recipe === undefined);
-  if (renamed) document.setIn(['data', 'dataset'], name);
-  const corrupted = renamed && document.getIn(['data', 'corrupted']) === `${String(named)}-c` ? `${name}-c` : undefined;
-  if (corrupted !== undefined) document.setIn(['data', 'corrupted'], corrupted);
+  if (source !== undefined && (named === source || flags.recipe === undefined)) document.setIn(['data', 'dataset'], name);
   const recipeText = String(document);
-  return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed, corrupted } };
+  return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed } };
 }
 
 /** Whether a run was submitted with just this recipe, defaults filled in. */
