@@ -3,7 +3,7 @@
  * named `NAME.<corruption>`. Made once and stored like every dataset: runs are then measured on the same bytes.
  * Invariants:
  *  1. Labels are those of the images they were made of; of a corruption it is the very same table, by digest, so whoever holds both
- *     manifests sees that they are about the same samples.
+ *     manifests sees that they are about the same samples. Where not all images were taken, the table has the others', too.
  *  2. Nothing of a corruption is visible before its manifest. The same command again makes what is missing, and nothing twice.
  *  3. One shard is held at a time.
  */
@@ -13,6 +13,7 @@ import { paths, type ObjectStore, type PartName } from '../store/index.ts';
 import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, sequenceOf, type CorruptionName, type SequenceName } from './corruptions/index.ts';
 import { encodePng } from './images.ts';
 import type { Progress } from './import.ts';
+import { encodeKeys } from './keys.ts';
 import { checkDatasetName, datasetExists, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type LoadedManifest } from './manifest.ts';
 import { samplePixels, shardSamples } from './registered.ts';
 import { SHARD_SAMPLES_DEFAULT, writeShard, type ShardSample } from './shards.ts';
@@ -28,6 +29,8 @@ export interface CorruptOptions {
   /** What the datasets' names begin with. Default the dataset's own name and `-c`. */
   readonly as?: string | undefined;
   readonly seed?: number;
+  /** Images of each part that corruptions are made of, the first of its shards; absent: all. */
+  readonly images?: number | undefined;
   /** Images of a part, the first of its shards (which lie in a drawn order), that perturbation sequences are made of; 0: no sequences. */
   readonly sequenceImages?: number;
   readonly signal?: AbortSignal;
@@ -56,17 +59,18 @@ export async function corruptDataset(store: ObjectStore, reference: string, opti
   }
   const parts = JUDGES.filter((part) => manifest.parts[part]?.labels !== undefined);
   if (parts.length === 0) throw new AlumnusError('USAGE', 'it has neither a validation nor a test part: these are what is corrupted', { where });
-  const { as = `${manifest.name}-c`, seed = 1, sequenceImages = SEQUENCE_IMAGES_DEFAULT } = options;
+  const { as = `${manifest.name}-c`, seed = 1, images: most, sequenceImages = SEQUENCE_IMAGES_DEFAULT } = options;
   const wanted = [...corruptionNames, ...(sequenceImages > 0 ? sequenceNames : [])];
   for (const corruption of wanted) checkDatasetName(corruptedName(as, corruption));
-  const workOf = (corruption: string): number => parts.reduce((sum, part) => sum + imagesOf(manifest.parts[part], sequenceOf(corruption) === undefined ? Infinity : sequenceImages) * (sequenceOf(corruption)?.frames ?? 1), 0);
+  const workOf = (corruption: string): number => parts.reduce((sum, part) => sum + imagesOf(manifest.parts[part], sequenceOf(corruption) === undefined ? most ?? Infinity : sequenceImages) * (sequenceOf(corruption)?.frames ?? 1), 0);
   const total = wanted.reduce((sum, corruption) => sum + workOf(corruption), 0);
   const sets: CorruptedSet[] = [];
   let done = 0;
   try {
     for (const corruption of wanted) {
       const name = corruptedName(as, corruption);
-      const made: DatasetManifest['corruption'] = { name: corruption, seed, of: { name: manifest.name, sha256: source.digest }, ...(sequenceOf(corruption) === undefined ? {} : { images: sequenceImages }) };
+      const images = sequenceOf(corruption) === undefined ? most : sequenceImages;
+      const made: DatasetManifest['corruption'] = { name: corruption, seed, of: { name: manifest.name, sha256: source.digest }, ...(images === undefined ? {} : { images }) };
       const there = await existing(store, name, made);
       if (there === undefined) {
         const before = done;
@@ -116,23 +120,35 @@ async function write(store: ObjectStore, { manifest }: LoadedManifest, name: str
   return writeManifest(store, { schemaVersion: 1, name, classes, image, parts: made, corruption });
 }
 
-/** Shard by shard: same names, same samples, same order. */
-async function corruptPart(store: ObjectStore, { image }: DatasetManifest, dataset: string, { name, seed }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
+/** Shard by shard: same names, same samples, same order; the first of them alone where so many are enough. */
+async function corruptPart(store: ObjectStore, { image, classes: names }: DatasetManifest, dataset: string, { name, seed, images: most = Infinity }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
   const shards: DatasetPart['shards'] = [];
+  const taken: string[] = [];
   for (const shard of source.shards) {
+    if (taken.length === most) break;
     const samples: ShardSample[] = [];
     for await (const { key, bytes } of shardSamples(store, shard)) {
+      if (taken.length === most) break;
       // Nothing else here waits: without it no interrupt would come through before the shard's end.
       await nextTurn();
       signal?.throwIfAborted();
       const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
       samples.push({ key, extension: 'png', bytes: encodePng(corrupted(name as CorruptionName, pixels, seed, key), image) });
+      taken.push(key);
       counted(1);
     }
     shards.push(await writeShard(store, dataset, part, shards.length, samples));
   }
   const { labels, keys, classCounts, samples } = source;
-  return { samples, shards, ...(labels === undefined ? {} : { labels }), ...(keys === undefined ? {} : { keys }), ...(classCounts === undefined ? {} : { classCounts }) };
+  if (taken.length === samples) return { samples, shards, ...(labels === undefined ? {} : { labels }), ...(keys === undefined ? {} : { keys }), ...(classCounts === undefined ? {} : { classCounts }) };
+  invariant(labels !== undefined, 'parts that judge are labeled');
+  const table = await readLabels(store, labels);
+  const classOf = new Map(table.keys.map((key, at) => [key, table.classes[at]]));
+  const classes = taken.map((key) => classOf.get(key));
+  return {
+    samples: taken.length, shards, labels, classCounts: names.map((_, at) => classes.filter((each) => each === at).length),
+    ...(keys === undefined ? {} : { keys: await store.putAddressed(paths.datasetPart(dataset, part), encodeKeys(taken), { extension: '.keys', metadata: { dataset, part, table: 'keys' } }) }),
+  };
 }
 
 /** Frames of an image lie one after another, in one shard. */

@@ -92,7 +92,8 @@ interface Keys {
   readonly own: Set<string>;
 }
 
-async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartName, classes: number, known: Keys | undefined, findings: Findings): Promise<void> {
+/** @param shared a corrupted part of some of its source's images has the table of all of them: only what it says of its own is looked at */
+async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartName, classes: number, known: Keys | undefined, shared: boolean, findings: Findings): Promise<void> {
   const check = (ref: ObjectRef, tableKeys: readonly string[], whole: boolean, keys = known?.all): void => {
     if (keys === undefined) return;
     const inTable = new Set(tableKeys);
@@ -105,13 +106,15 @@ async function verifyTables(store: ObjectStore, part: DatasetPart, name: PartNam
   for (const [ref, whole] of [[part.labels, true], [part.truth, false]] as const) {
     if (ref === undefined) continue;
     try {
-      const labels = await readLabels(store, ref);
+      const table = await readLabels(store, ref);
+      const rows = table.keys.flatMap((key, row) => (shared && known !== undefined && !known.all.has(key) ? [] : [{ key, label: table.classes[row] ?? -1 }]));
+      const labels = { keys: rows.map(({ key }) => key), classes: rows.map(({ label }) => label) };
       check(ref, labels.keys, whole);
       const outside = labels.classes.find((label) => label < 0 || label >= classes);
       if (outside !== undefined) findings.add('LABEL_OUT_OF_RANGE', ref.key, `the class ${outside} is none of the dataset's ${classes}`);
       const counts = new Array<number>(classes).fill(0);
       for (const label of labels.classes) counts[label] = (counts[label] ?? 0) + 1;
-      if (whole && part.classCounts !== undefined && part.classCounts.some((count, label) => count !== counts[label])) findings.add('SHARD_CORRUPT', ref.key, 'the classes\' counts are not those of the manifest');
+      if (whole && !(shared && known === undefined) && part.classCounts !== undefined && part.classCounts.some((count, label) => count !== counts[label])) findings.add('SHARD_CORRUPT', ref.key, 'the classes\' counts are not those of the manifest');
     } catch (thrown) {
       findings.thrown(thrown);
     }
@@ -172,6 +175,6 @@ async function verifyParts(store: ObjectStore, name: string, manifest: DatasetMa
     const stated = part.shards.reduce((sum, shard) => sum + shard.samples, 0);
     if (stated !== part.samples) findings.add('SHARD_CORRUPT', name, `${partName} has ${stated} samples in its shards where the manifest says ${part.samples}`);
     // Tables are compared with shards that could all be read: a damaged shard is one problem, not one for each key.
-    await verifyTables(store, part, partName, manifest.classes.length, findings.problems.length === before ? keys : undefined, findings);
+    await verifyTables(store, part, partName, manifest.classes.length, findings.problems.length === before ? keys : undefined, manifest.corruption?.images !== undefined, findings);
   }
 }

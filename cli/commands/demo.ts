@@ -22,6 +22,7 @@ interface Flags {
   keep?: true;
   recipe?: string;
   fast?: true;
+  corruptedImages?: number;
   out?: string;
   verbose?: true;
 }
@@ -30,13 +31,14 @@ export function addDemo(program: Command, context: Context): void {
   const command = declare(program, 'demo', {
     summary: 'Run Noisy Student on real images, from nothing to a report',
     description: 'Imports the images when they are not there yet, starts a coordinator and workers of its own, runs the recipe, prints what came out and writes a report; the report\'s path is printed last. Interrupted, the same command goes on where it stopped.',
-    examples: ['alumnus demo', 'alumnus demo --data fashion-mnist --seed 2', 'alumnus demo --recipe expand', 'alumnus demo --recipe mine.yaml --keep'],
+    examples: ['alumnus demo', 'alumnus demo --data fashion-mnist --seed 2', 'alumnus demo --recipe noisy-student', 'alumnus demo --recipe mine.yaml --keep'],
   }).option('--data <name>', 'mnist (100 labels) or fashion-mnist (500 labels)')
     .option('--seed <n>', 'draws the labeled images, and everything random in the run', wholeNumber(0, 2 ** 31 - 1))
     .option('--workers <n>', 'how many, one process each', wholeNumber(1, 64), 2)
     .option('--threads <n>', 'computing threads of each worker (all cores, shared evenly)', wholeNumber(1, 512))
     .option('--home <folder>', 'where everything is kept (demo in the home folder)')
     .option('--recipe <name-or-file>', 'run another ready recipe (`alumnus recipe init --help` names them), or one of your own')
+    .option('--corrupted-images <n>', 'of validation and of test, where the recipe measures on corrupted ones; 0: all of them (1000)', wholeNumber(0))
     .option('--fast', 'a trial with a tenth of the steps; its accuracy says nothing')
     .option('--keep', 'leave the coordinator and the workers running afterwards')
     .option('--out <file>', 'where the report goes (reports in the home folder)')
@@ -99,16 +101,19 @@ async function demo(context: Context, flags: Flags): Promise<number> {
   return conclude(context, flags, home, view);
 }
 
-/** The plan, and its dataset imported. */
+/** The plan, its dataset imported, and corrupted where the recipe asks for that. */
 async function prepare(context: Context, flags: Flags, home: string): Promise<DemoPlan> {
-  const [{ planDemo, DEMO_VALIDATION }, { ensureDataset }, { readyRecipe }] = await Promise.all([import('../demo/plan.ts'), import('../demo/data.ts'), import('../../recipe/index.ts')]);
+  const [{ planDemo, DEMO_VALIDATION }, { ensureCorrupted, ensureDataset }, { readyRecipe }] = await Promise.all([import('../demo/plan.ts'), import('../demo/data.ts'), import('../../recipe/index.ts')]);
   const plan = planDemo({
     ...(flags.data === undefined ? {} : { data: flags.data }), ...(flags.seed === undefined ? {} : { seed: flags.seed }), ...(flags.fast ? { fast: true } : {}),
+    ...(flags.corruptedImages === undefined ? {} : { corruptedImages: flags.corruptedImages }),
     ...(flags.recipe === undefined ? {} : { recipe: { text: readyRecipe(flags.recipe) ?? await readText(flags.recipe), file: flags.recipe } }),
   });
   if (plan.dataset !== undefined) {
     const { source, name, labeledPerClass, seed } = plan.dataset;
-    await ensureDataset(context, pathToFileURL(storeFolder(home)).href, { source, name, labeledPerClass, validation: DEMO_VALIDATION, seed });
+    const store = pathToFileURL(storeFolder(home)).href;
+    await ensureDataset(context, store, { source, name, labeledPerClass, validation: DEMO_VALIDATION, seed });
+    if (plan.corrupted !== undefined) await ensureCorrupted(context, store, name, plan.corrupted);
   }
   return plan;
 }

@@ -18,13 +18,20 @@ export const DEMO_VALIDATION = 5_000;
 
 const isDemoSource = (name: unknown): name is DemoSource => typeof name === 'string' && Object.hasOwn(demoSources, name);
 
-/** A trial's share of the steps. */
-const FAST_STEPS_SHARE = 0.1;
+/** A trial's share of the steps, and of the images that are corrupted. */
+const FAST_SHARE = 0.1;
+
+/** Of validation and of test, where the recipe names corrupted images: enough to tell models apart, and each is corrupted in 15 ways and predicted by every model. */
+export const DEMO_CORRUPTED_IMAGES = 1_000;
+/** Of those, a perturbation sequence of up to 31 frames is made of every fifth. */
+const SEQUENCE_SHARE = 0.2;
 
 export interface DemoFlags {
   readonly data?: string;
   readonly seed?: number;
   readonly fast?: boolean;
+  /** Images of validation and of test that are corrupted, where the recipe asks for that; 0: all. */
+  readonly corruptedImages?: number;
   /** A recipe of the user's own, with the file it was read from. */
   readonly recipe?: { readonly text: string; readonly file: string };
 }
@@ -34,6 +41,8 @@ export interface DemoPlan {
   readonly recipe: Recipe;
   /** What to import; undefined where the recipe names a dataset of the user's own. */
   readonly dataset: { readonly source: DemoSource; readonly name: string; readonly labeledPerClass: number; readonly seed: number } | undefined;
+  /** Which corrupted sets to make of it; undefined where the recipe names none, or others. */
+  readonly corrupted: { readonly as: string; readonly images: number | undefined; readonly sequenceImages: number | undefined } | undefined;
 }
 
 /** @throws AlumnusError USAGE, RECIPE_INVALID */
@@ -52,19 +61,31 @@ export function planDemo(flags: DemoFlags): DemoPlan {
     document.setIn(['name'], `${String(document.getIn(['name']))}-fast`);
     const { training, comparisons = [] } = parseRecipe(text, flags.recipe?.file);
     comparisons.forEach(({ steps }, at) => {
-      if (steps !== undefined) document.setIn(['comparisons', at, 'steps'], Math.max(1, Math.ceil(steps * FAST_STEPS_SHARE)));
+      if (steps !== undefined) document.setIn(['comparisons', at, 'steps'], Math.max(1, Math.ceil(steps * FAST_SHARE)));
     });
     for (const phase of ['teacher', 'student'] as const) {
-      document.setIn(['training', phase, 'steps'], Math.max(1, Math.ceil(training[phase].steps * FAST_STEPS_SHARE)));
+      document.setIn(['training', phase, 'steps'], Math.max(1, Math.ceil(training[phase].steps * FAST_SHARE)));
     }
-    if (training.fine_tune !== undefined) document.setIn(['training', 'fine_tune', 'steps'], Math.max(1, Math.ceil(training.fine_tune.steps * FAST_STEPS_SHARE)));
+    if (training.fine_tune !== undefined) document.setIn(['training', 'fine_tune', 'steps'], Math.max(1, Math.ceil(training.fine_tune.steps * FAST_SHARE)));
   }
   const seed = parseRecipe(String(document), flags.recipe?.file).seed;
   const { labeledPerClass, classes } = source === undefined ? { labeledPerClass: 0, classes: 0 } : demoSources[source];
   const name = `${source}-${labeledPerClass * classes}-s${seed}`;
-  if (source !== undefined && (named === source || flags.recipe === undefined)) document.setIn(['data', 'dataset'], name);
+  const imported = source !== undefined && (named === source || flags.recipe === undefined);
+  if (imported) document.setIn(['data', 'dataset'], name);
+  const corrupted = imported && document.getIn(['data', 'corrupted']) === corruptedOf(source) ? corruptedSets(name, flags) : undefined;
+  if (corrupted !== undefined) document.setIn(['data', 'corrupted'], corrupted.as);
   const recipeText = String(document);
-  return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed } };
+  return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed }, corrupted };
+}
+
+const corruptedOf = (dataset: string): string => `${dataset}-c`;
+
+/** The name says of how many images they are, so that more of them are other sets. */
+function corruptedSets(dataset: string, { corruptedImages = DEMO_CORRUPTED_IMAGES, fast = false }: DemoFlags): DemoPlan['corrupted'] {
+  if (corruptedImages === 0) return { as: corruptedOf(dataset), images: undefined, sequenceImages: undefined };
+  const images = Math.ceil(corruptedImages * (fast ? FAST_SHARE : 1));
+  return { as: `${corruptedOf(dataset)}${images}`, images, sequenceImages: Math.ceil(images * SEQUENCE_SHARE) };
 }
 
 /** Whether a run was submitted with just this recipe, defaults filled in. */

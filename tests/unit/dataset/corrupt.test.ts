@@ -78,6 +78,27 @@ test('sequences have the frames of an image one after another, of the first imag
   expect(await verifyDataset(store, 'digits-c.rotate_sequence')).toEqual([]);
 });
 
+test('of some of the images: the first of each part, under the very labels of all of them, with their own counts; whole by what verify looks at', async () => {
+  const some = await corruptDataset(store, 'digits', { ...WISHES, as: 'some', images: 7, sequenceImages: 0 });
+  expect(some).toHaveLength(corruptionNames.length);
+  const source = await loadManifest(store, 'digits');
+  const { manifest } = await loadManifest(store, 'some.fog');
+  expect(manifest.corruption).toEqual({ name: 'fog', seed: 5, of: { name: 'digits', sha256: source.digest }, images: 7 });
+  for (const [part, taken] of [['validation', 7], ['test', 6]] as const) {
+    const [all, own] = [await imagesOf(store, 'digits-c.fog', part), await imagesOf(store, 'some.fog', part)];
+    // Nine of validation lie in shards of five and four, so the seventh is in the middle of the second.
+    expect([...own]).toEqual([...all].slice(0, taken));
+    expect(manifest.parts[part]).toMatchObject({ samples: taken, labels: source.manifest.parts[part]?.labels });
+    const { keys, classes } = await readLabels(store, source.manifest.parts[part]!.labels!);
+    const counts = [0, 0, 0];
+    for (const key of own.keys()) counts[classes[keys.indexOf(key)]!]! += 1;
+    expect(manifest.parts[part]?.classCounts).toEqual(counts);
+  }
+  expect(await verifyDataset(store, 'some.fog')).toEqual([]);
+  expect((await corruptDataset(store, 'digits', { ...WISHES, as: 'some', images: 7, sequenceImages: 0 })).every(({ made }) => !made)).toBe(true);
+  await expect(corruptDataset(store, 'digits', { ...WISHES, as: 'some', images: 8, sequenceImages: 0 })).rejects.toMatchObject({ code: 'DATASET_EXISTS' });
+}, 240_000);
+
 test('made once: an interrupted command goes on and comes to the same bytes, again it makes nothing, another seed under the same name is refused', async () => {
   const { store: other } = await temporaryStore();
   await digits(other);
