@@ -8,7 +8,7 @@ rounds: 2
 
 data:
   dataset: mnist            # alumnus dataset import mnist
-  corrupted: mnist-c        # alumnus dataset corrupt mnist: does compression cost more on images that are not clean?
+  corrupted: mnist-c        # alumnus dataset corrupt mnist --images 1000 --sequence-images 0: does compression cost more on images that are not clean?
 
 models:
   ladder:
