@@ -7,6 +7,7 @@ import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { comparisonText } from './comparisons.ts';
+import { compressionFinding, compressionText } from './compression.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -162,6 +163,8 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
   }
   const robust = best?.iteration === undefined ? '' : robustnessFinding(view, best.iteration);
   if (robust !== '') said.push(robust);
+  const compressed = compressionFinding(view);
+  if (compressed !== '') said.push(compressed);
   const stopped = stoppedEarly(view);
   if (stopped !== '') said.push(stopped);
   if (best !== undefined && best.iteration === 0 && rows.length > 1) {
@@ -263,6 +266,8 @@ export function summaryText(view: RunView, columns: number, losses = false): str
   }
   const comparisons = comparisonText(view);
   if (comparisons !== '') lines.push(comparisons, '');
+  const compression = compressionText(view);
+  if (compression !== '') lines.push(compression, '');
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);
