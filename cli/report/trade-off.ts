@@ -15,26 +15,31 @@ export interface TradeOffPoint {
   readonly chosen: boolean;
 }
 
-/** 1, 2 and 5 times powers of ten from below `low` to above `high`. */
+/** 1, 2 and 5 times powers of ten: from the largest that is not above `low` to the smallest that is not below `high`. */
 export function logTicks(low: number, high: number): number[] {
   const ticks: number[] = [];
   for (let power = 10 ** Math.floor(Math.log10(low)); ; power *= 10) {
     for (const factor of [1, 2, 5]) {
-      if (factor * power * 2.5 > low) ticks.push(factor * power);
-      if (factor * power >= high) return ticks;
+      const tick = factor * power;
+      if (tick <= low) ticks.pop();
+      ticks.push(tick);
+      if (tick >= high) return ticks;
     }
   }
 }
+
+/** So that no mark, nor the ring around one, is cut by the drawing's edge. */
+const INSET = 10;
 
 /** Accuracy kept against bytes on a logarithmic axis; a line joins what one model has in several kinds of weights. @param wanted share that must be kept */
 export function tradeOffChart(points: readonly TradeOffPoint[], wanted: number): Markup {
   const height = 300;
   const ticks = niceTicks(Math.min(wanted, ...points.map(({ kept }) => kept)), Math.max(1, ...points.map(({ kept }) => kept)));
   const [low, high] = [ticks[0] ?? 0, ticks.at(-1) ?? 1];
-  const y = (value: number): number => TOP + ((high - value) / (high - low)) * (height - TOP - BOTTOM);
+  const y = (value: number): number => TOP + INSET + ((high - value) / (high - low)) * (height - TOP - BOTTOM - 2 * INSET);
   const sizes = logTicks(Math.min(...points.map(({ bytes: size }) => size)), Math.max(...points.map(({ bytes: size }) => size)));
   const [least, most] = [Math.log(sizes[0] ?? 1), Math.log(sizes.at(-1) ?? 10)];
-  const x = (size: number): number => LEFT + ((Math.log(size) - least) / (most - least)) * (WIDTH - LEFT - RIGHT);
+  const x = (size: number): number => LEFT + INSET + ((Math.log(size) - least) / (most - least)) * (WIDTH - LEFT - RIGHT - 2 * INSET);
   const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
   const sizeText = (size: number): string => (size >= 1e6 ? `${size / 1e6} MB` : size >= 1000 ? `${size / 1000} kB` : `${size} B`);
   const mark = (point: TradeOffPoint): Markup => {
