@@ -6,15 +6,16 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fromSentence } from '../proto/ask.ts';
 import { AlumnusError } from '../proto/errors.ts';
-import { fromSentence, programPath } from './processes.ts';
+import type { WeightScheme } from '../recipe/index.ts';
+import { programPath } from './processes.ts';
 
 /** Loading TensorFlow takes seconds, and writing the largest model a minute: beyond it something hangs. */
 const EXPORT_MS_MAX = 10 * 60_000;
 
 /** `tfjs`: TF.js layers format. */
 export type ConvertedFormat = 'tfjs' | 'savedmodel' | 'onnx' | 'tfjs-graph';
-export type WeightScheme = 'float32' | 'float16' | 'int8';
 
 export interface Conversion {
   readonly format: ConvertedFormat;

@@ -8,10 +8,10 @@ import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
 import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
-import { normalizationEpsilon, parameterSpecs, type Architecture } from '../recipe/index.ts';
+import { normalizationEpsilon, parameterSpecs, weightSchemes, type Architecture, type WeightScheme } from '../recipe/index.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { shardSamples } from '../dataset/index.ts';
-import { convertedModel, type ConvertedFormat, type SampleImage, type WeightScheme } from './converted-model.ts';
+import { convertedModel, type ConvertedFormat, type SampleImage } from './converted-model.ts';
 import { writeWhole } from './write-file.ts';
 
 export type ExportFormat = 'safetensors' | ConvertedFormat;
@@ -34,6 +34,33 @@ interface Chosen {
 }
 
 const isTrained = (ref: ObjectRef | undefined): ref is ObjectRef => ref !== undefined && ref.sha256 !== '';
+
+/**
+ * A model by the name that tables have for it: `control`, a comparison's, or `chosen`, what the recipe's `compress` chose. `weights`: what it was chosen in.
+ * @throws AlumnusError RUN_CONFLICT where it is not trained or nothing is chosen; MODEL_NOT_FOUND
+ */
+export function modelCalled(view: RunView, name: string): Chosen & { readonly weights?: WeightScheme } {
+  const where = view.summary?.runId ?? '';
+  const { compression } = view;
+  const choice = name === 'chosen' ? compression?.chosen : undefined;
+  if (name === 'chosen' && choice === undefined) {
+    throw new AlumnusError('RUN_CONFLICT', compression === undefined ? 'its recipe has no compress, which would choose a model' : view.summary?.state === 'running' ? 'what is chosen is known when everything is measured' : 'no model kept as much as compress.accuracy_kept asks for: none was chosen', { where });
+  }
+  const weights = weightSchemes.find((each) => each === choice?.weights);
+  const measured = compression?.models.find((each) => each.name === (choice?.name ?? name));
+  if (isTrained(measured?.model)) {
+    const { sha256 } = measured.model;
+    const models = [...view.iterations.flatMap((each) => [each.model, each.fineTuned]), view.control, view.controlFineTuned, ...view.comparisons.flatMap((each) => [each.model, each.fineTuned])];
+    const iteration = view.iterations.find((each) => [each.model, each.fineTuned].some((model) => model?.model?.sha256 === sha256))?.iteration ?? view.summary?.rounds ?? 0;
+    return { iteration, ref: measured.model, model: models.find((model) => model?.model?.sha256 === sha256), ...(weights === undefined ? {} : { weights }) };
+  }
+  const beside = name === 'control' ? { model: view.control, fineTuned: view.controlFineTuned } : view.comparisons.find((each) => each.name === name);
+  const model = view.fineTunedTeaches ? beside?.fineTuned : beside?.model;
+  if (isTrained(model?.model)) return { iteration: view.summary?.rounds ?? 0, ref: model.model, model };
+  const names = [...(compression === undefined ? [] : ['chosen', 'teacher', 'student']), ...(view.control === undefined ? [] : ['control']), ...view.comparisons.map((each) => each.name)];
+  if (beside?.model !== undefined) throw new AlumnusError('RUN_CONFLICT', `${name} is not trained yet`, { where });
+  throw new AlumnusError('MODEL_NOT_FOUND', `the run has no model called ${name}; ${names.length === 0 ? 'it trains none beside its iterations: take one with --iteration' : `there are ${names.join(', ')}`}`, { where });
+}
 
 /**
  * The best model of a run that has ended, or that of `iteration`: its promoted try where there are several, else its last.
@@ -114,6 +141,8 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
 }
 
 interface WhichModel {
+  /** As of `modelCalled`, instead of the others. */
+  readonly called?: string;
   readonly iteration?: number;
   readonly fineTuned?: boolean;
   readonly storeUrl: string;
@@ -121,7 +150,7 @@ interface WhichModel {
 
 /** The model that is asked for, its document and its weights as they are stored. @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
 export async function takeModel(view: RunView, options: WhichModel): Promise<Chosen & { store: ObjectStore; stored: Uint8Array; document: StoredDocument; weights: Uint8Array }> {
-  const chosen = chooseModel(view, options.iteration, options.fineTuned);
+  const chosen = options.called === undefined ? chooseModel(view, options.iteration, options.fineTuned) : modelCalled(view, options.called);
   const { ref } = chosen;
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
   const store = await openStore(options.storeUrl, { create: false });
@@ -153,8 +182,12 @@ async function samplesOf(store: ObjectStore, { data }: RunView, count: number): 
 
 /** @throws AlumnusError USAGE, RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT, STORE_FULL, STORE_UNWRITABLE; with another format than safetensors as `convertedModel` */
 export async function exportModel(view: RunView, options: ExportOptions): Promise<Exported> {
-  const { format = 'safetensors', weights: scheme = 'float32', page } = options;
-  if (scheme !== 'float32' && (format === 'safetensors' || format === 'tfjs')) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);
+  const chosenIn = options.called === undefined ? undefined : modelCalled(view, options.called).weights;
+  // What was chosen in fewer bytes is handed out in a file that holds it so.
+  const { format = chosenIn === undefined ? 'safetensors' : 'onnx', page } = options;
+  const holdsSchemes = format !== 'safetensors' && format !== 'tfjs';
+  const scheme = options.weights ?? (holdsSchemes ? chosenIn : undefined) ?? 'float32';
+  if (scheme !== 'float32' && !holdsSchemes) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);
   if (page !== undefined && format !== 'tfjs-graph') throw new AlumnusError('USAGE', 'a page runs the model with TF.js: --page goes with --format tfjs-graph');
   const { store, iteration, ref, model, stored, document, weights } = await takeModel(view, options);
   const runId = view.summary?.runId ?? '';

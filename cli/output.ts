@@ -75,8 +75,11 @@ export interface Single {
   readonly text: () => string | Promise<string>;
 }
 
+/** What a program is told of one thing. */
+export const machineDocument = (kind: string, value: unknown): object => ({ apiVersion: API_VERSION, kind, ...(machineForm(value) as object) });
+
 export async function printSingle(context: Context, form: OutputForm, single: Single): Promise<void> {
-  const machine = (): object => ({ apiVersion: API_VERSION, kind: single.kind, ...(machineForm(single.value) as object) });
+  const machine = (): object => machineDocument(single.kind, single.value);
   switch (form) {
     case 'name':
       return context.print(plain(single.name));

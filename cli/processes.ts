@@ -14,7 +14,8 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { AlumnusError, exitCode, isErrorCode, toAlumnusError } from '../proto/errors.ts';
+import { fromSentence } from '../proto/ask.ts';
+import { AlumnusError, exitCode, toAlumnusError } from '../proto/errors.ts';
 import { pause } from './pause.ts';
 
 /** After SIGTERM a worker finishes or hands back what it holds. */
@@ -82,15 +83,6 @@ function lastWords(logFile: string): string {
   } catch {
     return '';
   }
-}
-
-/** A sentence that a child printed, `where: what. remedy [CODE]`, as the error it was; undefined where it is none. */
-export function fromSentence(line: string): AlumnusError | undefined {
-  const code = /\[([A-Z_]+)\]$/.exec(line)?.[1] ?? '';
-  if (!isErrorCode(code)) return undefined;
-  const error = new AlumnusError(code, '');
-  const what = line.slice(0, line.length - `[${code}]`.length).trim();
-  return new AlumnusError(code, what.endsWith(error.remedy) ? what.slice(0, -error.remedy.length).trim() : what);
 }
 
 /** A child's own end, as its main prints it: a sentence of the error table without the time that lines of its log begin with. */

@@ -8,6 +8,7 @@ import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/a
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { agreed, comparisonText, trainingsOf } from './comparisons.ts';
 import { distillationFindings } from './distillation.ts';
+import { compressionFinding, compressionText } from './compression.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
 import { table } from './output.ts';
 import { remedyOf } from './remedy.ts';
@@ -163,6 +164,8 @@ function findings(view: RunView, rows: readonly SummaryRow[], control: SummaryRo
   said.push(...distillationFindings(view));
   const robust = best?.iteration === undefined ? '' : robustnessFinding(view, best.iteration);
   if (robust !== '') said.push(robust);
+  const compressed = compressionFinding(view);
+  if (compressed !== '') said.push(compressed);
   const stopped = stoppedEarly(view);
   if (stopped !== '') said.push(stopped);
   if (best !== undefined && best.iteration === 0 && rows.length > 1) {
@@ -265,6 +268,8 @@ export function summaryText(view: RunView, columns: number, losses = false): str
   }
   const comparisons = comparisonText(view);
   if (comparisons !== '') lines.push(comparisons, '');
+  const compression = compressionText(view);
+  if (compression !== '') lines.push(compression, '');
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);

@@ -260,7 +260,7 @@ export class Leader {
     const key = (state: RunState): string => {
       const current = state.iterations[state.iteration];
       const rounds = [...state.rounds.values()].map(({ merges, current: round }) => [merges, round?.round, round?.replicas, round?.included?.length, ...(round?.givenUp.keys() ?? [])].join(','));
-      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, fingerprintTurn(state), ...besidesOf(state.recipe).map(({ subject }) => Object.keys(besideState(state, subject)).join()), ...rounds].join('/');
+      return [state.phase, state.iteration, state.stage, state.try, current?.student !== undefined, current?.evaluation !== undefined, current?.fineTunedEvaluation !== undefined, current?.auditGivenUp, fingerprintTurn(state), ...besidesOf(state.recipe).map(({ subject }) => Object.keys(besideState(state, subject)).join()), ...state.measurements.map((each) => Object.keys(each).join()).values(), ...rounds].join('/');
     };
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;

@@ -16,8 +16,9 @@ export function namedOutputs(result: TaskResult['result']): (readonly [name: str
     case 'replica': return [['state', result.value.state]];
     case 'merge': return [['merged weights', result.value.merged], ...(result.value.trained === undefined ? [] : [['model', result.value.trained.model] as const])];
     case 'fingerprint': return result.value.fingerprints === undefined ? result.value.near === undefined ? [] : [['near-duplicates', result.value.near]] : [['fingerprints', result.value.fingerprints]];
-    // What is found of a tar lies where its name says.
+    // What is found of a tar lies where its name says; what is measured is all in the result.
     case 'index':
+    case 'measure':
     case undefined: return [];
   }
 }

@@ -43,8 +43,16 @@ export function partOf({ stage, subject }: Place): TrainingPart | undefined {
 /** The subject of the training beside the stages that it is about (the control's, or a comparison's), or a part or the fine-tuning of; undefined for what is of a stage. */
 export const besideOf = ({ stage, subject }: Place): string | undefined => (stage === Stage.LABEL ? undefined : BESIDE.exec(subject)?.[1]);
 
+const MEASURE = 'measure.';
+
+/** Of the measurement of a model. @param model `teacher`, or the subject of its training */
+export const measureSubject = (model: string): string => `${MEASURE}${model}`;
+
+/** The model that it measures; undefined for all else. */
+export const measuredOf = ({ stage, subject }: Place): string | undefined => (stage === Stage.EVALUATE && subject.startsWith(MEASURE) ? subject.slice(MEASURE.length) : undefined);
+
 /** Whether it runs beside the stages. */
-export const isBeside = (place: Place): boolean => besideOf(place) !== undefined;
+export const isBeside = (place: Place): boolean => besideOf(place) !== undefined || measuredOf(place) !== undefined;
 
 /** Whether it is about a model after fine-tuning. */
 export const isFineTuned = ({ stage, subject }: Place): boolean => stage !== Stage.LABEL && subject.endsWith('.fine-tuned');

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { invariant } from '../proto/errors.ts';
 import { BATCH_MAX, positiveInteger, share, STEPS_MAX } from './bounds.ts';
 import { COMPARISONS_MAX, comparisonSchema } from './comparison.ts';
+import { compressionProblems, compressSchema } from './compress.ts';
 import { distillationProblems, distillSchema } from './distill.ts';
 import { modelChoice } from './model-choice.ts';
 import { findModel } from './models/index.ts';
@@ -195,6 +196,7 @@ export const recipeSchema = z
     control: z.boolean().default(false).describe('Also train the final student\'s architecture on the labeled images alone, same noise, same steps.'),
     // Not there, rather than there and empty: a recipe from before it is the same recipe.
     comparisons: z.array(comparisonSchema).min(1).max(COMPARISONS_MAX).optional().describe('More trainings beside the stages, each the last student with something else about it. Evaluated and reported; they decide nothing.'),
+    compress: compressSchema.optional().describe('Once everything is trained, measure what each model costs and keeps of its teacher\'s accuracy, with its kernels stored in fewer bytes, and choose the smallest that keeps enough. It decides nothing else. Absent: nothing is measured.'),
   })
   .superRefine((recipe, context) => {
     const { ladder, teacher: imported } = recipe.models;
@@ -206,7 +208,7 @@ export const recipeSchema = z
     if (imported !== undefined && recipe.labels.noised_teacher) {
       context.addIssue({ code: 'custom', path: ['labels', 'noised_teacher'], message: 'cannot be asked of models.teacher: a model from elsewhere predicts clean, as it was saved' });
     }
-    for (const problem of distillationProblems(recipe)) context.addIssue({ code: 'custom', ...problem });
+    for (const problem of [...distillationProblems(recipe), ...compressionProblems(recipe)]) context.addIssue({ code: 'custom', ...problem });
     for (let step = 1; step < ladder.length && recipe.training.distill === undefined; step += 1) {
       const [smaller, larger] = [ladder[step - 1], ladder[step]];
       const [teacher, student] = [findModel(smaller?.model ?? ''), findModel(larger?.model ?? '')];

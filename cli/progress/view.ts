@@ -5,7 +5,7 @@
 import type { IterationView, RunView, SharedTrainingView, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type Score } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
-import { isBeside as isOfBeside, partOf } from '../../proto/subjects.ts';
+import { isBeside as isOfBeside, measuredOf, partOf } from '../../proto/subjects.ts';
 import { duration, integer, percent, plain, plural } from '../format.ts';
 import { remedyOf } from '../remedy.ts';
 import { waitingForStore } from './restarts.ts';
@@ -47,7 +47,9 @@ export function stageShare(view: RunView): number {
 
 function stageCount(view: RunView): string {
   if (view.summary?.stage === Stage.LABEL) return `${integer(view.stageDone)} of ${plural(view.stageTotal, 'shard')} labeled`;
-  // Nothing of a stage is left: the run waits for what is beside it.
+  // Nothing of a stage is left: the run waits for what is beside it, and last of all for what is measured.
+  const measuring = view.summary?.stage === Stage.PROMOTE && view.tasks.some(({ task }) => task !== undefined && measuredOf(task) !== undefined) ? view.compression?.models : undefined;
+  if (measuring !== undefined) return `${integer(measuring.filter(({ measured, givenUp }) => measured !== undefined || givenUp !== '').length)} of ${plural(measuring.length, 'model')} measured`;
   if (view.summary?.stage === Stage.PROMOTE && view.comparisons.length > 0) {
     return `${integer(view.comparisons.filter(({ model, givenUp }) => givenUp !== '' || accuracy(model?.validation) !== '').length)} of ${plural(view.comparisons.length, 'comparison')} done`;
   }

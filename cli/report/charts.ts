@@ -7,13 +7,13 @@ import { integer, percent } from '../format.ts';
 import { wilson, type Proportion } from '../statistics.ts';
 import { html, type Markup } from './html.ts';
 
-const WIDTH = 400;
-const LEFT = 46;
-const RIGHT = 10;
-const TOP = 10;
-const BOTTOM = 30;
+export const WIDTH = 400;
+export const LEFT = 46;
+export const RIGHT = 10;
+export const TOP = 10;
+export const BOTTOM = 30;
 
-const f = (value: number): string => value.toFixed(1);
+export const f = (value: number): string => value.toFixed(1);
 
 /** Round values from below `low` to above `high`, about `wanted` of them. */
 export function niceTicks(low: number, high: number, wanted = 5): number[] {
@@ -58,11 +58,11 @@ export function legend(entries: readonly LegendEntry[]): Markup {
   return html`<ul class="legend">${entries.map((entry) => html`<li><svg width="22" height="12" viewBox="0 0 22 12" aria-hidden="true">${swatch(entry)}</svg> ${entry.name}</li>`)}</ul>`;
 }
 
-function frame(label: string, height: number, body: Markup): Markup {
+export function frame(label: string, height: number, body: Markup): Markup {
   return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${label}">${body}</svg>`;
 }
 
-const yGrid = (ticks: readonly number[], y: (value: number) => number, name: (value: number) => string): Markup =>
+export const yGrid = (ticks: readonly number[], y: (value: number) => number, name: (value: number) => string): Markup =>
   html`${ticks.map((tick) => html`<line class="grid" x1="${LEFT}" y1="${f(y(tick))}" x2="${WIDTH - RIGHT}" y2="${f(y(tick))}"/><text class="tick" x="${LEFT - 6}" y="${f(y(tick) + 4)}" text-anchor="end">${name(tick)}</text>`)}`;
 
 export interface AccuracyPoint {

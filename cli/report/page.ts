@@ -16,6 +16,7 @@ import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioCh
 import { accuracyCell } from './cells.ts';
 import { nearDuplicatesText, reviewsText } from '../near-duplicates.ts';
 import { comparisonSection } from './comparisons.ts';
+import { compressionSection } from './compression.ts';
 import { html, Markup, nothing } from './html.ts';
 import { studentClassSection } from './student-classes.ts';
 import { style } from './style.ts';
@@ -60,6 +61,7 @@ ${bad !== '' && html`<p class="warnings">${bad}</p>`}
 ${summary.findings.length > 0 ? html`<ul class="findings">${summary.findings.map((finding) => html`<li>${finding}</li>`)}</ul>` : html`<p class="empty">Nothing yet.</p>`}
 ${warnings.length > 0 && html`<div class="warnings"><strong>To know</strong><ul>${warnings.map((warning) => html`<li>${warning}</li>`)}</ul></div>`}
 ${iterationTable(summary)}
+${compressionSection(view)}
 <div class="grid-of-panels">
 ${accuracyPanel(summary)}
 ${lossPanel(view)}

@@ -1,10 +1,11 @@
-/** From a view to the report's file: reads the audits out of the object store, renders, and writes in one move. */
+/** From a view to the report's files: reads the audits out of the object store, renders, and writes each in one move. */
 import { resolve } from 'node:path';
 import { toAlumnusError } from '../../proto/errors.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../store/index.ts';
 import { withAgreement } from '../agreement.ts';
 import type { Context } from '../context.ts';
+import { machineDocument } from '../output.ts';
 import { version } from '../../proto/version.ts';
 import { writeWhole } from '../write-file.ts';
 import { parseAudit } from './audit.ts';
@@ -44,7 +45,10 @@ export interface WriteOptions {
   readonly store?: string;
 }
 
-/** Writes the report and prints its path, or the report itself to standard output. @returns the path. */
+/** The same run for programs, as `run describe -o json` tells it: `report.json` beside `report.html`. */
+export const jsonBeside = (file: string): string => `${file.replace(/\.html?$/, '')}.json`;
+
+/** Writes the report, its figures as JSON beside it, and prints the report's path, or the report itself to standard output. @returns the path. */
 export async function writeReport(context: Context, told: RunView, options: WriteOptions = {}): Promise<string | undefined> {
   const store = options.store ?? told.storeUrl;
   const [{ view, missing: unread }, read] = await Promise.all([withAgreement(told, store), readAudits(told, store)]);
@@ -58,6 +62,7 @@ export async function writeReport(context: Context, told: RunView, options: Writ
   }
   // Run ids hold no separators; a coordinator of another release may know other rules.
   const file = resolve(options.out ?? `${(view.summary?.runId ?? 'run').replace(/[^A-Za-z0-9._-]/g, '_')}.html`);
+  await writeWhole(jsonBeside(file), `${JSON.stringify(machineDocument('Run', view), null, 2)}\n`);
   await writeWhole(file, page);
   context.print(file);
   return file;

@@ -1,10 +1,10 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Budget, ComparisonView, GateWith, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained, chosenOf, comparedTeacher, compressionWarnings, keptOf, measurementOf, modelsToMeasure, teacherErrors } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
@@ -99,7 +99,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
   const stageDone = looking !== undefined ? looking.done : label ? current.labels.size : run.stage === Stage.PROMOTE ? 1 : fineTunes ? doneOf(run.stage, current) : 0;
   const warnings = [...run.data.warnings, ...warningsOfImport(run), ...run.iterations.flatMap((each) => (each.gate === undefined || each.gate.warning === '' ? [] : [`iteration ${each.iteration}: ${each.gate.warning}`]))];
   for (const [shard, why] of run.iterations.flatMap((each) => [...each.quarantined.entries()])) warnings.push(`shard ${shard} is quarantined: ${why}`);
-  warnings.push(...driftWarnings(run), ...nearDuplicateWarnings(run), ...reviewWarnings(run));
+  warnings.push(...driftWarnings(run), ...nearDuplicateWarnings(run), ...reviewWarnings(run), ...compressionWarnings(run));
   for (const { subject, comparison } of besidesOf(run.recipe)) {
     const { givenUp } = besideState(run, subject);
     if (givenUp !== undefined) warnings.push(`the ${comparison === undefined ? 'control' : `comparison ${comparison.name}`} was given up: ${givenUp}`);
@@ -115,7 +115,7 @@ export function runView(leader: Leader, run: RunState, storeUrl: string): RunVie
     budget: budgetView(run, now, leader.scheduler.inFlightMs(run.runId, now)), sharedTrainings: sharedTrainingViews(run),
     controlFineTuned: run.recipe.control && run.recipe.rounds > 0 ? fineTunedView(run, labelOf(run, run.recipe.rounds), run.control.fineTuned, run.control.fineTunedEvaluation) : undefined,
     fineTunedTeaches: run.recipe.training.fine_tune?.teaches === true,
-    comparisons: comparisonViews(run), nearDuplicates: nearDuplicatesView(run), reviews: [...run.reviews],
+    comparisons: comparisonViews(run), nearDuplicates: nearDuplicatesView(run), reviews: [...run.reviews], compression: compressionView(run),
   };
 }
 
@@ -130,6 +130,27 @@ function comparisonViews(run: RunState): ComparisonView[] {
       paired, pValue: paired === undefined ? undefined : mcnemarExact(paired.studentOnlyRight, paired.teacherOnlyRight), givenUp,
     }];
   });
+}
+
+function compressionView(run: RunState): CompressionView | undefined {
+  const { compress, comparisons = [], rounds } = run.recipe;
+  if (compress === undefined) return undefined;
+  const teacher = comparedTeacher(run);
+  const errors = teacher && teacherErrors(teacher.evaluation);
+  const chosen = chosenOf(run);
+  const models = modelsToMeasure(run).map(({ name, subject, model, alone, eligible }): CompressedModel => {
+    const { result, givenUp = '' } = measurementOf(run, subject);
+    const own = comparisons.find((each) => each.name === name)?.model;
+    const label = own === undefined ? labelOf(run, name === 'teacher' ? teacher?.iteration ?? 0 : name === 'student' ? run.iteration : rounds) : choiceLabel(own);
+    return {
+      name, label, model, alone, eligible, measured: result, givenUp,
+      kept: result === undefined || errors === undefined ? [] : keptOf(result, errors, compress.accuracy_kept),
+    };
+  });
+  return {
+    accuracyKept: compress.accuracy_kept, teacherValidation: errors?.validation, teacherTest: errors?.test, teacherCorruptedValidation: errors?.corruptedValidation, teacherCorruptedTest: errors?.corruptedTest,
+    models, chosen: chosen === undefined ? undefined : { name: chosen.name, weights: chosen.weights },
+  };
 }
 
 /** What a comparison changes, in words: the recipe's own where it has no sentence. */

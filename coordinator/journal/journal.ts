@@ -19,22 +19,25 @@ import type { Recipe } from '../../recipe/index.ts';
  * Newest version of the schema of events that this release reads; a reader refuses newer ones. 1: every fact holds all it
  * says. 2: a submission may name its data by digest, and a training's checkpoints are facts.
  * 3: trainings may be shared by several workers, in rounds, be fine-tuned and stop early, and a first teacher may be imported.
- * 4: a recipe may ask for comparisons, distillation, corrupted images, near-duplicates and how labels drift, and people may give labels.
+ * 4: a recipe may ask for comparisons, distillation, corrupted images, near-duplicates, how labels drift, and compression, and people may give labels.
  */
 export const EVENT_SCHEMA_VERSION = 4;
 
 /** The oldest version that holds a run of this recipe: an earlier release would break on what it does not know. */
-export const versionOfRecipe = ({ data, models, training, labels, promotion, comparisons }: Recipe): number => {
-  if (comparisons !== undefined || training.distill !== undefined || data.corrupted !== undefined || data.near_duplicates !== undefined || promotion.corruption_error_most !== undefined || labels.drift === true) return 4;
+export const versionOfRecipe = ({ data, models, training, labels, promotion, comparisons, compress }: Recipe): number => {
+  if (comparisons !== undefined || compress !== undefined || training.distill !== undefined || data.corrupted !== undefined || data.near_duplicates !== undefined || promotion.corruption_error_most !== undefined || labels.drift === true) return 4;
   return models.teacher !== undefined || training.replicas !== undefined || training.fine_tune !== undefined || training.early_stop !== undefined ? 3 : 1;
 };
+
+/** Kinds of results that earlier releases do not know. */
+const sinceOf: Readonly<Record<string, number>> = { import: 3, measure: 4 };
 
 /** The oldest version that holds these facts: what is written in it is read by the release before, too. */
 export const schemaVersionOf = (events: readonly Event[]): number => Math.max(1, ...events.map(({ fact }) => {
   switch (fact?.$case) {
     case 'roundOpened': case 'roundClosed': return 3;
     case 'runSubmitted': return Math.max(versionOfRecipe(JSON.parse(fact.value.recipeJson) as Recipe), fact.value.dataRef === undefined ? 1 : 2);
-    case 'taskCompleted': return fact.value.result?.result?.$case === 'import' ? 3 : 1;
+    case 'taskCompleted': return sinceOf[fact.value.result?.result?.$case ?? ''] ?? 1;
     case 'checkpointReached': return 2;
     case 'labelsReviewed': return 4;
     default: return 1;

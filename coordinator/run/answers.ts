@@ -7,6 +7,7 @@ import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { namedOutputs } from '../../proto/outputs.ts';
 import type { Recipe } from '../../recipe/index.ts';
+import { mustMeasureAsAsked } from './compress.ts';
 import { mustDistillAsAsked } from './distill.ts';
 import { mustTrainAsAsked } from './fine-tune.ts';
 import { fingerprintProblem } from './near-duplicates.ts';
@@ -29,6 +30,7 @@ export function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recip
   if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
   mustTrainAsAsked(task, result);
   mustDistillAsAsked(task, result);
+  mustMeasureAsAsked(task, result);
   if (result.$case === 'select' && wanted.$case === 'select' && wanted.value.drift !== undefined && result.value.drift === undefined) throw bad('the result does not compare the labels with those before, as labels.drift asks: the worker is of an earlier release');
   if (result.$case === 'select' && wanted.$case === 'select' && (wanted.value.leftOut !== undefined) !== (result.value.leftOut !== undefined)) throw bad('the result does not say how many labels were left out: the worker is of an earlier release');
   const contradiction = result.$case === 'fingerprint' && wanted.$case === 'fingerprint' ? fingerprintProblem(wanted.value, result.value) : undefined;

@@ -36,9 +36,9 @@ export function withBeside(state: RunState, subject: string, change: Partial<Bes
 }
 
 /** Whoever resumes a run asks for another go at what was given up. */
-export function besidesGivenAnotherGo({ control, comparisons }: RunState): Pick<RunState, 'control' | 'comparisons'> {
-  const again = ({ givenUp: _, ...rest }: BesideState): BesideState => rest;
-  return { control: again(control), comparisons: comparisons.map(again) };
+export function besidesGivenAnotherGo({ control, comparisons, measurements }: RunState): Pick<RunState, 'control' | 'comparisons' | 'measurements'> {
+  const again = <Given extends { readonly givenUp?: string }>({ givenUp: _, ...rest }: Given): Omit<Given, 'givenUp'> => rest;
+  return { control: again(control), comparisons: comparisons.map(again), measurements: measurements.map(again) };
 }
 
 /** The iteration whose labels it learns from; undefined where it learns from none. */

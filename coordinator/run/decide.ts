@@ -19,6 +19,7 @@ import { mustAnswer, mustBeNewer } from './answers.ts';
 import { givesUp } from './attempts.ts';
 import { besidesOwed } from './beside.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
+import { measurementsOwed } from './compress.ts';
 import { thinClasses } from './coverage.ts';
 import { labelTotal } from './distill.ts';
 import { evolve } from './evolve.ts';
@@ -342,9 +343,9 @@ function afterDecision(state: RunState, enter: (stage: Stage, attempt?: number, 
   return finish(state);
 }
 
-/** The run ends with the best model it had, not with the last; what trains beside the stages is waited for. */
+/** The run ends with the best model it had, not with the last; what trains beside the stages, and what is measured after it, is waited for. */
 function finish(state: RunState): Fact | undefined {
-  if (besidesOwed(state).length > 0) return undefined;
+  if (besidesOwed(state).length > 0 || measurementsOwed(state).length > 0) return undefined;
   const best = bestOf(state.promoted);
   if (best === undefined) return { $case: 'runFailed', value: { code: 'INTERNAL', reason: 'no model was promoted' } };
   return { $case: 'runSucceeded', value: { bestModel: best.model, bestIteration: best.iteration } };

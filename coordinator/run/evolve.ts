@@ -13,7 +13,7 @@ import { wallMsSpent } from './budget.ts';
 import { candidateOf } from './fine-tune.ts';
 import { fingerprinted } from './near-duplicates.ts';
 import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
-import { CHECKPOINTS_MAX, currentIteration, guardRules, besideOf, isAudit, isFineTuned, labelGuards, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
+import { CHECKPOINTS_MAX, currentIteration, guardRules, besideOf, isAudit, isFineTuned, labelGuards, measuredOf, pauseRules, type Budget, type IterationState, type RunState, type Teacher } from './state.ts';
 
 const emptyIteration = (iteration: number, attempt: number, teacher: ObjectRef | undefined): IterationState => ({
   iteration, try: attempt, teacher, labels: ImmutableMap(), quarantined: ImmutableMap(),
@@ -54,7 +54,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
-      refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), fingerprints: ImmutableMap(), reviews: [], gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
+      refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), measurements: ImmutableMap(), fingerprints: ImmutableMap(), reviews: [], gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
     };
   }
   invariant(state !== undefined, `the first fact of run ${runId} is its submission`);
@@ -94,6 +94,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       invariant(place !== undefined, 'a quarantine names its task');
       const next = closed(state, place.taskId);
       if (partOf(place) !== undefined) return replicaGivenUp(next, place, reason);
+      const measured = measuredOf(place);
+      if (measured !== undefined) return { ...next, measurements: next.measurements.set(measured, { givenUp: reason }) };
       const beside = besideOf(place);
       if (beside !== undefined) return withBeside(next, beside, { givenUp: reason });
       if (isAudit(place)) return withIteration(next, { auditGivenUp: reason });
@@ -182,6 +184,11 @@ function completed(state: RunState, place: TaskPlace, result: Result, deviceMs: 
       return withIteration(state, { audit: result.value });
     case 'fingerprint':
       return fingerprinted(state, place.subject, result.value);
+    case 'measure': {
+      const measured = measuredOf(place);
+      invariant(measured !== undefined, 'a measurement names its model');
+      return { ...state, measurements: state.measurements.set(measured, { result: result.value }) };
+    }
     case 'index':
       throw new Error('invariant broken: no run has tasks that index tars');
   }

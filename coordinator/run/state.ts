@@ -5,11 +5,11 @@
 import type { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import type { Gate, LabelsReviewed, RunData, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
-import type { AuditResult, Checkpoint, EvaluateResult, FingerprintResult, ImportResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { AuditResult, Checkpoint, EvaluateResult, FingerprintResult, ImportResult, LabelResult, ObjectRef, ReplicaResult, SelectResult, Stage, TrainResult, MeasureResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../../proto/stages.ts';
 import type { Recipe } from '../../recipe/index.ts';
 
-export { besideOf, comparisonSubject, fineTunedSubject, isAudit, isBeside, isFineTuned, subjects } from '../../proto/subjects.ts';
+export { besideOf, comparisonSubject, fineTunedSubject, isAudit, isBeside, isFineTuned, measuredOf, measureSubject, subjects } from '../../proto/subjects.ts';
 
 export type Phase = 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -59,6 +59,12 @@ export interface BesideState {
   readonly evaluation?: EvaluateResult;
   readonly fineTuned?: Trained;
   readonly fineTunedEvaluation?: EvaluateResult;
+  readonly givenUp?: string;
+}
+
+/** Of one model: what it costs and keeps. */
+export interface MeasurementState {
+  readonly result?: MeasureResult;
   readonly givenUp?: string;
 }
 
@@ -157,6 +163,8 @@ export interface RunState {
   readonly control: BesideState;
   /** By subject; absent before anything of it is known. */
   readonly comparisons: ImmutableMap<string, BesideState>;
+  /** What `compress` measured, by subject; absent before anything of it is known. */
+  readonly measurements: ImmutableMap<string, MeasurementState>;
   /** Of the tasks that look for near-duplicates, by subject: what judges, and each shard that was looked through. */
   readonly fingerprints: ImmutableMap<string, FingerprintResult>;
   /** Labels that people gave, in order. */

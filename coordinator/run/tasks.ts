@@ -8,13 +8,14 @@ import { Stage, type ImportSpec, type ObjectRef, type PartRef, type Task, type T
 import { stageName } from '../../proto/stages.ts';
 import { canonicalJson, isImported, modelOfIteration, modelOptions, type Recipe } from '../../recipe/index.ts';
 import { besidesOwed, besideState, labelsOf, mayEvaluate, pairedWith, type Beside } from './beside.ts';
+import { imagesOf, measurementsOwed, measureSpec } from './compress.ts';
 import { distillOf, distillSpec, pseudoLabelsOf, shardsToLabel } from './distill.ts';
 import { driftSpec } from './drift.ts';
 import { candidateSubject, fineTunedEvaluationOwed, fineTuneOwed, fineTuneSpec } from './fine-tune.ts';
 import { fingerprintings } from './near-duplicates.ts';
 import { labeledPart, leftOutOf } from './reviews.ts';
 import { roundTasks, sharingOf } from './rounds.ts';
-import { currentIteration, fineTunedSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
+import { currentIteration, fineTunedSubject, measureSubject, subjects, taskIdPrefix, type IterationState, type RunState } from './state.ts';
 import { thresholdOf } from './threshold.ts';
 
 /** Validation subsets on which the gate's counts are also reported: what a small team's few labels would have told. */
@@ -222,7 +223,12 @@ export function auditWanted(state: RunState): boolean {
 }
 
 /** Those beside the stages alone, which are few where a stage has many. */
-export const besideTasks = (state: RunState): Task[] => besidesOwed(state).flatMap((beside) => tasksBeside(state, beside));
+export const besideTasks = (state: RunState): Task[] => [...besidesOwed(state).flatMap((beside) => tasksBeside(state, beside)), ...measureTasks(state)];
+
+const measureTasks = (state: RunState): Task[] => measurementsOwed(state).map(({ subject, model }) => {
+  const spec = measureSpec(state, model);
+  return task(state, state.iteration, Stage.EVALUATE, measureSubject(subject), currentIteration(state).try, imagesOf(spec), [], { $case: 'measure', value: spec });
+});
 
 function tasksBeside(state: RunState, beside: Beside): Task[] {
   const { subject } = beside;

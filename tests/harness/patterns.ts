@@ -81,10 +81,12 @@ export interface RecipeWishes {
   readonly attempts?: number;
   readonly quarantinedShare?: number;
   readonly dataset?: string;
+  /** Lines of the recipe's own. */
+  readonly more?: string;
 }
 
 /** Few steps of small batches: what a run costs is its processes, not its arithmetic. */
-export const patternsRecipe = ({ rounds = 2, control = true, attempts = 3, quarantinedShare = 0.05, dataset = DATASET }: RecipeWishes = {}): string => `
+export const patternsRecipe = ({ rounds = 2, control = true, attempts = 3, quarantinedShare = 0.05, dataset = DATASET, more = '' }: RecipeWishes = {}): string => `
 name: patterns
 seed: 1
 rounds: ${rounds}
@@ -103,4 +105,4 @@ noise:
 labels: { batch_size: 50 }
 tolerance: { attempts: ${attempts}, quarantined_share: ${quarantinedShare} }
 control: ${control}
-`;
+${more}`;

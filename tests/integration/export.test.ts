@@ -16,7 +16,7 @@ beforeAll(async () => {
   cluster = await Cluster.create({ template: template.home });
   cluster.keep();
   await cluster.start();
-  await cluster.submit(patternsRecipe({ rounds: 1, control: false }), RUN);
+  await cluster.submit(patternsRecipe({ rounds: 1, control: false, more: 'compress: { accuracy_kept: 0.5 }\n' }), RUN);
   await cluster.settled(RUN, 'succeeded');
 });
 afterAll(async () => {
@@ -55,6 +55,26 @@ test('what does not go together is refused, and nothing is written', async () =>
   expect(await alumnus('run', 'export', RUN, '--format', 'onnx', '--page', '--to', to)).toMatchObject({ code: 2, err: expect.stringContaining('--page goes with --format tfjs-graph') as string });
   expect(await alumnus('run', 'export', RUN, '--weights', 'int8', '--to', to)).toMatchObject({ code: 2, err: expect.stringContaining('--weights int8 goes with') as string });
   await expect(readdir(to)).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+test('what the run measured, each model in a process of its own, chooses the smallest file, and that very file is exported', async () => {
+  const { compression } = JSON.parse((await alumnus('run', 'describe', RUN, '-o', 'json')).out) as { compression: { chosen: { name: string; weights: string }; models: { name: string; measured: { memoryPeak: number; memoryWithoutModel: number; latencyP50Ms: number; device: string; weights: { weights: string; bytes: Record<string, number>; validation: { total: number }; test: { total: number } }[] } }[] } };
+  expect(compression.models.map(({ name }) => name)).toEqual(['teacher', 'student']);
+  const files = compression.models.flatMap(({ name, measured }) => measured.weights.map(({ weights, bytes }) => ({ name, weights, bytes: bytes['onnx']! }))).sort((a, b) => a.bytes - b.bytes);
+  // Half of the teacher's accuracy any of them keeps.
+  expect(compression.chosen).toEqual({ name: files[0]!.name, weights: files[0]!.weights });
+  expect(compression.chosen.weights).toBe('int8');
+  for (const { measured } of compression.models) {
+    expect(measured.weights.map((each) => [each.weights, each.validation.total, each.test.total])).toEqual(['float32', 'float16', 'int8'].map((weights) => [weights, 100, 100]));
+    expect(measured.latencyP50Ms).toBeGreaterThan(0);
+    expect(measured.memoryPeak).toBeGreaterThan(measured.memoryWithoutModel);
+    expect(measured.device).not.toBe('');
+  }
+  const to = join(cluster.folder, 'chosen');
+  expect(await alumnus('run', 'export', RUN, '--model', 'chosen', '--to', to)).toMatchObject({ code: 0, out: `${['model.onnx', 'document.json', 'README.md'].map((name) => join(to, name)).join('\n')}\n`, err: '' });
+  expect((await readFile(join(to, 'model.onnx'))).byteLength).toBe(files[0]!.bytes);
+  expect(await readFile(join(to, 'README.md'), 'utf8')).toContain('kernels in int8');
+  expect(await alumnus('run', 'export', RUN, '--model', 'nobody', '--to', to)).toMatchObject({ err: expect.stringContaining('there are chosen, teacher, student') as string });
 });
 
 test('a model is measured', async () => {

@@ -71,8 +71,8 @@ const shared = scenarioOf(fc.record({ recipe, replicas: fc.constantFrom(1, 2, 3,
   rounds: 1, control: drawn.recipe.control, tolerance: { attempts: 1 }, labels: { balance: 'none' }, guards: { class_share_least: 0, class_share_most: 1, calibration_error_most: 1 },
   training: { replicas: drawn.replicas, teacher: { steps: drawn.steps }, student: { steps: drawn.steps }, sharing: { local_steps: drawn.localSteps, quorum: drawn.quorum, straggler_wait: drawn.wait } },
 })), { ...usual, cancel: 0, budget: 0, clock: 60 }, LONG_STEPS_MIN);
-/** Runs with comparisons of every kind beside their stages. */
-const compared = scenarioOf(recipe.map((each) => makeRecipe({ ...each, rounds: Math.max(1, each.rounds), comparisons: [{ name: 'alone', labels: 'none' }, { name: 'again' }, { name: 'truth', labels: 'truth' }] })), { ...usual, cancel: 0 }, LONG_STEPS_MIN);
+/** Runs with comparisons of every kind beside their stages, and, in half of them, all of it measured last. */
+const compared = fc.boolean().chain((compress) => scenarioOf(recipe.map((each) => makeRecipe({ ...each, ...(compress ? { compress: {} } : {}), rounds: Math.max(1, each.rounds), comparisons: [{ name: 'alone', labels: 'none' }, { name: 'again' }, { name: 'truth', labels: 'truth' }] })), { ...usual, cancel: 0 }, LONG_STEPS_MIN));
 /** Models that are fine-tuned, in runs that come to their decisions. */
 const tuned = fc.boolean().chain((teaches) => scenarioOf(recipe.map((each) => ({ ...each, rounds: 2, budget: { device_hours: 0, wall_hours: 0 }, training: { ...each.training, fine_tune: { steps: 50, batch_labeled: 8, freeze: 0.5, teaches } } })), { ...usual, fail: 10, pause: 5, cancel: 0, budget: 0 }, LONG_STEPS_MIN));
 

@@ -6,7 +6,8 @@
  *   submit rounds=2 shards=3 …               on_refusal, tries_max, require, alpha, share, attempts, control, truth, test, balance, ladder=16,24, device_hours, wall_hours, coverage, budget_per_class,
  *                                            replicas, local_steps, quorum, straggler_wait, steps (of every training), fleet,
  *                                            threshold, precision, class_share_least, class_share_most, calibration_most, fine_tune=STEPS or fine_tune=STEPS,teaches, teacher=URL, near=yes, distill=yes
- *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; near=N (in a shard that is looked through); of an evaluation
+ *                                            comparisons=NAME:WIDTH,…, compress=KEPT
+ *   complete STAGE SUBJECT [by WORKER] …     params, right, test_right, bytes (of a measurement, float32), empty=0,2, eligible=5,10,10, device=HOURS, student=+A/-B, iteration, try; near=N (in a shard that is looked through); of an evaluation
  *                                            truth=100,800,100 (validation by class), error=0.2, bins=0.3:60/100,0.9:890/900 (right of all from a confidence on)
  *   complete all [by WORKER]                 every open task of the stage
  *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, held=HOURS, iteration, try
@@ -28,7 +29,7 @@ import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
 import type { ConfidenceBin, LeftOut, ObjectRef, Task } from '../../proto/gen/alumnus/v1/task.ts';
 import type { ModelChoice, RecipeInput } from '../../recipe/index.ts';
 import { stageName } from '../../proto/stages.ts';
-import { decide, isBeside, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
+import { chosenOf, decide, isBeside, MS_PER_HOUR, openTasks, type Command, type RunState } from '../../coordinator/run/index.ts';
 import { answer, fold, makeData, makeRecipe, sha256, type AnswerWishes } from '../unit/coordinator/work.ts';
 
 export interface Block {
@@ -119,6 +120,7 @@ function inputs(task: Task): string {
     case 'evaluate': return `model ${shortDigest(task.spec.value.model?.sha256)} against ${shortDigest(task.spec.value.baseline?.sha256)}`;
     case 'import': return `from ${(JSON.parse(task.spec.value.teacherJson) as { url: string }).url}`;
     case 'fingerprint': return task.spec.value.against === undefined ? 'of validation and test' : `against ${shortDigest(task.spec.value.against.sha256)}`;
+    case 'measure': return `model ${shortDigest(task.spec.value.model?.sha256)} in ${task.spec.value.weights.join(' ')}`;
     case 'audit': return `selection ${shortDigest(task.spec.value.selection?.sha256)}`;
     case 'replica': {
       const { firstStep, steps, firstBatch, merged, optimizer } = task.spec.value;
@@ -234,10 +236,12 @@ export class Scenario {
       const told = current === undefined ? 'not open' : `${current.results.size} of ${current.replicas} done${current.givenUp.size === 0 ? '' : `, ${[...current.givenUp.keys()].map((replica) => `k${replica}`).join(' ')} given up`}${current.included === undefined ? '' : ', closed'}`;
       return `  round ${merges} of ${short(training)}: ${told}`;
     });
+    const chosen = chosenOf(state);
+    const choice = chosen === undefined ? [] : [`  chosen ${chosen.name} in ${chosen.weights}, ${chosen.bytes} bytes, ${chosen.validation.total - chosen.validation.wrong} of ${chosen.validation.total} right`];
     const labels = open.filter((task) => task.spec?.$case === 'label' || task.spec?.$case === 'replica');
     const told = labels.length <= LABELS_TOLD_MAX ? open : open.filter((task) => !labels.includes(task));
     const many = labels.length <= LABELS_TOLD_MAX ? [] : [`  open ${labels.length} ${labels[0]?.spec?.$case}s, ${short(labels[0] as Task)} to ${labels.at(-1)?.subject}`];
-    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`), ...kept, ...rounds];
+    return [`= ${state.phase}, i${state.iteration} ${stageName(state.stage)}${state.try > 0 ? ` try ${state.try}` : ''}${reason}`, ...many, ...told.map((task) => `  open ${short(task)} [${inputs(task)}]`), ...kept, ...rounds, ...choice];
   }
 }
 
@@ -266,6 +270,8 @@ function recipeWishes(named: Words['named']): Partial<RecipeInput> {
     tolerance: { quarantined_share: Number(named.share ?? 0.05), attempts: Number(named.attempts ?? 3), class_coverage: Number(named.coverage ?? 0.1) },
     budget: { device_hours: Number(named.device_hours ?? 0), wall_hours: Number(named.wall_hours ?? 0) },
     control: named.control === 'yes',
+    ...(named.comparisons === undefined ? {} : { comparisons: named.comparisons.split(',').map((each) => ({ name: each.split(':')[0] ?? '', model: { model: 'cnn', width: Number(each.split(':')[1]) } as unknown as ModelChoice })) }),
+    ...(named.compress === undefined ? {} : { compress: { accuracy_kept: Number(named.compress) } }),
     ...(named.replicas === undefined ? {} : {
       training: {
         replicas: named.replicas === 'auto' ? 'auto' : Number(named.replicas), teacher: { steps: Number(named.steps ?? 250) }, student: { steps: Number(named.steps ?? 250) },
@@ -287,6 +293,7 @@ function answerWishes(named: Words['named']): AnswerWishes {
     ...(named.params === undefined ? {} : { parameters: Number(named.params) }),
     ...(named.right === undefined ? {} : { validationRight: Number(named.right) }),
     ...(named.test_right === undefined ? {} : { testRight: Number(named.test_right) }),
+    ...(named.bytes === undefined ? {} : { bytes: Number(named.bytes) }),
     ...(named.empty === undefined ? {} : { emptyClasses: named.empty.split(',').map(Number) }),
     ...(named.eligible === undefined ? {} : { eligible: named.eligible.split(',').map(Number) }),
     ...(named.truth === undefined ? {} : { truth: named.truth.split(',').map(Number) }),

@@ -347,6 +347,8 @@ export function digestOf(done: TaskResult | undefined): string {
     case 'replica': return result.value.state?.sha256 ?? '';
     case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;
     case 'fingerprint': return result.value.fingerprints?.sha256 ?? result.value.near?.sha256 ?? '';
+    // It has no output.
+    case 'measure':
     case 'index':
     case undefined: return '';
   }

@@ -4,11 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { AlumnusError } from '../../proto/errors.ts';
+import type { WeightScheme } from '../../recipe/index.ts';
 import type { TensorData } from '../learning/index.ts';
 import { portableGraph } from './graph.ts';
 import { onnxModel } from './onnx.ts';
 import { pageFiles, type SampleImage } from './page.ts';
-import type { WeightScheme } from './quantize.ts';
 import { savedModel } from './savedmodel.ts';
 import { tfjsGraph } from './tfjs.ts';
 import type { PortableFile, PortableModel } from './types.ts';

@@ -8,9 +8,9 @@
  *  3. A node's shape is that of one sample: [height, width, channels], [tokens, features] or [features].
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { buildModel, normalizationEpsilon, parameterName, parameterSpecs, type Architecture, type Layers } from '../../recipe/index.ts';
+import { buildModel, normalizationEpsilon, parameterName, parameterSpecs, type Architecture, type Layers, type WeightScheme } from '../../recipe/index.ts';
 import type { TensorData } from '../learning/index.ts';
-import { channelsOf, dequantized, quantized, type Stored, type WeightScheme } from './quantize.ts';
+import { channelsOf, dequantized, quantized, type Stored } from './quantize.ts';
 
 /** Numbers that stay float32: biases, statistics' remains, tokens and positions. */
 export interface Constant { readonly name: string; readonly shape: readonly number[]; readonly values: Float32Array }

@@ -5,7 +5,8 @@
 export { modelBytes, portableFiles, portableFormats, type ExportOptions, type PortableFormat } from './files.ts';
 export { dequantizedWeights, inOrder, names, portableGraph, type Node, type PortableGraph } from './graph.ts';
 export { onnxModel } from './onnx.ts';
-export { quantized, weightSchemes, type WeightScheme } from './quantize.ts';
+export { weightSchemes, type WeightScheme } from '../../recipe/index.ts';
+export { quantized } from './quantize.ts';
 export { savedModel } from './savedmodel.ts';
 export { tfjsGraph } from './tfjs.ts';
 export type { PortableModel } from './types.ts';

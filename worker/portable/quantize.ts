@@ -8,9 +8,7 @@
  */
 import { decodeFloat16, encodeFloat16 } from '../../dataset/index.ts';
 import { AlumnusError } from '../../proto/errors.ts';
-
-export const weightSchemes = ['float32', 'float16', 'int8'] as const;
-export type WeightScheme = (typeof weightSchemes)[number];
+import type { WeightScheme } from '../../recipe/index.ts';
 
 /** `float16`: their bits. */
 export type Stored =

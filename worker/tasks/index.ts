@@ -7,6 +7,7 @@ import { fingerprint } from './fingerprint.ts';
 import { importTeacher } from './import.ts';
 import { indexOne } from './index-tar.ts';
 import { label } from './label.ts';
+import { measure } from './measure.ts';
 import { merge } from './merge.ts';
 import { letGo } from './prepared.ts';
 import { replica } from './replica.ts';
@@ -34,6 +35,8 @@ export async function runTask(context: TaskContext): Promise<NonNullable<TaskRes
       return { $case: 'train', value: await train(context, spec.value) };
     case 'evaluate':
       return { $case: 'evaluate', value: await evaluate(context, spec.value) };
+    case 'measure':
+      return { $case: 'measure', value: await measure(context, spec.value) };
     case 'import':
       return { $case: 'import', value: await importTeacher(context, spec.value) };
     case 'index':

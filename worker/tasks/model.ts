@@ -115,7 +115,8 @@ export const noisedPredictorOf = (store: ObjectStore, ref: ObjectRef, batchSize:
     return createNoisedPredictor(document.architecture, await weightsOf(store, document), batchSize, noise);
   });
 
-const weightsOf = async (store: ObjectStore, { weights }: TrainedDocument): Promise<TensorData[]> => decodeWeights(await store.get(weights));
+/** Averages, float32. */
+export const weightsOf = async (store: ObjectStore, { weights }: TrainedDocument): Promise<TensorData[]> => decodeWeights(await store.get(weights));
 
 /**
  * A model from elsewhere, opened from the store's copy of its files. They lie in a folder of their own while it is opened (TMPDIR

@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
 import { coordinatorAddress } from '../../home.ts';
+import { calledFlag } from '../../model-flag.ts';
 
 interface Flags extends AddressFlag, OutputFlag {
+  model?: string;
   iteration?: number;
   fineTuned?: boolean;
   threads: number;
@@ -17,7 +19,8 @@ export function addRunMeasure(group: Command, context: Context): void {
     summary: 'Measure what a model of a run costs: size, multiply-adds, memory, latency',
     description: 'Of the best model, or an iteration\'s: parameters, multiply-adds an image, bytes in each format that `run export` writes, and on this machine the time of a prediction at batch 1 and the memory of a process that predicts. Other work on the machine shows in the last two.',
     examples: ['alumnus run measure mnist-4f2a', 'alumnus run measure mnist-4f2a --iteration 0 --threads 4 -o json'],
-  }).option('--iteration <n>', 'the model of this iteration (the best by validation)', wholeNumber(0))
+  }).option('--model <name>', 'instead of the best: chosen (by the recipe\'s compress), control, a comparison\'s name')
+    .option('--iteration <n>', 'the model of this iteration (the best by validation)', wholeNumber(0))
     .option('--fine-tuned', 'that model after fine-tuning (the one that was gated)').option('--no-fine-tuned', 'that model before fine-tuning')
     .option('--threads <n>', 'threads that a prediction may use', wholeNumber(1), 1)
     .option('--times <n>', 'predictions that count', wholeNumber(1), 200)
@@ -30,7 +33,7 @@ export function addRunMeasure(group: Command, context: Context): void {
     const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
     const { iteration, stored, weights } = await takeModel(view, {
       storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
-      ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }), ...(flags.fineTuned === undefined ? {} : { fineTuned: flags.fineTuned }),
+      ...calledFlag(flags), ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }), ...(flags.fineTuned === undefined ? {} : { fineTuned: flags.fineTuned }),
     });
     const progress = countedProgress(context, 'measuring');
     const release = context.hold();

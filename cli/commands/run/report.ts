@@ -12,7 +12,7 @@ interface Flags extends AddressFlag {
 export function addRunReport(group: Command, context: Context): void {
   const command = declare(group, 'report <run>', {
     summary: 'Write the report of a run as one HTML file',
-    description: 'Works at any time, of what is there by then. The gallery comes from the run\'s object store, which this machine must be able to read. The file\'s path is printed; with --out - the file itself.',
+    description: 'Works at any time, of what is there by then. The gallery comes from the run\'s object store, which this machine must be able to read. The file\'s path is printed; with --out - the file itself. Beside it lies the same as JSON, under the same name with .json.',
     examples: ['alumnus run report mnist-4f2a', 'alumnus run report mnist-4f2a --out report.html'],
   }).option('--out <file>', 'the file to write (RUN.html); - for standard output').option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption());
   action(command, context, async (runId: string, flags: Flags) => {

@@ -319,6 +319,11 @@ describe('following', () => {
     expect(await ask('run', 'report', 'mnist-4f2a91', '--out', out, '--store', 's3:/alumnus')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('"s3:/alumnus" is no store') });
     expect((await ask('run', 'report', 'mnist-4f2a91', '--out', '-')).out).toMatch(/^<!doctype html>/);
   });
+  test('beside a report lies the run for programs', async () => {
+    const out = join(folder, 'beside.html');
+    expect((await ask('run', 'report', 'mnist-4f2a91', '--out', out)).out).toBe(`${out}\n`);
+    expect(JSON.parse(await readFile(join(folder, 'beside.json'), 'utf8'))).toEqual(JSON.parse((await ask('run', 'describe', 'mnist-4f2a91', '-o', 'json')).out));
+  });
 });
 
 describe('recipes', () => {

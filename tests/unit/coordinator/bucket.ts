@@ -40,6 +40,7 @@ export function finished(task: Task, salt?: string): Finished {
       case 'import': return { $case: 'import', value: { ...result.value, model: make(result.value.model) } };
       case 'fingerprint': return { $case: 'fingerprint', value: { ...result.value, fingerprints: result.value.fingerprints && make(result.value.fingerprints), near: result.value.near && make(result.value.near) } };
       case 'index': return result;
+      case 'measure': return result;
       case 'audit': return { $case: 'audit', value: { ...result.value, audit: make(result.value.audit) } };
     }
   })();

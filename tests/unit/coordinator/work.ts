@@ -68,6 +68,9 @@ export interface AnswerWishes {
   readonly calibrationError?: number;
   /** Validation by confidence; without it the wrong ones are where confidence is low. */
   readonly confidence?: readonly ConfidenceBin[];
+  /** Of a measurement: of float32 weights, as ONNX; and predictions that weights of a kind get wrong beyond the others. */
+  readonly bytes?: number;
+  readonly wrongBy?: Readonly<Record<string, number>>;
   readonly deviceMs?: number;
   /** Near-duplicates in a shard that is looked through. */
   readonly near?: number;
@@ -152,6 +155,30 @@ export function answer(task: Task, wishes: AnswerWishes = {}): TaskResult {
       return {
         deviceMs,
         result: { $case: 'fingerprint', value: { fingerprints: against === undefined ? output('fingerprints') : undefined, near: near === 0 ? undefined : output('near'), samples: shard?.samples ?? task.work, nearValidation: near, nearTest: 0, nearAny: near } },
+        };
+      }
+    case 'measure': {
+      const { validation, test, corrupted, weights, threads, predictions } = task.spec.value;
+      const wrong = 1000 - (wishes.validationRight ?? 800 + drawn(3, 150));
+      const corruptions = corrupted?.parts.length ?? 0;
+      return {
+        deviceMs,
+        result: {
+          $case: 'measure',
+          value: {
+            parameters: wishes.parameters ?? 1000, multiplyAdds: 5000, device: 'test', threads, predictions, latencyP50Ms: 1, latencyP95Ms: 2, memoryPeak: 3000, memoryWithoutModel: 2000,
+            weights: weights.map((scheme) => {
+              const bytes = (wishes.bytes ?? 4000) / ({ float32: 1, float16: 2, int8: 4 }[scheme] ?? 1);
+              const lost = wishes.wrongBy?.[scheme] ?? 0;
+              return {
+                weights: scheme, bytes: { savedmodel: bytes + 30, onnx: bytes, 'tfjs-graph': bytes + 20 }, validation: { wrong: wrong + lost, total: validation?.samples ?? 0 },
+                test: test === undefined ? undefined : { wrong: 1000 - (wishes.testRight ?? 800) + lost, total: test.samples },
+                corruptedValidation: corruptions === 0 ? undefined : { wrong: corruptions * (wishes.corruptedWrong ?? 200), total: corruptions * 1000 },
+                corruptedTest: corruptions === 0 || test === undefined ? undefined : { wrong: corruptions * (wishes.corruptedTestWrong ?? 200), total: corruptions * 1000 },
+              };
+            }),
+          },
+        },
       };
     }
     case 'audit':

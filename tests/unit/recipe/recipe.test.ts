@@ -68,6 +68,12 @@ describe('a recipe', () => {
     expect(canonicalJson(parseRecipe(least))).not.toContain('replicas');
   });
 
+  test('compresses nothing unless it says so, and then by its defaults', () => {
+    expect(canonicalJson(parseRecipe(least))).not.toContain('compress');
+    expect(parseRecipe(`${least}compress: {}\n`).compress).toEqual({ accuracy_kept: 0.98, weights: ['float32', 'float16', 'int8'] });
+    expect(parseRecipe(`${least}compress: { weights: [int8] }\n`).compress).toEqual({ accuracy_kept: 0.98, weights: ['int8'] });
+  });
+
   test('JSON is a recipe too, and defaults filled in are the same recipe', () => {
     const recipe = parseRecipe(least);
     expect(parseRecipe(canonicalJson(recipe))).toEqual(recipe);
@@ -107,6 +113,11 @@ describe('a recipe', () => {
     ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
     ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
     ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
+    ['compression of nobody', `${least}rounds: 0\ncompress: {}\n`, ['compress (line 8): asks what students keep of their teacher, and with rounds: 0 there are none']],
+    ['more than all of the accuracy', `${least}compress: { accuracy_kept: 1.1 }\n`, ['compress.accuracy_kept (line 7): too big: expected number to be <=1, received 1.1']],
+    ['weights in what there is not', `${least}compress: { weights: [int4] }\n`, ['compress.weights[0] (line 7): invalid option: expected one of "float32"|"float16"|"int8", received "int4"']],
+    ['the same weights twice', `${least}compress: { weights: [int8, int8] }\n`, ['compress.weights (line 7): names one of them twice']],
+    ['a comparison by a name that compress has', `${least}compress: {}\ncomparisons: [{ name: teacher }]\n`, ['comparisons[0].name (line 8): teacher is what compress calls another one']],
     ['distillation into nobody', `${least}rounds: 0\ntraining:\n  distill: {}\n`, ['training.distill (line 9): is of students, and with rounds: 0 there are none']],
     ['a temperature of hard targets', `${least}training:\n  distill: { targets: hard, temperature: 3 }\n`, ['training.distill.temperature (line 8): belongs to soft targets: the most probable class is the same at any temperature']],
     ['a temperature that freezes', `${least}training:\n  distill: { temperature: 0 }\n`, ['training.distill.temperature (line 8): too small: expected number to be >=0.1, received 0']],
