@@ -3,7 +3,7 @@
  * named `NAME.<corruption>`. Made once and stored like every dataset: runs are then measured on the same bytes.
  * Invariants:
  *  1. Labels are those of the images they were made of; of a corruption it is the very same table, by digest, so whoever holds both
- *     manifests sees that they are about the same samples. Where not all images were taken, the table has the others', too.
+ *     manifests sees that they are about the same samples.
  *  2. Nothing of a corruption is visible before its manifest. The same command again makes what is missing, and nothing twice.
  *  3. One shard is held at a time.
  */
@@ -14,7 +14,7 @@ import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, seque
 import { encodePng } from './images.ts';
 import type { Progress } from './import.ts';
 import { encodeKeys } from './keys.ts';
-import { checkDatasetName, datasetExists, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type LoadedManifest } from './manifest.ts';
+import { checkDatasetName, datasetExists, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type DatasetShard, type LoadedManifest } from './manifest.ts';
 import { samplePixels, shardSamples } from './registered.ts';
 import { SHARD_SAMPLES_DEFAULT, writeShard, type ShardSample } from './shards.ts';
 import { encodeLabels, readLabels } from './tables.ts';
@@ -73,12 +73,12 @@ export async function corruptDataset(store: ObjectStore, reference: string, opti
       const made: DatasetManifest['corruption'] = { name: corruption, seed, of: { name: manifest.name, sha256: source.digest }, ...(images === undefined ? {} : { images }) };
       const there = await existing(store, name, made);
       if (there === undefined) {
-        const before = done;
-        const written = await write(store, source, name, made, parts, (images) => progress(before + images, total, corruption), options.signal);
-        sets.push({ ...written, made: true });
-      } else sets.push({ ...there, made: false });
-      done += workOf(corruption);
-      progress(done, total, corruption);
+        const onImages = (more: number): void => progress(done += more, total, corruption);
+        sets.push({ ...await write({ store, source: manifest, name, corruption: made, onImages, signal: options.signal }, parts), made: true });
+      } else {
+        sets.push({ ...there, made: false });
+        progress(done += workOf(corruption), total, corruption);
+      }
     }
     return sets;
   } catch (thrown) {
@@ -105,39 +105,56 @@ async function existing(store: ObjectStore, name: string, wanted: NonNullable<Da
 
 type Judge = (typeof JUDGES)[number];
 
-async function write(store: ObjectStore, { manifest }: LoadedManifest, name: string, corruption: NonNullable<DatasetManifest['corruption']>, parts: readonly Judge[], onImages: (done: number) => void, signal: AbortSignal | undefined): Promise<LoadedManifest> {
-  const { classes, image } = manifest;
+/** A dataset on its way: of which it is made, and how. */
+interface Making {
+  readonly store: ObjectStore;
+  readonly source: DatasetManifest;
+  readonly name: string;
+  readonly corruption: NonNullable<DatasetManifest['corruption']>;
+  /** Told how many more images, or frames, are made. */
+  readonly onImages: (more: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function write(making: Making, parts: readonly Judge[]): Promise<LoadedManifest> {
+  const { store, source: { classes, image }, name, corruption } = making;
   const made: DatasetManifest['parts'] = {};
-  let done = 0;
-  for (const part of parts) {
-    const source = manifest.parts[part];
-    invariant(source !== undefined, 'parts that judge are there');
-    const counted = (images: number): void => onImages(done += images);
-    made[part] = sequenceOf(corruption.name) === undefined
-      ? await corruptPart(store, manifest, name, corruption, part, source, counted, signal)
-      : await sequencePart(store, manifest, name, corruption, part, source, counted, signal);
-  }
+  for (const part of parts) made[part] = await (sequenceOf(corruption.name) === undefined ? corruptPart : sequencePart)(making, part);
   return writeManifest(store, { schemaVersion: 1, name, classes, image, parts: made, corruption });
 }
 
+function partOf({ source }: Making, part: Judge): DatasetPart {
+  const found = source.parts[part];
+  invariant(found !== undefined, 'parts that judge are there');
+  return found;
+}
+
+/** The images of a shard, in its order. */
+async function* imagesIn({ store, source, signal }: Making, shard: DatasetShard): AsyncGenerator<{ key: string; pixels: Uint8Array }> {
+  for await (const { key, bytes } of shardSamples(store, shard)) {
+    // Nothing else here waits: without it no interrupt would come through before the shard's end.
+    await nextTurn();
+    signal?.throwIfAborted();
+    yield { key, pixels: await samplePixels(shard, bytes, source.image, `${shard.ref.key} ${key}`) };
+  }
+}
+
 /** Shard by shard: same names, same samples, same order; the first of them alone where so many are enough. */
-async function corruptPart(store: ObjectStore, { image, classes: names }: DatasetManifest, dataset: string, { name, seed, images: most = Infinity }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
+async function corruptPart(making: Making, part: Judge): Promise<DatasetPart> {
+  const { store, source: { image, classes: names }, name, corruption: { name: corruption, seed, images: most = Infinity }, onImages } = making;
+  const source = partOf(making, part);
   const shards: DatasetPart['shards'] = [];
   const taken: string[] = [];
   for (const shard of source.shards) {
     if (taken.length === most) break;
     const samples: ShardSample[] = [];
-    for await (const { key, bytes } of shardSamples(store, shard)) {
+    for await (const { key, pixels } of imagesIn(making, shard)) {
       if (taken.length === most) break;
-      // Nothing else here waits: without it no interrupt would come through before the shard's end.
-      await nextTurn();
-      signal?.throwIfAborted();
-      const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
-      samples.push({ key, extension: 'png', bytes: encodePng(corrupted(name as CorruptionName, pixels, seed, key), image) });
+      samples.push({ key, extension: 'png', bytes: encodePng(corrupted(corruption as CorruptionName, pixels, seed, key), image) });
       taken.push(key);
-      counted(1);
+      onImages(1);
     }
-    shards.push(await writeShard(store, dataset, part, shards.length, samples));
+    shards.push(await writeShard(store, name, part, shards.length, samples));
   }
   const { labels, keys, classCounts, samples } = source;
   if (taken.length === samples) return { samples, shards, ...(labels === undefined ? {} : { labels }), ...(keys === undefined ? {} : { keys }), ...(classCounts === undefined ? {} : { classCounts }) };
@@ -147,33 +164,31 @@ async function corruptPart(store: ObjectStore, { image, classes: names }: Datase
   const classes = taken.map((key) => classOf.get(key));
   return {
     samples: taken.length, shards, labels, classCounts: names.map((_, at) => classes.filter((each) => each === at).length),
-    ...(keys === undefined ? {} : { keys: await store.putAddressed(paths.datasetPart(dataset, part), encodeKeys(taken), { extension: '.keys', metadata: { dataset, part, table: 'keys' } }) }),
+    ...(keys === undefined ? {} : { keys: await store.putAddressed(paths.datasetPart(name, part), encodeKeys(taken), { extension: '.keys', metadata: { dataset: name, part, table: 'keys' } }) }),
   };
 }
 
 /** Frames of an image lie one after another, in one shard. */
-async function sequencePart(store: ObjectStore, { image, classes: names }: DatasetManifest, dataset: string, { name, seed, images = 0 }: NonNullable<DatasetManifest['corruption']>, part: Judge, source: DatasetPart, counted: (images: number) => void, signal: AbortSignal | undefined): Promise<DatasetPart> {
+async function sequencePart(making: Making, part: Judge): Promise<DatasetPart> {
+  const { store, source: { image, classes: names }, name, corruption: { name: sequence, seed, images = 0 }, onImages } = making;
+  const source = partOf(making, part);
   invariant(source.labels !== undefined, 'parts that judge are labeled');
   const labels = await readLabels(store, source.labels);
   const classOf = new Map(labels.keys.map((key, at) => [key, labels.classes[at] ?? 0]));
-  const perShard = Math.floor(SHARD_SAMPLES_DEFAULT / (sequenceOf(name)?.frames ?? 1));
+  const perShard = Math.floor(SHARD_SAMPLES_DEFAULT / (sequenceOf(sequence)?.frames ?? 1));
   const shards: DatasetPart['shards'] = [];
   const [keys, classes]: [string[], number[]] = [[], []];
   let open: ShardSample[] = [];
   let taken = 0;
   const close = async (): Promise<void> => {
-    if (open.length > 0) shards.push(await writeShard(store, dataset, part, shards.length, open));
+    if (open.length > 0) shards.push(await writeShard(store, name, part, shards.length, open));
     open = [];
   };
   for (const shard of source.shards) {
     if (taken === images) break;
-    for await (const { key, bytes } of shardSamples(store, shard)) {
+    for await (const { key, pixels } of imagesIn(making, shard)) {
       if (taken === images) break;
-      // Nothing else here waits: without it no interrupt would come through before the shard's end.
-      await nextTurn();
-      signal?.throwIfAborted();
-      const pixels = await samplePixels(shard, bytes, image, `${shard.ref.key} ${key}`);
-      const made = frames(name as SequenceName, pixels, seed, key);
+      const made = frames(sequence as SequenceName, pixels, seed, key);
       made.forEach((frame, index) => {
         const frameKey = `${key}_${String(index).padStart(2, '0')}`;
         open.push({ key: frameKey, extension: 'png', bytes: encodePng(frame, image) });
@@ -181,14 +196,14 @@ async function sequencePart(store: ObjectStore, { image, classes: names }: Datas
         classes.push(classOf.get(key) ?? 0);
       });
       taken += 1;
-      counted(made.length);
+      onImages(made.length);
       if (taken % perShard === 0) await close();
     }
   }
   await close();
   const table = encodeLabels({ keys, classes: Int32Array.from(classes) });
   return {
-    samples: keys.length, shards, labels: await store.putAddressed(paths.datasetPart(dataset, part), table, { extension: '.parquet', metadata: { dataset, part, table: 'labels' } }),
+    samples: keys.length, shards, labels: await store.putAddressed(paths.datasetPart(name, part), table, { extension: '.parquet', metadata: { dataset: name, part, table: 'labels' } }),
     classCounts: names.map((_, at) => classes.filter((each) => each === at).length),
   };
 }

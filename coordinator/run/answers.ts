@@ -4,12 +4,10 @@
  * Not for: whether the task is still open (decide.ts).
  */
 import { AlumnusError, invariant } from '../../proto/errors.ts';
-import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, ReplicaResult, Task, TaskResult, TrainResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { namedOutputs } from '../../proto/outputs.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import { mustMeasureAsAsked } from './compress.ts';
-import { mustDistillAsAsked } from './distill.ts';
-import { mustTrainAsAsked } from './fine-tune.ts';
 import { fingerprintProblem } from './near-duplicates.ts';
 import { missingCorruption } from './robustness.ts';
 import type { RunState } from './state.ts';
@@ -29,7 +27,6 @@ export function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recip
   if (result.$case === 'replica' && wanted.$case === 'replica' && result.value.steps !== wanted.value.steps) throw bad(`the result is of ${result.value.steps} steps, and the round has ${wanted.value.steps}`);
   if (result.$case === 'merge' && wanted.$case === 'merge' && (result.value.trained !== undefined) !== wanted.value.last) throw bad(wanted.value.last ? 'the result of the last merge holds no model' : 'the result holds a model, and rounds are left');
   mustTrainAsAsked(task, result);
-  mustDistillAsAsked(task, result);
   mustMeasureAsAsked(task, result);
   if (result.$case === 'select' && wanted.$case === 'select' && wanted.value.drift !== undefined && result.value.drift === undefined) throw bad('the result does not compare the labels with those before, as labels.drift asks: the worker is of an earlier release');
   if (result.$case === 'select' && wanted.$case === 'select' && (wanted.value.leftOut !== undefined) !== (result.value.leftOut !== undefined)) throw bad('the result does not say how many labels were left out: the worker is of an earlier release');
@@ -42,6 +39,24 @@ export function mustAnswer(task: Task, { result }: TaskResult, { labels }: Recip
   const unmeasured = missingCorruption(wanted.value, result.value);
   if (unmeasured !== undefined) throw bad(`the result holds no errors on ${unmeasured} of data.corrupted: the worker is of an earlier release`);
   if (wanted.value.baseline !== undefined && result.value.paired[0] === undefined) throw bad('the result holds no counts against the present teacher');
+}
+
+/** The training that a result is of, or a part of one: as it was asked for, and what is told of it. */
+function trainingOf({ spec }: Task, result: NonNullable<TaskResult['result']>): { readonly asked: TrainSpec | undefined; readonly told: TrainResult | ReplicaResult } | undefined {
+  if (spec?.$case === 'train' && result.$case === 'train') return { asked: spec.value, told: result.value };
+  return spec?.$case === 'replica' && result.$case === 'replica' ? { asked: spec.value.train, told: result.value } : undefined;
+}
+
+function mustTrainAsAsked(task: Task, result: NonNullable<TaskResult['result']>): void {
+  const { asked, told } = trainingOf(task, result) ?? {};
+  if (asked === undefined || told === undefined) return;
+  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', `${what}: the worker is of an earlier release`, { where: task.taskId });
+  const { truth, distill, begin, trainingJson } = asked;
+  if (told.truthSha256 !== truth?.sha256) throw bad(`the training learned from ${told.truthSha256 === undefined ? 'the teacher\'s labels' : 'true labels'}, not from ${truth === undefined ? 'those' : 'true ones'}`);
+  if (told.distilledSha256 !== distill?.teacher?.sha256) throw bad(`the training distilled ${told.distilledSha256 ?? 'no teacher'}, not ${distill?.teacher?.sha256 ?? 'none'}`);
+  if (result.$case !== 'train') return;
+  if (result.value.begunSha256 !== begin?.sha256) throw bad(`the training began with ${result.value.begunSha256 ?? 'no model'}, not with ${begin?.sha256 ?? 'none'}`);
+  if ('early_stop' in (JSON.parse(trainingJson) as object) && result.value.bestStep === undefined) throw bad('the training measured nothing on images held out, as training.early_stop asks');
 }
 
 /** Checkpoints are told again and again, and by any attempt: only what takes the next one further is a fact. @throws AlumnusError USAGE, RUN_CONFLICT */

@@ -6,8 +6,8 @@
  *  1. Where the recipe has none, every function here answers as if there were no such thing, and no task's id changes.
  *  2. No label of a labeled shard is selected, audited or quarantined: they are in no tally, and no training could do without them.
  */
-import { AlumnusError, invariant } from '../../proto/errors.ts';
-import { Stage, type DistillSpec, type LabeledShard, type ShardRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { invariant } from '../../proto/errors.ts';
+import { Stage, type DistillSpec, type LabeledShard, type ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { isOfLabeled, labeledSubject } from '../../proto/subjects.ts';
 import type { Comparison, Distill, Recipe } from '../../recipe/index.ts';
 import { labeledPart } from './reviews.ts';
@@ -55,12 +55,4 @@ export function distillSpec(state: RunState, { iteration, teacher, labels }: Ite
       return { shard: shard.name, labels: written.labels, tally: undefined };
     }),
   };
-}
-
-/** A worker of an earlier release trains on labels alone. @throws AlumnusError USAGE */
-export function mustDistillAsAsked({ taskId, spec }: Task, result: NonNullable<TaskResult['result']>): void {
-  const [training, told] = spec?.$case === 'train' && result.$case === 'train' ? [spec.value, result.value]
-    : spec?.$case === 'replica' && result.$case === 'replica' ? [spec.value.train, result.value] : [];
-  const [wanted, found] = [training?.distill?.teacher?.sha256, told?.distilledSha256];
-  if (wanted !== found) throw new AlumnusError('USAGE', `the training distilled ${found ?? 'no teacher'}, not ${wanted ?? 'none'}: the worker is of an earlier release`, { where: taskId });
 }

@@ -7,8 +7,7 @@
  *  2. One model of an iteration is compared with the teacher: the candidate.
  *  3. A first teacher from elsewhere is not fine-tuned: nobody here could train it.
  */
-import { AlumnusError } from '../../proto/errors.ts';
-import type { EvaluateResult, ObjectRef, Task, TaskResult, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import type { EvaluateResult, ObjectRef, TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, type FineTune, type Recipe } from '../../recipe/index.ts';
 import { currentIteration, subjects, type IterationState, type RunState, type Trained } from './state.ts';
 
@@ -49,17 +48,4 @@ export function fineTuneSpec(training: TrainSpec, begin: ObjectRef, { steps, bat
       steps, batch_labeled, batch_unlabeled: 0, noise: { input: { name: 'none' } }, freeze, early_stop: earlyStop,
     }),
   };
-}
-
-/** What a worker of an earlier release leaves out of a result, because it did something else. @throws AlumnusError USAGE */
-export function mustTrainAsAsked(task: Task, result: NonNullable<TaskResult['result']>): void {
-  const bad = (what: string): AlumnusError => new AlumnusError('USAGE', `${what}: the worker is of an earlier release`, { where: task.taskId });
-  const [training, told] = task.spec?.$case === 'train' && result.$case === 'train' ? [task.spec.value, result.value]
-    : task.spec?.$case === 'replica' && result.$case === 'replica' ? [task.spec.value.train, result.value] : [];
-  const [truth, learned] = [training?.truth?.sha256, told?.truthSha256];
-  if (learned !== truth) throw bad(`the training learned from ${learned === undefined ? 'the teacher\'s labels' : 'true labels'}, not from ${truth === undefined ? 'those' : 'true ones'}`);
-  if (task.spec?.$case !== 'train' || result.$case !== 'train') return;
-  const { begin, trainingJson } = task.spec.value;
-  if (result.value.begunSha256 !== begin?.sha256) throw bad(`the training began with ${result.value.begunSha256 ?? 'no model'}, not with ${begin?.sha256 ?? 'none'}`);
-  if ('early_stop' in (JSON.parse(trainingJson) as object) && result.value.bestStep === undefined) throw bad('the training measured nothing on images held out, as training.early_stop asks');
 }
