@@ -14,7 +14,7 @@ import { difference, share, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
 import { accuracyCell } from './cells.ts';
-import { comparisonSection } from './comparisons.ts';
+import { comparisonSection, deitSection } from './comparisons.ts';
 import { html, Markup, nothing } from './html.ts';
 import { studentClassSection } from './student-classes.ts';
 import { style } from './style.ts';
@@ -64,6 +64,7 @@ ${accuracyPanel(summary)}
 ${lossPanel(view)}
 </div>
 ${studentClassSection(view, CLASS_ROWS_MAX)}
+${deitSection(view)}
 ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}

@@ -4,7 +4,7 @@ apiVersion: alumnus/v1
 kind: Recipe
 name: noisy-student
 seed: 1
-rounds: 4                   # at most: see promotion
+rounds: 3                   # at most: see promotion
 
 data:
   dataset: mnist            # alumnus dataset import mnist
