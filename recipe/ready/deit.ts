@@ -1,4 +1,4 @@
-/** Data-efficient image transformers on MNIST: a vision transformer that learns from a convolutional net by a token of its own. Its first figures stand in docs/distillation.md. */
+/** Data-efficient image transformers on MNIST: a vision transformer that learns from a convolutional net by a token of its own. Its first figures stand in docs/deit.md. */
 export const deit = `# DeiT on MNIST: a convolutional teacher, and a vision transformer that learns from it by a distillation token.
 apiVersion: alumnus/v1
 kind: Recipe
