@@ -74,7 +74,7 @@ function rowOf({ name, what, model, paired, pValue: p, givenUp }: Pick<Compariso
 }
 
 /** A run whose recipe has neither comparisons nor distillation is told by its iterations alone. */
-const isCompared = (view: RunView): boolean => view.comparisons.length > 0 || recipeOf(view)?.training.distill !== undefined;
+export const isCompared = (view: RunView): boolean => view.comparisons.length > 0 || recipeOf(view)?.training.distill !== undefined;
 
 /** The last student's teacher first, then that student, the control, and the recipe's comparisons in its order; empty where the recipe neither compares nor distills. */
 export function comparisonRows(view: RunView): ComparisonRow[] {
