@@ -40,7 +40,7 @@ export function deitSection(view: RunView): Markup {
   return html`<h2>DeiT: with and without the token</h2>
 <p class="note">${deitLegend}</p>
 <div class="panel scroll"><table class="cards"><thead><tr><th scope="col">How it learned</th><th scope="col">Which head predicts</th><th scope="col">Comparison</th><th scope="col">Model</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col" class="figure">Agrees with teacher</th></tr></thead>
-<tbody>${rows.map((each, at) => html`<tr class="${each.name === 'student' ? 'best' : ''}"><th scope="row">${each.row === rows[at - 1]?.row ? '' : each.row}</th><td data-label="Which head predicts">${each.head === '' ? none : each.head}</td><td data-label="Comparison">${each.name}</td><td data-label="Model" class="wrap">${each.model}</td>${accuracyCell('Validation', each.validation)}${accuracyCell('Test', each.test)}<td data-label="Agrees with teacher" class="figure">${each.agreement === undefined ? none : percent(share(each.agreement), 2)}</td></tr>`)}</tbody></table></div>`;
+<tbody>${rows.map((each) => html`<tr class="${each.name === 'student' ? 'best' : ''}"><th scope="row">${each.row}</th><td data-label="Which head predicts">${each.head === '' ? none : each.head}</td><td data-label="Comparison">${each.name}</td><td data-label="Model" class="wrap">${each.model}</td>${accuracyCell('Validation', each.validation)}${accuracyCell('Test', each.test)}<td data-label="Agrees with teacher" class="figure">${each.agreement === undefined ? none : percent(share(each.agreement), 2)}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** The sweep over temperature and share, where the comparisons are one. */
