@@ -82,7 +82,8 @@ export function comparisonRows(view: RunView): ComparisonRow[] {
   const [teacher, student, control] = [lastTeacher(view), lastStudent(view), controlOf(view)];
   const row = (name: string, what: string, model: ModelView | undefined): ComparisonRow => rowOf({ name, what, model, paired: undefined, pValue: undefined, givenUp: '' }, student, control);
   return [
-    ...(teacher === undefined ? [] : [row('teacher', 'whom the last student learned from', teacher)]),
+    // What is known of its own agreement is with who taught it, another model.
+    ...(teacher === undefined ? [] : [{ ...row('teacher', 'whom the last student learned from', teacher), agreement: undefined }]),
     row('student', 'the last student, which the others are compared with', student),
     ...(control === undefined ? [] : [row('control', 'the labeled images alone', control)]),
     ...view.comparisons.map((each) => rowOf({ ...each, model: gated(view, each) }, student, control)),
