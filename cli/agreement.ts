@@ -5,12 +5,15 @@
  * Invariant: predictions are compared only where both evaluations name the same images in the same order.
  */
 import { z } from 'zod';
-import { toAlumnusError } from '../proto/errors.ts';
+import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { Agreement, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
 import { openStore } from '../store/index.ts';
-import { lastTaught } from './comparisons.ts';
+import { isCompared, lastTaught } from './comparisons.ts';
+import { pause } from './pause.ts';
 
+/** A bucket that does not answer from here must not hold up what the coordinator told. */
+const READ_MS_MAX = 20_000;
 /** Far above predictions of millions of images; bounds what a wrong reference can cost. */
 const EVALUATION_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -49,29 +52,42 @@ const evaluationOf = ({ iterations }: RunView, teacherSha256: string): ObjectRef
 export async function withAgreement(view: RunView, storeUrl: string): Promise<{ view: RunView; missing: string[] }> {
   const last = lastTaught(view)?.teacherSha256 ?? '';
   if (!isThere(evaluationOf(view, last))) return { view, missing: [] };
+  const late = new AbortController();
   try {
-    const store = await openStore(storeUrl, { create: false });
-    const read = new Map<string, Promise<z.infer<typeof evaluationDocument>>>();
-    const predictionsOf = (ref: ObjectRef): Promise<z.infer<typeof evaluationDocument>> => {
-      const known = read.get(ref.key) ?? (async () => {
-        if (ref.bytes > EVALUATION_BYTES_MAX) throw new Error(`${ref.key} is larger than ${EVALUATION_BYTES_MAX} bytes`);
-        return evaluationDocument.parse(JSON.parse(Buffer.from(await store.get(ref)).toString('utf8')));
-      })();
-      read.set(ref.key, known);
-      return known;
-    };
-    const told = async (model: ModelView | undefined, teacherSha256: string): Promise<ModelView | undefined> => {
-      const [own, teacher] = [model?.evaluation, evaluationOf(view, teacherSha256)];
-      if (model === undefined || !isThere(own) || !isThere(teacher)) return model;
-      const [ours, theirs] = await Promise.all([predictionsOf(own), predictionsOf(teacher)]);
-      return { ...model, teacherAgreement: { validation: agreementOf(ours.validation, theirs.validation), test: agreementOf(ours.test, theirs.test) } };
-    };
-    const both = async <Of extends { model?: ModelView | undefined; fineTuned?: ModelView | undefined }>(of: Of, teacher: string): Promise<Of> => ({ ...of, model: await told(of.model, teacher), fineTuned: await told(of.fineTuned, teacher) });
-    const [iterations, comparisons, control, controlFineTuned] = await Promise.all([
-      Promise.all(view.iterations.map((each) => both(each, each.teacherSha256))), Promise.all(view.comparisons.map((each) => both(each, last))), told(view.control, last), told(view.controlFineTuned, last),
-    ]);
-    return { view: { ...view, iterations, comparisons, control, controlFineTuned }, missing: [] };
+    const waited = pause(READ_MS_MAX, late.signal).then(() => {
+      throw new AlumnusError('STORE_UNREACHABLE', `it did not answer within ${READ_MS_MAX / 1000} s`, { where: storeUrl });
+    });
+    return { view: await Promise.race([filledIn(view, last, storeUrl), waited]), missing: [] };
   } catch (thrown) {
     return { view, missing: [`The predictions cannot be read from here, so agreement with the teacher is left out: ${toAlumnusError(thrown, storeUrl).message}.`] };
+  } finally {
+    late.abort();
   }
+}
+
+/** The same where a table of the terminal shows it: a run that compares nothing asks for no store. Throws nothing. */
+export const withShownAgreement = (view: RunView): ReturnType<typeof withAgreement> => (isCompared(view) ? withAgreement(view, view.storeUrl) : Promise.resolve({ view, missing: [] }));
+
+async function filledIn(view: RunView, last: string, storeUrl: string): Promise<RunView> {
+  const store = await openStore(storeUrl, { create: false });
+  const read = new Map<string, Promise<z.infer<typeof evaluationDocument>>>();
+  const predictionsOf = (ref: ObjectRef): Promise<z.infer<typeof evaluationDocument>> => {
+    const known = read.get(ref.key) ?? (async () => {
+      if (ref.bytes > EVALUATION_BYTES_MAX) throw new Error(`${ref.key} is larger than ${EVALUATION_BYTES_MAX} bytes`);
+      return evaluationDocument.parse(JSON.parse(Buffer.from(await store.get(ref)).toString('utf8')));
+    })();
+    read.set(ref.key, known);
+    return known;
+  };
+  const told = async (model: ModelView | undefined, teacherSha256: string): Promise<ModelView | undefined> => {
+    const [own, teacher] = [model?.evaluation, evaluationOf(view, teacherSha256)];
+    if (model === undefined || !isThere(own) || !isThere(teacher)) return model;
+    const [ours, theirs] = await Promise.all([predictionsOf(own), predictionsOf(teacher)]);
+    return { ...model, teacherAgreement: { validation: agreementOf(ours.validation, theirs.validation), test: agreementOf(ours.test, theirs.test) } };
+  };
+  const both = async <Of extends { model?: ModelView | undefined; fineTuned?: ModelView | undefined }>(of: Of, teacher: string): Promise<Of> => ({ ...of, model: await told(of.model, teacher), fineTuned: await told(of.fineTuned, teacher) });
+  const [iterations, comparisons, control, controlFineTuned] = await Promise.all([
+    Promise.all(view.iterations.map((each) => both(each, each.teacherSha256))), Promise.all(view.comparisons.map((each) => both(each, last))), told(view.control, last), told(view.controlFineTuned, last),
+  ]);
+  return { ...view, iterations, comparisons, control, controlFineTuned };
 }

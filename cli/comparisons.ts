@@ -87,7 +87,7 @@ function rowOf({ name, what, trainings, paired, pValue: p, givenUp }: Told, stud
 }
 
 /** A run whose recipe has neither comparisons nor distillation is told by its iterations alone. */
-const isCompared = (view: RunView): boolean => view.comparisons.length > 0 || recipeOf(view)?.training.distill !== undefined;
+export const isCompared = (view: RunView): boolean => view.comparisons.length > 0 || recipeOf(view)?.training.distill !== undefined;
 
 /** The last student's teacher first, then that student, the control, and the recipe's comparisons in its order; empty where the recipe neither compares nor distills. */
 export function comparisonRows(view: RunView): ComparisonRow[] {
@@ -97,7 +97,8 @@ export function comparisonRows(view: RunView): ComparisonRow[] {
   const stage = (name: string, what: string, trained: Trained | undefined): ComparisonRow => row({ name, what, paired: undefined, pValue: undefined, givenUp: '' }, trained ?? {});
   const teacher = lastTeacherIteration(view);
   return [
-    ...(teacher === undefined ? [] : [stage('teacher', 'whom the last student learned from', teacher)]),
+    // What is known of its own agreement is with who taught it, another model.
+    ...(teacher === undefined ? [] : [{ ...stage('teacher', 'whom the last student learned from', teacher), agreement: undefined }]),
     stage('student', 'the last student, which the others are compared with', lastStudentIteration(view)),
     ...(gated(view, control) === undefined ? [] : [stage('control', 'the labeled images alone', control)]),
     ...view.comparisons.map((each) => row(each, each)),

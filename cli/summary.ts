@@ -7,6 +7,7 @@ import type { Gate } from '../proto/gen/alumnus/v1/events.ts';
 import type { GateWith, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ImageSpec } from '../proto/gen/alumnus/v1/task.ts';
 import { agreed, comparisonText, trainingsOf } from './comparisons.ts';
+import { deitText } from './deit.ts';
 import { distillationFindings } from './distillation.ts';
 import { compressionFinding, compressionText } from './compression.ts';
 import { duration, integer, none, percent, points, pValue } from './format.ts';
@@ -266,10 +267,7 @@ export function summaryText(view: RunView, columns: number, losses = false): str
     ];
     lines.push(...legend, '');
   }
-  const comparisons = comparisonText(view);
-  if (comparisons !== '') lines.push(comparisons, '');
-  const compression = compressionText(view);
-  if (compression !== '') lines.push(compression, '');
+  for (const beside of [deitText(view), comparisonText(view), compressionText(view)]) if (beside !== '') lines.push(beside, '');
   for (const finding of summary.findings) lines.push(finding);
   for (const warning of view.warnings) lines.push(`Warning: ${warning}`);
   const bad = outcome(view);

@@ -156,8 +156,8 @@ async function conclude(context: Context, flags: Flags, home: string, view: RunV
     return exitCode.interrupted;
   }
   if (view === undefined) throw new AlumnusError('INTERNAL', 'the run was never seen', { where: home });
-  const [{ codeOf }, { summaryText }, { writeReport }, { withAgreement }] = await Promise.all([import('../progress/watch.ts'), import('../summary.ts'), import('../report/write.ts'), import('../agreement.ts')]);
-  context.print(summaryText((await withAgreement(view, view.storeUrl)).view, context.out.columns));
+  const [{ codeOf }, { summaryText }, { writeReport }, { withShownAgreement }] = await Promise.all([import('../progress/watch.ts'), import('../summary.ts'), import('../report/write.ts'), import('../agreement.ts')]);
+  context.print(summaryText((await withShownAgreement(view)).view, context.out.columns));
   if (flags.fast) context.print('A trial with a tenth of the steps: its figures say nothing about the method.');
   if (view.summary?.state === 'paused') context.note('The demo stops here. The same command resumes the run once the cause is gone.');
   await writeReport(context, view, { out: flags.out ?? join(home, 'reports', `${view.summary?.runId ?? 'run'}.html`) });

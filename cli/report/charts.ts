@@ -312,7 +312,7 @@ export function errorChart(label: string, rows: readonly ErrorRow[]): Markup {
   const digits = percentDigits(ticks);
   const tell = (what: string, value: Proportion): string => `${what} ${percent(wrong(value), 2)} (${integer(value.total - value.correct)} of ${integer(value.total)})`;
   return frame(label, height, html`
-<text class="tick" x="${WIDTH}" y="11" text-anchor="end">precision</text>
+${rows.some(({ kept }) => kept !== undefined) && html`<text class="tick" x="${WIDTH}" y="11" text-anchor="end">precision</text>`}
 ${ticks.map((tick) => html`<line class="grid" x1="${f(x(tick))}" y1="${top}" x2="${f(x(tick))}" y2="${height - 24}"/><text class="tick" x="${f(x(tick))}" y="${height - 8}" text-anchor="middle">${(tick * 100).toFixed(digits)} %</text>`)}
 ${rows.map(({ name, teacher, student, kept, verdict }, index) => {
     const y = top + ROW * (index + 0.5);

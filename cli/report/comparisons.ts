@@ -1,5 +1,6 @@
 /** The report's section on comparisons: their table, and each one's difference to the last student with its interval. */
 import { comparisonRows, type ComparisonRow } from '../comparisons.ts';
+import { deitLegend, deitRows } from '../deit.ts';
 import { sweepOf } from '../distillation.ts';
 import { duration, integer, none, percent, points, pValue } from '../format.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
@@ -30,6 +31,16 @@ ${drawn.length > 0 && html`<figure class="panel" style="margin:0"><h3>Against th
 ${sweepPanel(view)}
 </div>
 <p class="note">ECE: expected calibration error, 15 bins. Agrees: test images on which the model says what the student's teacher says, right or wrong. Fewer errors: share of the control's errors that the model does not make, below 0 where it makes more, with its 95 % interval (Katz). Difference: to the last student on test, in points, with the 95 % interval. Pairs: validation images that only the comparison, and (:) only the student, got right; p of McNemar's exact test.</p>`;
+}
+
+/** The paper's table of a run that has a student with a distillation token. */
+export function deitSection(view: RunView): Markup {
+  const rows = deitRows(view);
+  if (rows.length === 0) return nothing;
+  return html`<h2>DeiT: with and without the token</h2>
+<p class="note">${deitLegend}</p>
+<div class="panel scroll"><table class="cards"><thead><tr><th scope="col">How it learned</th><th scope="col">Which head predicts</th><th scope="col">Comparison</th><th scope="col">Model</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col" class="figure">Agrees with teacher</th></tr></thead>
+<tbody>${rows.map((each) => html`<tr class="${each.name === 'student' ? 'best' : ''}"><th scope="row">${each.row}</th><td data-label="Which head predicts">${each.head === '' ? none : each.head}</td><td data-label="Comparison">${each.name}</td><td data-label="Model" class="wrap">${each.model}</td>${accuracyCell('Validation', each.validation)}${accuracyCell('Test', each.test)}<td data-label="Agrees with teacher" class="figure">${each.agreement === undefined ? none : percent(share(each.agreement), 2)}</td></tr>`)}</tbody></table></div>`;
 }
 
 /** The sweep over temperature and share, where the comparisons are one. */

@@ -15,7 +15,7 @@ import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
 import { accuracyCell } from './cells.ts';
 import { nearDuplicatesText, reviewsText } from '../near-duplicates.ts';
-import { comparisonSection } from './comparisons.ts';
+import { comparisonSection, deitSection } from './comparisons.ts';
 import { compressionSection } from './compression.ts';
 import { html, Markup, nothing } from './html.ts';
 import { studentClassSection } from './student-classes.ts';
@@ -67,6 +67,7 @@ ${accuracyPanel(summary)}
 ${lossPanel(view)}
 </div>
 ${studentClassSection(view, CLASS_ROWS_MAX)}
+${deitSection(view)}
 ${comparisonSection(view)}
 ${gateSection(view, summary)}
 ${pseudoLabelSection(view, audits)}

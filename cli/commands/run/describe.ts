@@ -10,11 +10,11 @@ export function addRunDescribe(group: Command, context: Context): void {
     examples: ['alumnus run describe mnist-4f2a', 'alumnus run describe mnist-4f2a -o json | jq .iterations'],
   }).addOption(addressOption()).addOption(outputOption());
   action(command, context, async (runId: string, flags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printSingle }, { withAgreement }] = await Promise.all([import('../../client.ts'), import('../../output.ts'), import('../../agreement.ts')]);
+    const [{ withOperator }, { outputForm, printSingle }, { withShownAgreement }] = await Promise.all([import('../../client.ts'), import('../../output.ts'), import('../../agreement.ts')]);
     const form = outputForm(flags.output);
     const address = coordinatorAddress(context.env, flags.address);
     const told = await withOperator(address, (operator) => operator.run(runId));
-    const { view, missing } = await withAgreement(told, told.storeUrl);
+    const { view, missing } = await withShownAgreement(told);
     for (const sentence of missing) context.note(sentence);
     await printSingle(context, form, {
       kind: 'Run', name: runId, value: view,

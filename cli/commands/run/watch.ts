@@ -10,7 +10,7 @@ import { goesOnByItself } from '../../remedy.ts';
 
 /** @param at the flags that the next commands need to reach the coordinator, with a blank before each */
 export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm, at: string): Promise<number> {
-  const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }, { withAgreement }] = await Promise.all([
+  const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }, { withShownAgreement }] = await Promise.all([
     import('../../progress/watch.ts'), import('../../output.ts'), import('../../summary.ts'), import('../../agreement.ts'),
   ]);
   // One line a view: what a program follows.
@@ -28,7 +28,7 @@ export async function watchToEnd(context: Context, operator: Operator, runId: st
   if (context.signal.aborted) context.note(`Stopped watching; run ${runId} goes on. Next:\n  alumnus run watch ${runId}${at}\n  alumnus run cancel ${runId}${at}`);
   else if (view === undefined) throw new AlumnusError('INTERNAL', 'the watch ended without a view', { where: runId });
   else if (!stream) {
-    const { view: whole, missing } = await withAgreement(view, view.storeUrl);
+    const { view: whole, missing } = await withShownAgreement(view);
     for (const sentence of missing) context.note(sentence);
     await printSingle(context, form, { kind: 'Run', name: runId, value: whole, text: () => summaryText(whole, context.out.columns) });
     context.note(`Next:\n  alumnus run report ${runId}${at}${view.bestModel === undefined ? '' : `\n  alumnus run export ${runId}${at} --to ./model`}`);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { agreementOf, withAgreement } from '../../../cli/agreement.ts';
+import { agreementOf, withAgreement, withShownAgreement } from '../../../cli/agreement.ts';
 import type { RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../../../proto/gen/alumnus/v1/task.ts';
 import { openStore } from '../../../store/index.ts';
@@ -75,6 +75,10 @@ describe('a view', () => {
       expect(missing).toHaveLength(1);
       expect(missing[0]).toMatch(/agreement with the teacher is left out/);
     }
+  });
+  test('is filled in for a terminal where the run compares or distills, and else asks for no store', async () => {
+    expect(await withShownAgreement(finishedRun())).toEqual({ view: finishedRun(), missing: [] });
+    expect((await withShownAgreement({ ...evaluated(), storeUrl: url })).view.control?.teacherAgreement?.validation).toEqual({ same: 0, total: 4 });
   });
   test('of a run without students asks for no store', async () => {
     const view = { ...finishedRun(), iterations: finishedRun().iterations.slice(0, 1) };

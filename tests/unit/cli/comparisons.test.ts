@@ -21,12 +21,12 @@ test('each is beside the last student, with its difference on test and its pairs
 
 test('the teacher is among them, and each is beside the control by its errors and beside the teacher by what it says', () => {
   const view = runWithComparisons();
-  const agreeing = { ...view, comparisons: view.comparisons.map((each, at) => (at > 0 ? each : { ...each, model: { ...each.model!, teacherAgreement: { validation: { same: 4900, total: 5000 }, test: { same: 9712, total: 10_000 } } } })) };
+  const agreeing = { ...view, iterations: view.iterations.map((each) => ({ ...each, model: { ...each.model!, ...(each.iteration === 2 ? { teacherAgreement: { validation: { same: 1, total: 2 }, test: { same: 3, total: 4 } } } : {}) } })), comparisons: view.comparisons.map((each, at) => (at > 0 ? each : { ...each, model: { ...each.model!, teacherAgreement: { validation: { same: 4900, total: 5000 }, test: { same: 9712, total: 10_000 } } } })) };
   const [teacher, student, control, truth] = comparisonRows(agreeing);
   // Iteration 2's model taught the last student. Of 10,000: the control gets 620 wrong, the teacher 410, the student 350, truth 150.
   expect(teacher?.model).toBe('cnn width=24');
   expect([teacher, student, truth].map((row) => row?.fewerErrors?.value)).toEqual([1 - 410 / 620, 1 - 350 / 620, 1 - 150 / 620].map((value) => expect.closeTo(value, 12)));
-  expect([control?.fewerErrors, student?.agreement, truth?.agreement]).toEqual([undefined, undefined, { correct: 9712, total: 10_000 }]);
+  expect([control?.fewerErrors, teacher?.agreement, student?.agreement, truth?.agreement]).toEqual([undefined, undefined, undefined, { correct: 9712, total: 10_000 }]);
   const [text, page] = [comparisonText(agreeing), renderReport({ view: agreeing, audits: [], missing: [], version: '0' })];
   for (const shown of [text, page]) for (const figure of ['97.12 %', '75.8 %']) expect(shown).toContain(figure);
 });

@@ -31,7 +31,7 @@ test('each class has the errors of both, what its labels were worth, and what th
 
 test('the picture has all of them on one axis, and the sentence counts', () => {
   const page = renderReport({ view: threeClasses(), audits: [], missing: [], version: '0' });
-  expect(page).toContain('the student is better than its teacher on 1 of 3 classes, worse on 1, and not to be told apart on the others. On 1 of 2 classes a smaller share of its answers is wrong than of the labels that it learned from.');
+  expect(page).toContain('the student is better than its teacher on 1 of 3 classes, worse on 1, and not to be told apart on the others. On 1 of 2 classes its error is below the share of wrong labels that it learned from, which are of the images that the teacher was sure of.');
   const picture = page.slice(page.indexOf('Errors of teacher and student on test'), page.indexOf('Left is better'));
   expect(picture).toContain('zero: teacher&#39;s error 10.00 % (100 of 1,000), student&#39;s error 4.00 % (40 of 1,000), wrong among the labels kept 5.00 % (250 of 5,000)');
   expect(picture).toContain('&lt;i&gt;one&lt;/i&gt;');
