@@ -8,6 +8,7 @@ rounds: 3
 
 data:
   dataset: mnist            # alumnus dataset import mnist
+  # near_duplicates: {}     # leave out unlabeled images that look like one of validation or test
 
 models:
   ladder:                   # iteration 0 first; a student is equal to its teacher or larger
