@@ -43,7 +43,7 @@ export async function run(args: string[]): Promise<void> {
   const { values: { keep } } = parseArgs({ args, options: { keep: { type: 'string' } } });
   const pools: Record<'train' | 'test', Pixels[]> = { train: [], test: [] };
   const labels: Record<'train' | 'test', (string | number | undefined)[]> = { train: [], test: [] };
-  for await (const { pool, image, label } of (await openSource('mnist', { paths: [] })).samples()) {
+  for await (const { pool, image, label } of (await openSource('mnist', {})).samples()) {
     if ((pool !== 'train' && pool !== 'test') || !('pixels' in image)) continue;
     pools[pool].push(image.pixels);
     labels[pool].push(label);
