@@ -34,6 +34,8 @@ const RUN = 'scenes-reviewed';
 const CLASSES = ['a', 'b', 'c'];
 const SHAPE: ImageShape = { height: 20, width: 24, channels: 1 };
 const MOST = 8;
+/** Some forty short processes: seconds, and on cores that are busy with much else minutes. */
+const PROCESSES_MS_MAX = 30 * 60_000;
 const none: ObjectRef = { key: '', sha256: '', bytes: 0 };
 
 let folder: string;
@@ -210,4 +212,4 @@ test('from near-duplicates to a student that learns what a person said', async (
   // Of what stayed, the rule is told as the selection was cut, without those that were left out.
   const other = [...originOf.keys()].find((each) => !near.has(each) && !filled.some(([, reviewed]) => reviewed === each)) ?? '';
   expect((JSON.parse(await done('explain', 'sample', other, '--run', RUN, '-o', 'json')) as SampleExplained).iterations.map(({ outcome }) => outcome)).not.toContain('left-out');
-});
+}, PROCESSES_MS_MAX);
