@@ -103,7 +103,7 @@ export const recipeSchema = z
       validation: partReference.optional().describe('Decides promotions; no training sees it.'),
       test: partReference.optional().describe('Reported, never decided on.'),
       corrupted: name.optional().describe('What the names of the corrupted datasets begin with, as `alumnus dataset corrupt` made them of the dataset that has validation and test: every model is measured on them, too. Absent: on none.'),
-      near_duplicates: nearDuplicates.optional().describe('Before the first selection, look for unlabeled images that look like one of validation or test (encoded again, brighter, resized), and leave them out of every selection. Absent: only exact copies are refused.'),
+      near_duplicates: nearDuplicates.optional().describe('Before the first selection, look for unlabeled images that look like one of validation or test (encoded again, brighter or, where they are not tiny, resized), and leave them out of every selection. Absent: only exact copies are refused.'),
       unlabeled_at_least: z.int().min(0).default(0).describe('Refuse to start with fewer unlabeled samples.'),
     }),
     models: z.strictObject({

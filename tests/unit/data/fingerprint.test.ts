@@ -1,5 +1,6 @@
 /** What images look like, against Python: hashes by imagehash 4.3.2 (`phash` of the gray image), correlations by SciPy 1.17 (`dctn(norm='ortho')[:16, :16]` without the first, their cosine). */
 import fc from 'fast-check';
+import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { correlationOf, DISTANCE_MAX, distanceOf, FINGERPRINT_BYTES, fingerprinter, NearIndex } from '../../../worker/data/index.ts';
 
@@ -41,6 +42,27 @@ describe('the correlation of low-pass versions', () => {
     expect(correlation(plain, plain)).toBe(0);
     expect(correlation(plain, a)).toBe(0);
   });
+});
+
+/** Waves with some disks before them and a little grain: of a photograph's size, and drawn. */
+function scene(at: number): Image {
+  const draw = (n: number): number => (((at + 1) * 7919 + n * 104_729) % 1009) / 1009;
+  return image(224, 224, 3, (column, row, channel) => {
+    const [x, y] = [column / 224, row / 224];
+    let value = 110;
+    for (let wave = 0; wave < 6; wave += 1) value += 22 * Math.sin(2 * Math.PI * ((0.3 + 4 * draw(wave)) * x + (0.3 + 4 * draw(wave + 6)) * y + draw(wave + 12)) + channel * draw(wave + 18));
+    for (let disk = 0; disk < 5; disk += 1) if (Math.hypot(x - draw(disk + 30), y - draw(disk + 36)) < 0.05 + 0.15 * draw(disk + 42)) value = 255 * draw(disk + 50 + channel);
+    return Math.max(0, Math.min(255, value + ((column * 31 + row * 17 + at) % 23) - 11));
+  });
+}
+
+test.each([112, 160, 448])('an image of 224 x 224 is near itself after it was %i wide, and near no other', async (side) => {
+  const scenes = [0, 1, 2, 3, 4].map(scene);
+  const index = new NearIndex(Buffer.concat(scenes.map(fingerprint)), { distance: 6, correlation: 0.99 });
+  for (const [row, { pixels, shape }] of scenes.entries()) {
+    const resized = await sharp(await sharp(pixels, { raw: shape }).resize(side, side).png().toBuffer()).resize(224, 224).removeAlpha().raw().toBuffer();
+    expect(index.near(fingerprint({ pixels: resized, shape })).map((each) => each.row)).toEqual([row]);
+  }
 });
 
 test('a distance counts bits', () => {

@@ -76,7 +76,7 @@ test('copies are found, with what they are copies of, and nothing else is', asyn
     samples += result.value.samples;
   }
   expect(samples).toBe(10 + 20 + 10 + (state.data.unlabeled?.samples ?? 0));
-  expect(found.map(({ key, part, of }) => [originOf.get(key), part, of]).sort()).toEqual([
+  expect(found.map(({ key, part, of }) => [originOf.get(key) ?? '', part, of]).sort(([a = ''], [b = '']) => (a < b ? -1 : 1))).toEqual([
     ['brighter of scene 47', 'test', keyOf.get('scene 47')], ['darker of scene 46', 'test', keyOf.get('scene 46')], ['encoded again of scene 45', 'test', keyOf.get('scene 45')],
   ]);
   for (const { distance, correlation } of found) {
