@@ -111,6 +111,6 @@ async function pruned({ stored, document, weights }: Model, sparsity: number, st
     return { stored, document, weights: last.map(({ name, shape, values }) => ({ name, shape, values: masked(name, values) })) };
   } finally {
     compiled.dispose();
-    await batches.close();
+    batches.close();
   }
 }
