@@ -9,16 +9,18 @@ import { tradeOffChart } from './trade-off.ts';
 
 const keptText = (value: number | undefined): string => (value === undefined ? none : percent(value, 2));
 
-function cells(row: CompressionRow, corrupted: boolean): Markup {
+/** @param first of its model: what does not depend on the weights is told once */
+function cells(row: CompressionRow, first: boolean, corrupted: boolean): Markup {
   const { parameters, multiplyAdds, latencyP50Ms, latencyP95Ms, memoryPeak, memoryWithoutModel } = row.measured;
   const others = Object.entries(row.bytesByFormat).filter(([format]) => format !== 'onnx').map(([format, size]) => `${format} ${bytes(size)}`).sort().join(', ');
   return html`<tr class="${row.chosen ? 'best' : ''}">
-<th scope="row">${row.name}${row.chosen && html`<small>chosen</small>`}</th><td data-label="Model" class="prose">${row.model}${row.alone && html`<small>without a teacher</small>`}</td><td data-label="Weights">${row.weights}</td>
-<td data-label="Parameters" class="figure">${integer(parameters)}</td><td data-label="Multiply-adds" class="figure">${integer(multiplyAdds)}</td>
-<td data-label="Bytes" class="figure">${bytes(row.bytes)}<small>${others}</small></td><td data-label="Latency" class="figure">${latencyP50Ms.toFixed(2)} ms<small>p95 ${latencyP95Ms.toFixed(2)} ms</small></td><td data-label="Memory" class="figure">${bytes(memoryPeak)}<small>${bytes(memoryWithoutModel)} before the model</small></td>
-${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}
+<th scope="row">${row.name}${row.chosen && html`<small>chosen</small>`}</th><td data-label="Model" class="prose">${first && row.model}${first && row.alone && html`<small>without a teacher</small>`}</td><td data-label="Weights">${row.weights}</td>
+<td data-label="Bytes" class="figure"><span title="${others}">${bytes(row.bytes)}</span></td>
 <td data-label="Kept, validation" class="figure">${keptText(row.kept.validation)}<small>${row.eligible ? row.within ? 'within' : 'too little' : 'true labels: told only'}</small></td><td data-label="Kept, test" class="figure">${keptText(row.kept.test)}</td>
-${corrupted && html`<td data-label="Kept, corrupted" class="figure">${row.fallsFaster ? html`<span class="bad">${keptText(row.kept.corrupted)} *</span>` : keptText(row.kept.corrupted)}</td>`}</tr>`;
+${corrupted && html`<td data-label="Kept, corrupted" class="figure">${row.fallsFaster ? html`<span class="bad">${keptText(row.kept.corrupted)} *</span>` : keptText(row.kept.corrupted)}</td>`}
+${accuracyCell('Test', row.test)}
+<td data-label="Parameters" class="figure">${first && integer(parameters)}</td><td data-label="Multiply-adds" class="figure">${first && integer(multiplyAdds)}</td>
+<td data-label="Latency" class="figure">${first && html`${latencyP50Ms.toFixed(2)} ms<small>p95 ${latencyP95Ms.toFixed(2)} ms</small>`}</td><td data-label="Memory" class="figure">${first && html`${bytes(memoryPeak)}<small>${bytes(memoryWithoutModel)} before</small>`}</td></tr>`;
 }
 
 export function compressionSection(view: RunView): Markup {
@@ -36,7 +38,7 @@ export function compressionSection(view: RunView): Markup {
 ${tradeOffChart(rows.map(({ name, weights, bytes: size, kept, alone, chosen }) => ({ name, weights, bytes: size, kept: kept.validation, keptTest: kept.test, alone, chosen })), compression.accuracyKept)}
 <figcaption>Accuracy on validation by the teacher's, by the bytes of the ONNX file, on a logarithmic axis. One line joins a model's ways to be stored, the smallest at its left; the ring is what was chosen.${split && ' Marks tell the figures of test, too.'}</figcaption></figure>
 <div class="panel scroll" style="margin-top:16px"><table class="cards">
-<thead><tr><th scope="col">Model</th><th scope="col">What</th><th scope="col">Weights</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Multiply-adds</th><th scope="col" class="figure">Bytes, ONNX</th><th scope="col" class="figure">Latency p50</th><th scope="col" class="figure">Peak memory</th><th scope="col" class="figure">Validation</th><th scope="col" class="figure">Test</th><th scope="col" class="figure">Kept, validation</th><th scope="col" class="figure">Kept, test</th>${corrupted && html`<th scope="col" class="figure">Kept, corrupted</th>`}</tr></thead>
-<tbody>${rows.map((row) => cells(row, corrupted))}</tbody></table></div>
+<thead><tr><th scope="col">Name</th><th scope="col">Model</th><th scope="col">Weights</th><th scope="col" class="figure">Bytes, ONNX</th><th scope="col" class="figure">Kept, validation</th><th scope="col" class="figure">Kept, test</th>${corrupted && html`<th scope="col" class="figure">Kept, corrupted</th>`}<th scope="col" class="figure">Test</th><th scope="col" class="figure">Parameters</th><th scope="col" class="figure">Multiply-adds</th><th scope="col" class="figure">Latency p50</th><th scope="col" class="figure">Peak memory</th></tr></thead>
+<tbody>${rows.map((row, at) => cells(row, row.name !== rows[at - 1]?.name, corrupted))}</tbody></table></div>
 <p class="note">${compressionLegend} Measured on ${measuredOn(rows)}, other work on it included.${corrupted && ' * At least a point less is kept on corrupted images than on clean ones: compression costs generalization.'}</p>`;
 }

@@ -28,6 +28,8 @@ export function logTicks(low: number, high: number): number[] {
   }
 }
 
+/** More names would run into one another: then the powers of ten have theirs. */
+const TICKS_NAMED_MAX = 5;
 /** So that no mark, nor the ring around one, is cut by the drawing's edge. */
 const INSET = 10;
 
@@ -48,7 +50,7 @@ export function tradeOffChart(points: readonly TradeOffPoint[], wanted: number):
   };
   return frame('Accuracy kept against bytes', height, html`
 ${yGrid(ticks, y, (tick) => `${(tick * 100).toFixed(digits)} %`)}
-${sizes.map((size) => html`<line class="grid" x1="${f(x(size))}" y1="${TOP}" x2="${f(x(size))}" y2="${height - BOTTOM}"/>${/^[15]/.test(String(size)) && html`<text class="tick" x="${f(x(size))}" y="${height - 12}" text-anchor="middle">${sizeText(size)}</text>`}`)}
+${sizes.map((size) => html`<line class="grid" x1="${f(x(size))}" y1="${TOP}" x2="${f(x(size))}" y2="${height - BOTTOM}"/>${(sizes.length <= TICKS_NAMED_MAX || String(size).startsWith('1')) && html`<text class="tick" x="${f(x(size))}" y="${height - 12}" text-anchor="middle">${sizeText(size)}</text>`}`)}
 <line class="stroke control" stroke-dasharray="2 3" x1="${LEFT}" y1="${f(y(wanted))}" x2="${WIDTH - RIGHT}" y2="${f(y(wanted))}"/>
 ${[...new Set(points.map(({ name }) => name))].map((name) => {
     const own = points.filter((point) => point.name === name).sort((a, b) => a.bytes - b.bytes);

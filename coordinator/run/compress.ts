@@ -18,7 +18,7 @@ import { currentIteration, subjects, type MeasurementState, type RunState, type 
 const MEASURE_THREADS = 1;
 const MEASURE_PREDICTIONS = 200;
 
-/** The format whose bytes are compared: one file, which holds least beside the weights. */
+/** The format whose bytes are compared: one file, which most runtimes read. The others' are within some kilobytes of it. */
 export const BYTES_OF = 'onnx';
 
 /** A model that is measured. */
