@@ -71,6 +71,7 @@ footer { margin-top: 48px; color: var(--muted); font-size: 0.85rem; }
   table.cards tr { display: block; border-bottom: 2px solid var(--line); padding: 6px 0; }
   table.cards th, table.cards td, table.cards td.figure { display: flex; justify-content: space-between; gap: 12px; text-align: right; border: 0; padding: 2px 4px; white-space: normal; flex-wrap: wrap; }
   table.cards td[data-label]::before { content: attr(data-label); color: var(--muted); font-size: 0.825rem; }
+  table.cards td:empty { display: none; }
   table.cards td small { flex-basis: 100%; }
   table.cards th[scope="row"] { font-size: 1.05rem; }
 }
