@@ -190,7 +190,7 @@ test('from near-duplicates to a student that learns what a person said', async (
 
   const tasks = await goOn(() => false);
   expect(leader.run(RUN).phase).toBe('succeeded');
-  const students = tasks.flatMap(({ iteration, spec }) => (spec?.$case === 'train' ? [[iteration, (spec.value as TrainSpec).labeled?.samples]] : []));
+  const students = tasks.flatMap(({ iteration, spec }) => (spec?.$case === 'train' ? [[iteration, (spec.value).labeled?.samples]] : []));
   expect(students).toEqual([[1, 15], [2, 15 + MOST]]);
   const [before, after] = [await selectedIn(1), await selectedIn(2)];
   for (const keys of [before, after]) expect([...keys].filter((each) => near.has(each))).toEqual([]);
