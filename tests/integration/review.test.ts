@@ -18,7 +18,7 @@ import { Leader } from '../../coordinator/leader.ts';
 import { openTasks } from '../../coordinator/run/index.ts';
 import { importDataset, loadManifest, readLabels, readOrigins, readShard, type ImageShape, type SourceSample } from '../../dataset/index.ts';
 import { OperatorServiceService, type RunView } from '../../proto/gen/alumnus/v1/operator.ts';
-import { Stage, type ObjectRef, type Task, type TaskResult, type TrainSpec } from '../../proto/gen/alumnus/v1/task.ts';
+import { Stage, type ObjectRef, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { SampleExplained } from '../../proto/told.ts';
 import { openStore, sha256, type ObjectStore } from '../../store/index.ts';
 import { encodeTally, labelsOf, readSelection, readSelectionPart, tallyOf, writeLabelTable } from '../../worker/data/index.ts';
@@ -190,7 +190,7 @@ test('from near-duplicates to a student that learns what a person said', async (
 
   const tasks = await goOn(() => false);
   expect(leader.run(RUN).phase).toBe('succeeded');
-  const students = tasks.flatMap(({ iteration, spec }) => (spec?.$case === 'train' ? [[iteration, (spec.value).labeled?.samples]] : []));
+  const students = tasks.flatMap(({ iteration, spec }) => (spec?.$case === 'train' ? [[iteration, spec.value.labeled?.samples]] : []));
   expect(students).toEqual([[1, 15], [2, 15 + MOST]]);
   const [before, after] = [await selectedIn(1), await selectedIn(2)];
   for (const keys of [before, after]) expect([...keys].filter((each) => near.has(each))).toEqual([]);
