@@ -59,7 +59,7 @@ test('each head has a score on both splits', async () => {
     const { keys, classes } = await readLabels(store, manifest.parts[part]!.labels!);
     const truth = new Map(keys.map((key, at) => [key, classes[at]]));
     for (const [head, score] of [['both', evaluation[part]], ...evaluation.heads!.scores.map((each) => [each.head, each[part]] as const)] as const) {
-      const predictor = await predictorOf(store, state.teacher!.model!, 1, head as 'both' | 'class' | 'distillation');
+      const predictor = await predictorOf(store, state.teacher!.model, 1, head as 'both' | 'class' | 'distillation');
       let correct = 0;
       for (const { ref } of manifest.parts[part]!.shards) {
         for await (const { key, bytes } of readShard(store, ref)) {
