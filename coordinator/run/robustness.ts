@@ -4,7 +4,8 @@
  * network's errors normalize them; here iteration 0's teacher's do, so figures of different runs are not to be compared. Pure.
  * Invariants:
  *  1. Validation and test are never mixed, and only validation's figures are asked by the gate.
- *  2. By whom a ratio is taken and who made no mistake, half a mistake is taken for it, so that every ratio is finite: facts hold no other numbers.
+ *  2. Where the one that a ratio is taken by made no mistake, none is taken for half a mistake, of either, so that every ratio is finite (facts hold no
+ *     other numbers), and iteration 0's teacher has 1 everywhere.
  */
 import type { RobustnessFigures } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { CorruptionScore, CorruptionScores, Errors, EvaluateResult, EvaluateSpec } from '../../proto/gen/alumnus/v1/task.ts';
@@ -23,7 +24,7 @@ function means(scores: readonly CorruptionScore[], first: CorruptionScores | und
   if (measured.length === 0) return undefined;
   const normalized = measured.flatMap(({ name, errors }) => {
     const before = first?.scores.find((score) => score.name === name)?.[split];
-    return isMeasured(before) ? [rate(errors) / rate(atLeastHalf(before))] : [];
+    return isMeasured(before) ? [before.wrong > 0 ? rate(errors) / rate(before) : rate(atLeastHalf(errors)) / rate(atLeastHalf(before))] : [];
   });
   return { own: mean(measured.map(({ errors }) => rate(errors))), normalized: normalized.length === measured.length ? mean(normalized) : undefined };
 }

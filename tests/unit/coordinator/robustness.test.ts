@@ -23,9 +23,11 @@ describe('figures of robustness', () => {
     expect(robustnessOn('test', own, first)).toEqual({ meanError: expect.closeTo(0.25, 12) as number, meanCorruptionError: expect.closeTo(2, 12) as number, meanFlipProbability: undefined, meanFlipRate: undefined });
   });
 
-  test('take half a mistake for none of iteration 0\'s teacher', () => {
+  test('take half a mistake for none where iteration 0\'s teacher made none, of either, so that its own are 1', () => {
     expect(robustnessOn('validation', scores(['fog', 0, 3, 100]), scores(['fog', 0, 0, 100]))?.meanCorruptionError).toBeCloseTo(6, 12);
-    expect(robustnessOn('validation', scores(['fog', 0, 0, 100]), scores(['fog', 0, 0, 100]))?.meanCorruptionError).toBe(0);
+    expect(robustnessOn('validation', scores(['fog', 0, 0, 100]), scores(['fog', 0, 0, 100]))?.meanCorruptionError).toBe(1);
+    // (0 / 0.5 + 0.5 / 0.5) / 2
+    expect(robustnessOn('validation', scores(['fog', 0, 0, 100], ['blur', 0, 0, 100]), scores(['fog', 0, 50, 100], ['blur', 0, 0, 100]))?.meanCorruptionError).toBe(0.5);
   });
 
   test('are not normalized by what was not measured', () => {
