@@ -41,16 +41,41 @@ export function modelsOf({ iterations, control, comparisons }: Described): Named
   ];
 }
 
-/** Rows of markdown: figures of each model, by seed and their mean. */
-export function printByModel(title: string, runs: readonly Ran[], of: (model: Model | undefined, run: Ran) => number, digits = 2): void {
-  print(`\n${title}:\n`);
-  print(`| model | what | ${runs.map(({ seed }) => `seed ${seed}`).join(' | ')} | mean |`);
-  print(`|---|---|${'---|'.repeat(runs.length + 1)}`);
-  modelsOf(runs[0]!.run).forEach(({ name, what }, at) => {
-    const figures = runs.map((ran) => of(modelsOf(ran.run)[at]?.model, ran));
-    if (figures.every(Number.isNaN)) return;
-    print(`| ${name} | ${what} | ${figures.map((value) => figure(value, digits)).join(' | ')} | ${figure(mean(figures), digits)} |`);
+/** What is told of a model of one run; NaN where there is none. */
+type Figure = (model: Model | undefined, ran: Ran) => number;
+
+interface Column {
+  readonly head: string;
+  readonly of: Figure;
+  readonly digits: number;
+}
+
+const agreement: Figure = (model) => percent(model?.teacherAgreement?.test && { correct: model.teacherAgreement.test.same, total: model.teacherAgreement.test.total });
+
+/** Means over the seeds, each a column where any model has it. */
+const columns: readonly Column[] = [
+  { head: 'validation', of: (model) => percent(model?.validation), digits: 2 },
+  { head: 'of the control\'s errors, gone', of: (model, { run }) => (model === run.control ? NaN : 100 * (1 - (100 - percent(model?.test)) / (100 - percent(run.control?.test)))), digits: 1 },
+  { head: 'agrees with the teacher', of: agreement, digits: 2 },
+  { head: 'ECE', of: (model) => 100 * (model?.test?.calibrationError ?? NaN), digits: 2 },
+  { head: 'mCE', of: (model) => 100 * (model?.robustness?.test?.meanCorruptionError ?? NaN), digits: 1 },
+  { head: 'mFR', of: (model) => 100 * (model?.robustness?.test?.meanFlipRate ?? NaN), digits: 1 },
+];
+
+/** Rows of markdown: of each model its test accuracy by seed, and what else is told, as means over the seeds, all in percent. */
+export function printModels(runs: readonly Ran[]): void {
+  const rows = modelsOf(runs[0]!.run).map(({ name, what, model }, at) => {
+    const meanOf = (of: Figure): number => mean(runs.map((ran) => of(modelsOf(ran.run)[at]?.model, ran)));
+    return { name, what, parameters: model?.parameters ?? NaN, test: runs.map(({ run }) => percent(modelsOf(run)[at]?.model?.test)), means: columns.map(({ of }) => meanOf(of)) };
   });
+  const told = columns.map((_, at) => rows.some(({ means }) => !Number.isNaN(means[at])));
+  const only = (cells: readonly string[]): readonly string[] => cells.filter((_, at) => told[at]);
+  const line = (cells: readonly string[]): void => print(`| ${cells.join(' | ')} |`);
+  line(['model', 'what', 'parameters', ...runs.map(({ seed }) => `test, seed ${seed}`), 'mean', ...only(columns.map(({ head }) => head))]);
+  print(`|${'---|'.repeat(4 + runs.length + told.filter(Boolean).length)}`);
+  for (const { name, what, parameters, test, means } of rows) {
+    line([name, what, parameters.toLocaleString('en-US'), ...test.map((value) => figure(value)), figure(mean(test)), ...only(columns.map(({ digits }, at) => figure(means[at]!, digits)))]);
+  }
 }
 
 /** @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay: what was interrupted there goes on, what has ended is taken as it is. */
@@ -77,11 +102,8 @@ export async function runRecipe(name: string, args: string[], more: More = () =>
     if (values.keep === undefined) await rm(folder, { recursive: true, force: true });
   }
   print(`\n## ${name}: ${seeds.length} seeds, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'})`);
-  printByModel('Test accuracy in percent', runs, (model) => percent(model?.test));
-  printByModel('Validation accuracy in percent', runs, (model) => percent(model?.validation));
-  printByModel('Of the control\'s errors on test, in percent, those that are gone', runs, (model, { run }) => 100 * (1 - (100 - percent(model?.test)) / (100 - percent(run.control?.test))), 1);
-  printByModel('Expected calibration error on test, in percent', runs, (model) => 100 * (model?.test?.calibrationError ?? NaN));
-  printByModel('Parameters', runs, (model) => model?.parameters ?? NaN, 0);
+  print('');
+  printModels(runs);
   more(runs);
   print(`\nMinutes from submission to end: ${runs.map(({ run: { summary } }) => ((summary.endedAtMs - summary.submittedAtMs) / 60_000).toFixed(1)).join(', ')}.`);
 }

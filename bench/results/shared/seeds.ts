@@ -22,6 +22,11 @@ export interface Model {
   readonly parameters: number;
   readonly test?: Score;
   readonly validation?: Score;
+  /** Images on which it says what its teacher says. */
+  readonly teacherAgreement?: { readonly test?: { readonly same: number; readonly total: number } };
+  readonly robustness?: { readonly test?: { readonly meanCorruptionError?: number; readonly meanFlipRate?: number } };
+  /** Of a model that has two, each by itself. */
+  readonly heads?: { readonly scores: readonly { readonly head: string; readonly validation?: Score; readonly test?: Score }[] };
   readonly model?: { readonly key: string; readonly sha256: string; readonly bytes: number };
   readonly images: number;
 }
@@ -31,6 +36,10 @@ export interface Described {
   readonly iterations: readonly { readonly iteration: number; readonly decision: string; readonly model: Model; readonly fineTuned?: Model; readonly audit?: { readonly keptRight: number; readonly kept: number } }[];
   readonly control?: Model;
   readonly comparisons: readonly { readonly name: string; readonly what: string; readonly model?: Model }[];
+  readonly compression?: {
+    readonly models: readonly { readonly name: string; readonly measured?: { readonly weights: readonly { readonly weights: string; readonly bytes: Readonly<Record<string, number>> }[] }; readonly kept: readonly { readonly weights: string; readonly test?: number; readonly corruptedTest?: number; readonly within: boolean }[] }[];
+    readonly chosen?: { readonly name: string; readonly weights: string };
+  };
   readonly bestIteration: number;
   readonly summary: { readonly state: string; readonly submittedAtMs: number; readonly endedAtMs: number };
 }
