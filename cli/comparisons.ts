@@ -51,12 +51,12 @@ const lastStudentIteration = (view: RunView): IterationView | undefined => view.
 /** The last student that was evaluated: what comparisons are compared with. */
 export const lastStudent = (view: RunView): ModelView | undefined => gated(view, lastStudentIteration(view));
 
-/** The last iteration that has a teacher: whose labels the last student and its comparisons learned from. */
+/** The last iteration that has a teacher: whose labels the control and the comparisons are told beside. */
 export const lastTaught = ({ iterations }: RunView): IterationView | undefined => iterations.findLast(({ iteration, teacherSha256 }) => iteration > 0 && teacherSha256 !== '');
 
 function lastTeacherIteration(view: RunView): IterationView | undefined {
-  const sha256 = lastTaught(view)?.teacherSha256;
-  return sha256 === undefined ? undefined : view.iterations.find((each) => trainingsOf(view, each).some((model) => model?.model?.sha256 === sha256));
+  const sha256 = lastStudentIteration(view)?.teacherSha256 ?? '';
+  return sha256 === '' ? undefined : view.iterations.find((each) => trainingsOf(view, each).some((model) => model?.model?.sha256 === sha256));
 }
 
 /** The model that taught the last student. */

@@ -12,7 +12,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import { classesOf, type SourceLabel } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
-import { KEY_DIGITS, streamKeys } from './keys.ts';
+import { contentDigest, KEY_DIGITS, streamKeys } from './keys.ts';
 import { checkDatasetName, datasetExists, loadManifest, partNames, writeManifest, type DatasetManifest, type DatasetPart, type ImageShape, type LoadedManifest } from './manifest.ts';
 import { SHARD_BYTES_MAX, SHARD_SAMPLES_DEFAULT, shardOrder, writeShard, type ShardSample } from './shards.ts';
 import type { Source, SourceSample } from './sources/source.ts';
@@ -120,7 +120,7 @@ async function readAll(source: Source, options: ImportOptions, spool: Spool, ite
   for await (const { sample, conformed, digest } of mapOrdered(shaped(), DECODING_AT_ONCE, async (each) => {
     const result = await conform(each.sample, each.shape);
     const { height, width, channels } = each.shape;
-    return { sample: each.sample, conformed: result, digest: sha256(Buffer.concat([Buffer.from(`${height} ${width} ${channels}\n`), result.pixels])) };
+    return { sample: each.sample, conformed: result, digest: contentDigest({ height, width, channels }, result.pixels) };
   })) {
     if (conformed.resized) resized += 1;
     const { origin, pool, label } = sample;

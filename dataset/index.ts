@@ -5,7 +5,7 @@ export { decodeFloat16, encodeFloat16 } from './float16-lists.ts';
 export { conformImage, decodeImage, encodePng, imageExtension, resizedImage, type ImageExtension } from './images.ts';
 export { importDataset, type Imported, type ImportOptions, type Progress } from './import.ts';
 export { inspectDataset, type DatasetSummary, type PartSummary } from './inspect.ts';
-export { sharedKeys } from './keys.ts';
+export { contentKey, sharedKeys } from './keys.ts';
 export { checkDatasetName, listDatasets, loadManifest, manifestSchema, partNames, referenceOf, type DatasetManifest, type DatasetPart, type DatasetShard, type ImageShape, type LoadedManifest } from './manifest.ts';
 export { openParquet, writeParquet, type ParquetTable } from './parquet.ts';
 export { appendDataset, registerDataset, type PlacedTars, type Registered, type RegisterOptions, type TarReaders } from './register.ts';

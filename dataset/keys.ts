@@ -4,7 +4,7 @@
  * Invariants: (1) a list is sorted and holds no key twice; (2) comparing takes the memory of the shorter list, whatever the longer one holds.
  */
 import { AlumnusError } from '../proto/errors.ts';
-import type { ObjectRef, ObjectStore } from '../store/index.ts';
+import { sha256, type ObjectRef, type ObjectStore } from '../store/index.ts';
 
 /** Hex digits of the content's digest: 80 bits, so that no two of 10^9 images share a key. */
 export const KEY_DIGITS = 20;
@@ -13,6 +13,12 @@ const KEY_BYTES = KEY_DIGITS / 2;
 const PIECE_KEYS = 65_536;
 /** As many as a number holds exactly: nearly every comparison ends with them. */
 const HEAD_BYTES = 6;
+
+/** What an image's key is the beginning of. @param pixels [height, width, channels] */
+export const contentDigest = ({ height, width, channels }: { readonly height: number; readonly width: number; readonly channels: number }, pixels: Uint8Array): string => sha256(Buffer.concat([Buffer.from(`${height} ${width} ${channels}\n`), pixels]));
+
+/** The key that import gives an image, whatever it is called elsewhere. @param pixels as `contentDigest` */
+export const contentKey = (shape: Parameters<typeof contentDigest>[0], pixels: Uint8Array): string => contentDigest(shape, pixels).slice(0, KEY_DIGITS);
 
 /** @param keys each KEY_DIGITS hex digits, in any order. @returns [keys.length x KEY_BYTES] */
 export function encodeKeys(keys: Iterable<string>): Uint8Array {

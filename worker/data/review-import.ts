@@ -2,7 +2,7 @@
  * A person's labels, from the file to labeled images: each is looked for where the file says it lies, what may not be reviewed is refused, all of it at once, and the images are copied behind
  * the labeled part of the run, or of a dataset's new version. Nothing counts before somebody names what is written here. Holds the reviewed images, and one shard.
  */
-import { appendReviewed, conformImage, readLabels, readReviewed, referenceOf, shardSamples, writeReviewed, type ReviewedSample } from '../../dataset/index.ts';
+import { appendReviewed, conformImage, contentKey, loadManifest, readLabels, readReviewed, referenceOf, shardSamples, writeReviewed, type ReviewedSample } from '../../dataset/index.ts';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { RunHistory } from '../../proto/gen/alumnus/v1/history.ts';
 import type { ObjectRef, ShardRef } from '../../proto/gen/alumnus/v1/task.ts';
@@ -42,6 +42,7 @@ export async function importReview(request: ReviewImport): Promise<Reviewed> {
   const wanted = checkedAnswers(answers, data.classNames, problems);
   await refuseWhatJudges(request, wanted, problems);
   const samples = await findImages(request, [...wanted.values()].filter(({ line }) => !problems.has(line)), problems);
+  if (dataset !== undefined) await refuseWhatJudgesIn(store, dataset, samples, wanted, problems);
   if (problems.size > 0) return { problems: [...problems].sort(([a], [b]) => a - b).map(([line, problem]) => `line ${line}: ${problem}`) };
   const told = (added: number): { images: number; changed: number } => ({ images: added, changed: samples.length - added });
   if (dataset !== undefined) {
@@ -92,8 +93,27 @@ async function refuseWhatJudges({ store, history }: ReviewImport, wanted: Readon
   for (const key of (await readLabels(store, labeled.labels)).keys) if (!reviewed.has(key)) refuse(key, 'is a labeled image of the run, not one of its unlabeled part');
 }
 
+/** The dataset may have other parts that judge than the run: images of theirs are told by what they show, whatever they are called in the run. */
+async function refuseWhatJudgesIn(store: ObjectStore, dataset: string, samples: readonly FoundSample[], wanted: ReadonlyMap<string, Wanted>, problems: Map<number, string>): Promise<void> {
+  const { manifest } = await loadManifest(store, dataset);
+  for (const part of ['validation', 'test'] as const) {
+    const labels = manifest.parts[part]?.labels;
+    if (labels === undefined) continue;
+    const judging = new Set((await readLabels(store, labels)).keys);
+    for (const { key, content } of samples) {
+      const line = wanted.get(key)?.line;
+      if (line !== undefined && (judging.has(content) || judging.has(key)) && !problems.has(line)) problems.set(line, `${key} is an image of ${part} of ${referenceOf(manifest)}: it judges, and nothing may learn from it`);
+    }
+  }
+}
+
+interface FoundSample extends ReviewedSample {
+  /** The key that import gives it. */
+  readonly content: string;
+}
+
 /** The images, in the shards that the file names. */
-async function findImages({ store, history, onProgress }: ReviewImport, wanted: readonly Wanted[], problems: Map<number, string>): Promise<ReviewedSample[]> {
+async function findImages({ store, history, onProgress }: ReviewImport, wanted: readonly Wanted[], problems: Map<number, string>): Promise<FoundSample[]> {
   const { data } = history;
   const shape = data?.image;
   invariant(shape !== undefined && (shape.channels === 1 || shape.channels === 3), 'a submitted run has its images\' shape');
@@ -104,7 +124,7 @@ async function findImages({ store, history, onProgress }: ReviewImport, wanted: 
     if (shard?.ref === undefined) problems.set(each.line, `the run's unlabeled part has no shard "${each.shard}"`);
     else byShard.set(each.shard, (byShard.get(each.shard) ?? new Map<string, Wanted>()).set(each.key, each));
   }
-  const samples: ReviewedSample[] = [];
+  const samples: FoundSample[] = [];
   for (const [done, [name, inShard]] of [...byShard].sort(([a], [b]) => (a < b ? -1 : 1)).entries()) {
     const shard = placed.get(name);
     invariant(shard?.ref !== undefined, 'only shards of the run are looked through');
@@ -114,7 +134,7 @@ async function findImages({ store, history, onProgress }: ReviewImport, wanted: 
       inShard.delete(key);
       // Registered images have any shape; a shard of ours holds the dataset's.
       const image = await conformImage(bytes, extension, { height: shape.height, width: shape.width, channels: shape.channels }, `${name}/${key}`);
-      samples.push({ key, class: answer.class, shard: name, extension: image.extension, bytes: image.bytes });
+      samples.push({ key, class: answer.class, shard: name, extension: image.extension, bytes: image.bytes, content: contentKey(shape, image.pixels) });
     }
     for (const { key, line } of inShard.values()) problems.set(line, `there is no ${key} in ${name}`);
     onProgress?.(done + 1, byShard.size, 'looking for the images');

@@ -70,6 +70,16 @@ const tablesOf = async (part: Pick<PartRef, 'labels' | 'reviewed'>): Promise<{ c
   return { classOf: new Map(all.map((key, row) => [key, classes[row] ?? -1])), reviewed: reviewed.map((each) => [each.key, each.class, each.shard]) };
 };
 
+test('an image that judges in the dataset, though not in the run', async () => {
+  const { manifest: shuffled } = await importDataset(store, memorySource({ labeled: 40, unlabeled: 30 }), { name: 'shuffled', labeledPerClass: 3, validation: 20, shardSamples: 10, seed: 5 });
+  const judging = new Set((await readLabels(store, shuffled.parts.validation?.labels ?? { key: '', sha256: '', bytes: 0 })).keys);
+  const at = keys.findIndex(([, key], row) => judging.has(key) && row !== 9);
+  const before = store.objects.size;
+  expect(await imported([answer(at, 'a')], { dataset: 'shuffled' })).toEqual({ problems: [expect.stringMatching(/^line \d+: [0-9a-f]{20} is an image of validation of shuffled: it judges, and nothing may learn from it$/) as string] });
+  expect(store.objects.size).toBe(before);
+  expect(await imported([answer(at, 'a')])).toHaveProperty('review');
+});
+
 test('for a run: copies of the images, the labels behind its own, and which they are', async () => {
   const told = await imported([answer(0, 'b'), answer(12, 'c'), answer(0, 'b', 30)]);
   if (!('review' in told)) throw new Error('nothing was taken');
