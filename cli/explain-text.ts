@@ -34,12 +34,15 @@ function iterationText(each: IterationExplained, truth: NamedClass | undefined):
       ['Label', label === undefined ? '' : `${label.name}${right}`],
       ['Probabilities', label?.probabilities.slice(0, CLASSES_SHOWN_MAX).map(({ name, probability }) => `${name} ${percent(probability, 2)}`).join(', ') ?? ''],
       ['Confidence', label === undefined ? '' : `${label.confidence.toFixed(4)}, log-odds ${label.logOdds.toFixed(4)}`],
-      ['Threshold', threshold === undefined ? '' : `${thresholdText(threshold)}; log-odds ${threshold.logOdds.toFixed(4)}`],
+      ['Threshold', threshold === undefined ? '' : `${thresholdText(threshold)}${logOddsText(threshold.logOdds)}`],
       ['Why', reasonText(each)],
       ['Student', each.decision],
     ]).split('\n').map((line) => `  ${line}`),
   ].join('\n');
 }
+
+/** JSON has no infinity, which a threshold of 0 or 1 is: those are told by their confidence alone. */
+const logOddsText = (logOdds: number | null): string => (Number.isFinite(logOdds) ? `; log-odds ${(logOdds ?? 0).toFixed(4)}` : '');
 
 function outcomeText({ outcome, copies }: IterationExplained): string {
   switch (outcome) {

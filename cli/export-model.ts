@@ -44,7 +44,7 @@ export function modelCalled(view: RunView, name: string): Chosen & { readonly we
   const { compression } = view;
   const choice = name === 'chosen' ? compression?.chosen : undefined;
   if (name === 'chosen' && choice === undefined) {
-    throw new AlumnusError('RUN_CONFLICT', compression === undefined ? 'its recipe has no compress, which would choose a model' : view.summary?.state === 'running' ? 'what is chosen is known when everything is measured' : 'no model kept as much as compress.accuracy_kept asks for: none was chosen', { where });
+    throw new AlumnusError('RUN_CONFLICT', compression === undefined ? 'its recipe has no compress, which would choose a model' : view.summary?.state === 'succeeded' ? 'no model kept as much as compress.accuracy_kept asks for: none was chosen' : `what is chosen is known when everything is measured, and the run is ${view.summary?.state ?? 'not there'}`, { where });
   }
   const weights = weightSchemes.find((each) => each === choice?.weights);
   const measured = compression?.models.find((each) => each.name === (choice?.name ?? name));

@@ -9,7 +9,7 @@
  *     write to temporary files: never something of every image.
  */
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
-import { paths, sha256, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
+import { paths, type ObjectRef, type ObjectStore, type PartName } from '../store/index.ts';
 import { classesOf, type SourceLabel } from './classes.ts';
 import { conformImage, encodePng, shapeOf, type ImageExtension } from './images.ts';
 import { contentDigest, KEY_DIGITS, streamKeys } from './keys.ts';

@@ -27,6 +27,8 @@ export interface ReviewedPart {
   readonly reviewed: ObjectRef;
   /** In the new shards. */
   readonly samples: number;
+  /** Images that had another label. */
+  readonly changed: number;
   /** What `labels` holds. */
   readonly table: Labels;
   /** In the new shards, in their order. */
@@ -43,9 +45,12 @@ export async function writeReviewed(store: ObjectStore, prefix: string, before: 
   const sorted = [...samples].sort((a, b) => (a.key < b.key ? -1 : 1));
   const added = sorted.filter(({ key }) => !rowOf.has(key));
   const classes = Int32Array.from([...labels.classes, ...added.map((each) => each.class)]);
+  let changed = 0;
   for (const each of sorted) {
     const row = rowOf.get(each.key);
-    if (row !== undefined) classes[row] = each.class;
+    if (row === undefined || classes[row] === each.class) continue;
+    classes[row] = each.class;
+    changed += 1;
   }
   const table: Labels = { keys: [...labels.keys, ...added.map(({ key }) => key)], classes };
   const shards: DatasetShard[] = [];
@@ -56,23 +61,25 @@ export async function writeReviewed(store: ObjectStore, prefix: string, before: 
   }
   const all = new Map([...earlier, ...sorted].map(({ key, class: label, shard }): [string, ReviewedImage] => [key, { key, class: label, shard }]));
   return {
-    shards, table, added, samples: added.length, labels: await store.putAddressed(prefix, encodeLabels(table), { extension: '.parquet' }),
+    shards, table, added, changed, samples: added.length, labels: await store.putAddressed(prefix, encodeLabels(table), { extension: '.parquet' }),
     reviewed: await store.putAddressed(prefix, encodeReviewed([...all.values()].sort((a, b) => (a.key < b.key ? -1 : 1))), { extension: '.parquet' }),
   };
 }
 
 /**
- * A new version of the dataset, with these images behind its labeled ones.
+ * A new version of the dataset, with these images behind its labeled ones; the present one where all of that is in it already.
  * @param origin of a new image, for a person who looks it up @throws AlumnusError DATASET_NOT_FOUND; USAGE where its classes or its images' shape are others, or it has no labeled part
  */
-export async function appendReviewed(store: ObjectStore, name: string, samples: readonly ReviewedSample[], of: { readonly classes: readonly string[]; readonly image: ImageShape; readonly origin: (image: ReviewedImage) => string }): Promise<LoadedManifest & { readonly added: number }> {
-  const { manifest, digest } = await loadManifest(store, name);
+export async function appendReviewed(store: ObjectStore, name: string, samples: readonly ReviewedSample[], of: { readonly classes: readonly string[]; readonly image: ImageShape; readonly origin: (image: ReviewedImage) => string }): Promise<LoadedManifest & Pick<ReviewedPart, 'changed'> & { readonly added: number }> {
+  const present = await loadManifest(store, name);
+  const { manifest, digest } = present;
   const { labeled } = manifest.parts;
   if (labeled?.labels === undefined) throw new AlumnusError('USAGE', 'the dataset has no labeled part', { where: name });
   if (manifest.classes.join('\n') !== of.classes.join('\n')) throw new AlumnusError('USAGE', `the dataset has other classes than the run: ${manifest.classes.slice(0, 12).join(', ')}`, { where: name });
   const { height, width, channels } = manifest.image;
   if (height !== of.image.height || width !== of.image.width || channels !== of.image.channels) throw new AlumnusError('USAGE', `the dataset's images are ${height}x${width}x${channels}, and the run's are not`, { where: name });
   const part = await writeReviewed(store, paths.datasetPart(name, 'labeled'), { labels: labeled.labels, reviewed: labeled.reviewed }, samples, (at) => shardName('labeled', labeled.shards.length + at));
+  if (part.labels.sha256 === labeled.labels.sha256 && part.reviewed.sha256 === labeled.reviewed?.sha256) return { ...present, added: 0, changed: 0 };
   const classCounts = new Array<number>(manifest.classes.length).fill(0);
   for (const label of part.table.classes) classCounts[label] = (classCounts[label] ?? 0) + 1;
   const { keys: _keys, origins, ...kept } = labeled;
@@ -87,7 +94,7 @@ export async function appendReviewed(store: ObjectStore, name: string, samples: 
       },
     },
   };
-  return { ...(await writeManifest(store, next)), added: part.samples };
+  return { ...(await writeManifest(store, next)), added: part.samples, changed: part.changed };
 }
 
 /** None where a key is no digest of its image: those of registered tars. */

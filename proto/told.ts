@@ -59,7 +59,8 @@ export interface IterationExplained {
     readonly probabilities: readonly (NamedClass & { readonly probability: number })[];
     readonly table: string;
   };
-  readonly threshold?: LabelThreshold & { readonly logOdds: number };
+  /** Without log-odds where the confidence is 0 or 1, whose are no number that JSON has. */
+  readonly threshold?: LabelThreshold & { readonly logOdds: number | null };
   /** Of the label's class, where there is a selection and the label is eligible. */
   readonly ranking?: {
     readonly eligible: number;

@@ -1,4 +1,5 @@
 /** `alumnus review`: the labels most worth a person's look as a file, and what a person wrote there as labeled images. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -48,6 +49,8 @@ export function addReview(program: Command, context: Context): void {
     .addOption(homeOption()).addOption(storeOption());
   action(exporting, context, async (run: string, flags: ExportFlags) => {
     const { reviewFile } = await import('../review-file.ts');
+    // A person may have worked in it.
+    if (flags.out !== undefined && existsSync(flags.out)) throw new AlumnusError('USAGE', 'is there already and is not overwritten', { where: flags.out });
     const rows: ReviewRow[] = [];
     const { iteration, most, images = '' } = flags;
     await askReview(context, run, flags, { queue: { ...(iteration === undefined ? {} : { iteration }), most, images: images === '' ? '' : resolve(images) } }, (line) => {
@@ -60,7 +63,7 @@ export function addReview(program: Command, context: Context): void {
     }
     const [{ writeWhole }, { plural }] = await Promise.all([import('../write-file.ts'), import('../format.ts')]);
     await writeWhole(flags.out, file);
-    context.note(`${plural(rows.length, 'label')} to look at: write a class into the column label where you know it, then \`alumnus review import ${flags.out} --run ${run}\``);
+    context.note(`${plural(rows.length, 'label')} to look at: write a class into the column label where you know it, then \`alumnus review import ${flags.out} --run ${run}${storeAgain(flags)}\`; for a run that has ended, with \`--dataset NAME\``);
     context.out.write(`${flags.out}\n`);
   });
 
@@ -92,7 +95,7 @@ export function addReview(program: Command, context: Context): void {
     await printSingle(context, form, {
       kind: 'ReviewImported', name: dataset ?? flags.run, value,
       text: () => facts([
-        ['Labels', `${integer(images)} new, ${integer(changed)} of images that were labeled before`],
+        ['Labels', images + changed === 0 ? 'all of them are known already' : `${integer(images)} new, ${integer(changed)} changed`],
         ['Run', fromIteration === undefined ? '' : `${flags.run}: its students learn them from iteration ${fromIteration} on`],
         ['Dataset', dataset ?? ''], ['Manifest', manifest ?? ''],
       ]),
@@ -108,6 +111,9 @@ interface Told {
   readonly images?: number;
   readonly changed?: number;
 }
+
+/** For the command that is told next. */
+const storeAgain = ({ home, store }: StoreFlags): string => `${home === undefined ? '' : ` --home ${home}`}${store === undefined ? '' : ` --store ${store}`}`;
 
 const missing = (thrown: unknown): boolean => typeof thrown === 'object' && thrown !== null && 'code' in thrown && thrown.code === 'ENOENT';
 

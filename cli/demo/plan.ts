@@ -75,7 +75,7 @@ export function planDemo(flags: DemoFlags): DemoPlan {
   const name = `${source}-${labeledPerClass * classes}-s${seed}`;
   const imported = source !== undefined && (named === source || flags.recipe === undefined);
   if (imported) document.setIn(['data', 'dataset'], name);
-  const corrupted = imported && document.getIn(['data', 'corrupted']) === corruptedOf(source) ? corruptedSets(name, flags) : undefined;
+  const corrupted = imported && document.getIn(['data', 'corrupted']) === corruptedOf(source) ? corruptedSets(name, flags, parseRecipe(text, flags.recipe?.file).compress === undefined) : undefined;
   if (corrupted !== undefined) document.setIn(['data', 'corrupted'], corrupted.as);
   const recipeText = String(document);
   return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed }, corrupted };
@@ -83,11 +83,14 @@ export function planDemo(flags: DemoFlags): DemoPlan {
 
 const corruptedOf = (dataset: string): string => `${dataset}-c`;
 
-/** The name says of how many images they are, so that more of them are other sets. */
-function corruptedSets(dataset: string, { corruptedImages = DEMO_CORRUPTED_IMAGES, fast = false }: DemoFlags): DemoPlan['corrupted'] {
-  if (corruptedImages === 0) return { as: corruptedOf(dataset), images: undefined, sequenceImages: undefined };
+/**
+ * The name says of how many images they are, so that more of them are other sets.
+ * @param sequences false: a compression measures a dozen models, and none of them on frames
+ */
+function corruptedSets(dataset: string, { corruptedImages = DEMO_CORRUPTED_IMAGES, fast = false }: DemoFlags, sequences: boolean): DemoPlan['corrupted'] {
+  if (corruptedImages === 0) return { as: corruptedOf(dataset), images: undefined, sequenceImages: sequences ? undefined : 0 };
   const images = Math.ceil(corruptedImages * (fast ? FAST_SHARE : 1));
-  return { as: `${corruptedOf(dataset)}${images}`, images, sequenceImages: Math.ceil(images * SEQUENCE_SHARE) };
+  return { as: `${corruptedOf(dataset)}${images}`, images, sequenceImages: sequences ? Math.ceil(images * SEQUENCE_SHARE) : 0 };
 }
 
 /** Whether a run was submitted with just this recipe, defaults filled in. */

@@ -30,7 +30,7 @@ ${drawn.length > 0 && html`<figure class="panel" style="margin:0"><h3>Against th
 <figcaption>Points of test accuracy above (right) or below the last student, with 95 % intervals that take the two as independent and so are too wide rather than too narrow.</figcaption></figure>`}
 ${sweepPanel(view)}
 </div>
-<p class="note">ECE: expected calibration error, 15 bins. Agrees: test images on which the model says what the student's teacher says, right or wrong. Fewer errors: share of the control's errors that the model does not make, below 0 where it makes more, with its 95 % interval (Katz). Difference: to the last student on test, in points, with the 95 % interval. Pairs: validation images that only the comparison, and (:) only the student, got right; p of McNemar's exact test.</p>`;
+<p class="note">ECE: expected calibration error, 15 bins. Agrees: ${rows[0]?.split ?? 'test'} images on which the model says what the student's teacher says, right or wrong. Fewer errors, on ${rows[0]?.split ?? 'test'}: share of the control's errors that the model does not make, below 0 where it makes more, with its 95 % interval (Katz). Difference: to the last student on test, in points, with the 95 % interval. Pairs: validation images that only the comparison, and (:) only the student, got right; p of McNemar's exact test.</p>`;
 }
 
 /** The paper's table of a run that has a student with a distillation token. */

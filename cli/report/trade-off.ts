@@ -1,6 +1,7 @@
 /** The chart of compression: accuracy kept against bytes. Not for: axes that are not logarithmic, which charts.ts has. */
+import { invariant } from '../../proto/errors.ts';
 import { integer, percent } from '../format.ts';
-import { BOTTOM, f, frame, LEFT, niceTicks, RIGHT, TOP, WIDTH, yGrid } from './charts.ts';
+import { BOTTOM, f, frame, LEFT, niceTicks, percentDigits, RIGHT, TOP, WIDTH, yGrid } from './charts.ts';
 import { html, type Markup } from './html.ts';
 
 export interface TradeOffPoint {
@@ -15,8 +16,9 @@ export interface TradeOffPoint {
   readonly chosen: boolean;
 }
 
-/** 1, 2 and 5 times powers of ten: from the largest that is not above `low` to the smallest that is not below `high`. */
+/** 1, 2 and 5 times powers of ten: from the largest that is not above `low` to the smallest that is not below `high`. @param low above 0 */
 export function logTicks(low: number, high: number): number[] {
+  invariant(low > 0, 'nothing has no logarithm');
   const ticks: number[] = [];
   for (let power = 10 ** Math.floor(Math.log10(low)); ; power *= 10) {
     for (const factor of [1, 2, 5]) {
@@ -42,7 +44,7 @@ export function tradeOffChart(points: readonly TradeOffPoint[], wanted: number):
   const sizes = logTicks(Math.min(...points.map(({ bytes: size }) => size)), Math.max(...points.map(({ bytes: size }) => size)));
   const [least, most] = [Math.log(sizes[0] ?? 1), Math.log(sizes.at(-1) ?? 10)];
   const x = (size: number): number => LEFT + INSET + ((Math.log(size) - least) / (most - least)) * (WIDTH - LEFT - RIGHT - 2 * INSET);
-  const digits = (ticks[1] ?? 1) - low < 0.0099 ? 1 : 0;
+  const digits = percentDigits(ticks);
   const sizeText = (size: number): string => (size >= 1e6 ? `${size / 1e6} MB` : size >= 1000 ? `${size / 1000} kB` : `${size} B`);
   const mark = (point: TradeOffPoint): Markup => {
     const [at, up] = [x(point.bytes), y(point.kept)];

@@ -30,7 +30,7 @@ export const versionOfRecipe = ({ data, models, training, labels, promotion, com
 };
 
 /** Kinds of results that earlier releases do not know. */
-const sinceOf: Readonly<Record<string, number>> = { import: 3, measure: 4 };
+const sinceOf: Readonly<Record<string, number>> = { import: 3, fingerprint: 4, measure: 4 };
 
 /** The oldest version that holds these facts: what is written in it is read by the release before, too. */
 export const schemaVersionOf = (events: readonly Event[]): number => Math.max(1, ...events.map(({ fact }) => {

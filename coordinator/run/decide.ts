@@ -167,7 +167,7 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       if (!isDue(state, moment)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and neither its budget nor a round of it is due`, { where: state.runId });
       return [];
     case 'review':
-      only(['running', 'paused'], 'given labels');
+      only(['running', 'paused'], 'given labels (a dataset can: `alumnus review import --dataset NAME`)');
       return [{ $case: 'labelsReviewed', value: reviewed(state, command.review, command.behind) }];
     case 'cancel':
       only(['running', 'paused'], 'cancelled');

@@ -90,7 +90,8 @@ function deriveTraining(state: RunState, { iteration, attempt, from, beside }: W
     };
   // Who learns from a selection learns the labels that people gave until then; all others may have begun before.
   const labeled = part(from === undefined ? data.labeled : labeledPart(state, from.iteration), 'labeled');
-  // One seed for all trainings of a run: what one of them is measured on none has seen, nor what it began with.
+  // One seed for all trainings of a run: what one of them is measured on none has seen, nor what it began with. Where people gave labels meanwhile the
+  // labeled part has grown, and with it what is held out, by images that an earlier training may have learned from.
   const earlyStop = early && { ...early, seed: deriveSeed(recipe.seed, 'hold-out') };
   // Of those alone the rate falls as the student's does, though their batches hold more labeled images.
   const decay = decayEpochs === undefined ? {} : { decay_steps: decayEpochs * labeled.samples * (1 - (early?.holdout ?? 0)) / (isTeacher ? teacher : student).batch_labeled };

@@ -44,17 +44,16 @@ export async function importReview(request: ReviewImport): Promise<Reviewed> {
   const samples = await findImages(request, [...wanted.values()].filter(({ line }) => !problems.has(line)), problems);
   if (dataset !== undefined) await refuseWhatJudgesIn(store, dataset, samples, wanted, problems);
   if (problems.size > 0) return { problems: [...problems].sort(([a], [b]) => a - b).map(([line, problem]) => `line ${line}: ${problem}`) };
-  const told = (added: number): { images: number; changed: number } => ({ images: added, changed: samples.length - added });
   if (dataset !== undefined) {
     const { channels, ...sides } = data.image;
     invariant(channels === 1 || channels === 3, 'images are gray or RGB');
-    const { manifest, digest, added } = await appendReviewed(store, dataset, samples, { classes: data.classNames, image: { ...sides, channels }, origin: ({ key, shard }) => `review of ${history.runId}: ${shard}/${key}` });
-    return { dataset: referenceOf(manifest), manifest: digest, ...told(added) };
+    const { manifest, digest, added, changed } = await appendReviewed(store, dataset, samples, { classes: data.classNames, image: { ...sides, channels }, origin: ({ key, shard }) => `review of ${history.runId}: ${shard}/${key}` });
+    return { dataset: referenceOf(manifest), manifest: digest, images: added, changed };
   }
   const last = history.reviews.at(-1);
   const labels = last?.labels ?? data.labeled.labels;
   const part = await writeReviewed(store, paths.runReviewed(history.runId), { labels, reviewed: last?.reviewed ?? data.labeled.reviewed }, samples, (_, ref) => `reviewed-${ref.sha256.slice(0, NAME_DIGITS)}`);
-  return { review: { shards: part.shards, labels: part.labels, reviewed: part.reviewed, samples: part.samples, behindSha256: labels.sha256 }, ...told(part.samples) };
+  return { review: { shards: part.shards, labels: part.labels, reviewed: part.reviewed, samples: part.samples, behindSha256: labels.sha256 }, images: part.samples, changed: part.changed };
 }
 
 interface Wanted extends ReviewAnswer {

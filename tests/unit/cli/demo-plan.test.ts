@@ -20,6 +20,10 @@ test('a flag has another number of them, or all; a trial has a tenth', () => {
   expect(planDemo({ recipe: noisyStudent, fast: true }).corrupted).toEqual({ as: 'mnist-100-s1-c100', images: 100, sequenceImages: 20 });
 });
 
+test('a compression asks for no perturbation sequences, on which it measures nothing', () => {
+  expect(planDemo({ recipe: { text: readyRecipe('compress')!, file: 'compress' } }).corrupted).toEqual({ as: 'mnist-100-s1-c1000', images: 1000, sequenceImages: 0 });
+});
+
 test('nothing is corrupted for a recipe that does not ask, nor where it names sets or a dataset of the user\'s own', () => {
   expect(planDemo({}).corrupted).toBeUndefined();
   const own = planDemo({ recipe: { text: noisyStudent.text.replace('corrupted: mnist-c ', 'corrupted: mine '), file: 'own.yaml' } });

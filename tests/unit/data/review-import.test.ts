@@ -115,6 +115,10 @@ test('for a dataset: a new version that is whole, that runs can name, and whose 
   const { data } = await prepareSubmission(store, recipe('dataset: pets'));
   expect(data.labeled).toMatchObject({ samples: 17, reviewed: next.parts.labeled?.reviewed });
 
+  // The same again is no new version; another class is.
+  expect(await imported([answer(0, 'b'), answer(12, 'c')], { dataset: 'pets' })).toMatchObject({ dataset: 'pets@2', images: 0, changed: 0 });
+  expect(await imported([answer(0, 'c'), answer(12, 'c')], { dataset: 'pets' })).toMatchObject({ dataset: 'pets@3', images: 0, changed: 1 });
+
   await expect(imported([answer(1, 'a')], { dataset: 'none' })).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
   await importDataset(store, memorySource({ classes: ['x', 'y'], labeled: 20 }), { name: 'others', labeledPerClass: 2, validation: 4 });
   await expect(imported([answer(1, 'a')], { dataset: 'others' })).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('other classes') as string });
