@@ -41,7 +41,7 @@ describe('why a label was kept or dropped', () => {
 
   test('a threshold says where it came from', () => {
     // As it comes through JSON, which has no infinity.
-    expect(line(textOf({ threshold: JSON.parse(JSON.stringify({ confidence: 0, logOdds: -Infinity })) as IterationExplained['threshold'] }), 'Threshold')).toBe('0, the recipe\'s labels.threshold');
+    expect(line(textOf({ threshold: JSON.parse(JSON.stringify({ confidence: 0, logOdds: -Infinity })) as NonNullable<IterationExplained['threshold']> }), 'Threshold')).toBe('0, the recipe\'s labels.threshold');
     expect(line(textOf({}), 'Threshold')).toBe('0.3, the recipe\'s labels.threshold; log-odds -0.8473');
     expect(line(textOf({ threshold: { confidence: 0.95, logOdds: 2.944, measured: { wanted: 0.99, correct: 4480, total: 4500, least: 0.991, reached: true } } }), 'Threshold'))
       .toBe('0.95, for labels.precision 0.99: of validation\'s predictions from there on 4,480 of 4,500 were right, at least 99.10 % (95 % bound); log-odds 2.9440');
