@@ -63,7 +63,7 @@ const cases: readonly Case[] = [
   },
   {
     name: '224x224x3 JPEG, resnet-18', architecture: { model: { name: 'resnet', options: { depth: 18 } }, input: { height: 224, width: 224, channels: 3 }, classes: 1000 },
-    shards: 8, samplesPerShard: 64, batchSize: 32, extension: 'jpg', encode: jpeg,
+    shards: 8, samplesPerShard: 32, batchSize: 32, extension: 'jpg', encode: jpeg,
   },
 ];
 
