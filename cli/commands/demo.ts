@@ -77,6 +77,7 @@ async function demo(context: Context, flags: Flags): Promise<number> {
     tell('data ready');
     const fleet = await starting;
     tell('coordinator ready');
+    context.note(`While it runs, other commands reach it with --address ${fleet.address}.`);
     const { connect } = await import('../client.ts');
     const operator = connect(fleet.address);
     try {
@@ -161,5 +162,6 @@ async function conclude(context: Context, flags: Flags, home: string, view: RunV
   if (flags.fast) context.print('A trial with a tenth of the steps: its figures say nothing about the method.');
   if (view.summary?.state === 'paused') context.note('The demo stops here. The same command resumes the run once the cause is gone.');
   await writeReport(context, view, { out: flags.out ?? join(home, 'reports', `${view.summary?.runId ?? 'run'}.html`) });
+  if (!flags.keep) context.note(`Its coordinator has ended. To ask of the run again: \`alumnus coordinator --home ${home}\`, and beside it \`alumnus run describe ${view.summary?.runId ?? ''}\`.`);
   return view.summary?.state === 'paused' ? exitCode.runFailed : codeOf(view);
 }
