@@ -89,9 +89,10 @@ export function addReview(program: Command, context: Context): void {
     invariant(told !== undefined, 'the program told what it did before it ended well');
     const { problems, review, dataset, manifest, images = 0, changed = 0 } = told;
     if (problems !== undefined) throw invalid(problems, file);
-    const view = review === undefined ? undefined : await toRun(context, flags, review);
+    // What the run knows already is no fact of it.
+    const view = review === undefined || images + changed === 0 ? undefined : await toRun(context, flags, review);
     const fromIteration = view?.reviews.at(-1)?.fromIteration;
-    const value = { run: flags.run, images, changed, ...(fromIteration === undefined ? { dataset, manifest } : { fromIteration }) };
+    const value = { run: flags.run, images, changed, ...(dataset === undefined ? {} : { dataset, manifest }), ...(fromIteration === undefined ? {} : { fromIteration }) };
     await printSingle(context, form, {
       kind: 'ReviewImported', name: dataset ?? flags.run, value,
       text: () => facts([

@@ -192,7 +192,8 @@ describe('a run, whatever comes', () => {
 
   test('a selection reads exactly the accepted shards that are not quarantined, with the digests that were accepted first', () => {
     let selections = 0;
-    fc.assert(fc.property(scenario, (drawn) => {
+    // Of short runs with budgets few come to a selection, and now and then none of all that are drawn.
+    fc.assert(fc.property(fc.oneof(scenario, lossy), (drawn) => {
       const accepted = new Map<string, string>();
       for (const { command, before, after } of play(drawn).taken) {
         if (command.kind === 'complete' && command.result.result?.$case === 'label') accepted.set(`${currentIteration(before).teacher?.sha256}/${command.task.subject}`, command.result.result.value.labels?.sha256 ?? '');
