@@ -4,6 +4,7 @@
  */
 import type { CompressedModel, CompressionView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { Errors, MeasureResult } from '../proto/gen/alumnus/v1/task.ts';
+import { COMPARED_FORMAT } from '../recipe/index.ts';
 import { bytes, integer, none, percent, plain } from './format.ts';
 import { table } from './output.ts';
 import type { Proportion } from './statistics.ts';
@@ -28,8 +29,6 @@ export interface CompressionRow {
   readonly chosen: boolean;
 }
 
-const RULE_FORMAT = 'onnx';
-
 const proportion = (errors: Errors | undefined): Proportion | undefined => (errors === undefined || errors.total === 0 ? undefined : { correct: errors.total - errors.wrong, total: errors.total });
 
 /** In the order of models and of the recipe's weights; empty where nothing is measured. */
@@ -40,7 +39,7 @@ function rowsOf({ name, label, alone, eligible, measured, kept }: CompressedMode
   return measured.weights.flatMap(({ weights, bytes: bytesByFormat, validation, test }): CompressionRow[] => {
     const of = kept.find((each) => each.weights === weights);
     return of === undefined ? [] : [{
-      name, model: label, alone, eligible, weights, bytes: bytesByFormat[RULE_FORMAT] ?? 0, bytesByFormat, measured, validation: proportion(validation), test: proportion(test),
+      name, model: label, alone, eligible, weights, bytes: bytesByFormat[COMPARED_FORMAT] ?? 0, bytesByFormat, measured, validation: proportion(validation), test: proportion(test),
       kept: { validation: of.validation, test: of.test, corrupted: of.corruptedTest ?? of.corruptedValidation },
       within: of.within, fallsFaster: of.fallsFaster, chosen: chosen?.name === name && chosen.weights === weights,
     }];

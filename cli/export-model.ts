@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { AlumnusError } from '../proto/errors.ts';
 import type { IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { ObjectRef } from '../proto/gen/alumnus/v1/task.ts';
-import { normalizationEpsilon, parameterSpecs, weightSchemes, type Architecture, type WeightScheme } from '../recipe/index.ts';
+import { COMPARED_FORMAT, normalizationEpsilon, parameterSpecs, weightSchemes, type Architecture, type WeightScheme } from '../recipe/index.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { shardSamples } from '../dataset/index.ts';
 import { convertedModel, type ConvertedFormat, type SampleImage } from './converted-model.ts';
@@ -184,7 +184,7 @@ async function samplesOf(store: ObjectStore, { data }: RunView, count: number): 
 export async function exportModel(view: RunView, options: ExportOptions): Promise<Exported> {
   const chosenIn = options.called === undefined ? undefined : modelCalled(view, options.called).weights;
   // What was chosen in fewer bytes is handed out in a file that holds it so.
-  const { format = chosenIn === undefined ? 'safetensors' : 'onnx', page } = options;
+  const { format = chosenIn === undefined ? 'safetensors' : COMPARED_FORMAT, page } = options;
   const holdsSchemes = format !== 'safetensors' && format !== 'tfjs';
   const scheme = options.weights ?? (holdsSchemes ? chosenIn : undefined) ?? 'float32';
   if (scheme !== 'float32' && !holdsSchemes) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);

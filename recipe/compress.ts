@@ -9,6 +9,9 @@ import { z } from 'zod';
 export const weightSchemes = ['float32', 'float16', 'int8'] as const;
 export type WeightScheme = (typeof weightSchemes)[number];
 
+/** The export whose bytes are compared: one file, which most runtimes read. The others' are within some kilobytes of it. */
+export const COMPARED_FORMAT = 'onnx';
+
 export const compressSchema = z
   .strictObject({
     accuracy_kept: z.number().gt(0).max(1).default(0.98).describe('Share of the accuracy of the last student\'s teacher, both on validation, that a model must keep to be chosen. Above 0 to 1, default 0.98.'),

@@ -6,7 +6,7 @@ export { frozenParameters, partOf, positionGrids, resizeProblem, type PositionGr
 export { checkRecipe, parseRecipe, printProblem, UNNAMED_RECIPE, type RecipeProblem } from './parse.ts';
 export { DEVICE_HOURS_MAX, isImported, journalledRecipe, ladderStep, modelOfIteration, modelOptions, recipeJsonSchema, recipeSchema, REPLICAS_MAX, WALL_HOURS_MAX, type FineTune, type ModelChoice, type Noise, type Recipe, type RecipeInput, type Sharing, type Training } from './schema.ts';
 export type { Comparison } from './comparison.ts';
-export { weightSchemes, type Compress, type WeightScheme } from './compress.ts';
+export { COMPARED_FORMAT, weightSchemes, type Compress, type WeightScheme } from './compress.ts';
 export type { Distill } from './distill.ts';
 export { foreignTeacherName, outputIndices, type ForeignTeacher } from './teacher.ts';
 export { readyRecipe, readyRecipeNames, readyRecipeSummary } from './ready/index.ts';

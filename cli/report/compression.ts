@@ -1,4 +1,5 @@
 /** The report's section on compression: the trade-off between bytes and accuracy as a chart, and the table of all that was measured. */
+import { COMPARED_FORMAT } from '../../recipe/index.ts';
 import { compressionLegend, compressionRows, measuredOn, type CompressionRow } from '../compression.ts';
 import { bytes, integer, none, percent } from '../format.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
@@ -12,7 +13,7 @@ const keptText = (value: number | undefined): string => (value === undefined ? n
 /** @param first of its model: what does not depend on the weights is told once */
 function cells(row: CompressionRow, first: boolean, corrupted: boolean): Markup {
   const { parameters, multiplyAdds, latencyP50Ms, latencyP95Ms, memoryPeak, memoryWithoutModel } = row.measured;
-  const others = Object.entries(row.bytesByFormat).filter(([format]) => format !== 'onnx').map(([format, size]) => `${format} ${bytes(size)}`).sort().join(', ');
+  const others = Object.entries(row.bytesByFormat).filter(([format]) => format !== COMPARED_FORMAT).map(([format, size]) => `${format} ${bytes(size)}`).sort().join(', ');
   return html`<tr class="${row.chosen ? 'best' : ''}">
 <th scope="row">${row.name}${row.chosen && html`<small>chosen</small>`}</th><td data-label="Model" class="prose">${first && row.model}${first && row.alone && html`<small>without a teacher</small>`}</td><td data-label="Weights">${row.weights}</td>
 <td data-label="Bytes" class="figure"><span title="${others}">${bytes(row.bytes)}</span></td>

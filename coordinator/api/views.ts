@@ -4,7 +4,7 @@ import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, labelTotal, mcnemarExact, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained, chosenOf, comparedTeacher, compressionWarnings, keptOf, measurementOf, modelsToMeasure, teacherErrors } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, chosenOf, comparedTeacher, compressionWarnings, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, keptOf, labelTotal, mcnemarExact, measurementOf, modelsToMeasure, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, teacherErrors, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {

@@ -7,9 +7,10 @@
  *  3. Nothing waits for a measurement but the run's end; without `compress` every function here answers as if there were no such thing.
  */
 import { AlumnusError } from '../../proto/errors.ts';
+import type { AccuracyKept } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { Errors, EvaluateResult, MeasureResult, MeasureSpec, ObjectRef, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
-import { isImported } from '../../recipe/index.ts';
+import { COMPARED_FORMAT, isImported } from '../../recipe/index.ts';
 import { besidesOf, besidesOwed, besideState } from './beside.ts';
 import { candidateOf } from './fine-tune.ts';
 import { currentIteration, subjects, type MeasurementState, type RunState, type Teacher } from './state.ts';
@@ -17,9 +18,6 @@ import { currentIteration, subjects, type MeasurementState, type RunState, type 
 /** Of the latency: what a small device would spare, and so many predictions that the slowest twentieth are ten. */
 const MEASURE_THREADS = 1;
 const MEASURE_PREDICTIONS = 200;
-
-/** The format whose bytes are compared: one file, which most runtimes read. The others' are within some kilobytes of it. */
-export const BYTES_OF = 'onnx';
 
 /** A model that is measured. */
 export interface CompressedOf {
@@ -93,7 +91,7 @@ export function mustMeasureAsAsked({ spec, taskId }: Task, { $case, value }: Non
   if (value.weights.map((each) => each.weights).join() !== weights.join()) throw bad(`the result is of weights in ${value.weights.map((each) => each.weights).join(', ') || 'nothing'}, and ${weights.join(', ')} were asked for`);
   const total = (errors: Errors | undefined): number => errors?.total ?? 0;
   for (const { weights: scheme, ...each } of value.weights) {
-    if (!((each.bytes[BYTES_OF] ?? 0) > 0)) throw bad(`the result does not say how many bytes weights in ${scheme} take`);
+    if (!((each.bytes[COMPARED_FORMAT] ?? 0) > 0)) throw bad(`the result does not say how many bytes weights in ${scheme} take`);
     if (total(each.validation) !== (validation?.samples ?? 0) || total(each.test) !== (test?.samples ?? 0)) throw bad(`the result does not count all predictions of weights in ${scheme}`);
     if (corrupted !== undefined && total(each.corruptedValidation) === 0) throw bad(`the result counts no predictions of weights in ${scheme} on corrupted images`);
   }
@@ -146,17 +144,7 @@ export function teacherErrors({ validation, test, corruption }: EvaluateResult):
 }
 
 /** Of each way to store a model: what it keeps. */
-export interface Kept {
-  readonly weights: string;
-  readonly validation: number;
-  readonly test: number | undefined;
-  readonly corruptedValidation: number | undefined;
-  readonly corruptedTest: number | undefined;
-  readonly within: boolean;
-  readonly fallsFaster: boolean;
-}
-
-export function keptOf({ weights }: MeasureResult, teacher: TeacherErrors, wanted: number): Kept[] {
+export function keptOf({ weights }: MeasureResult, teacher: TeacherErrors, wanted: number): AccuracyKept[] {
   const kept = (own: Errors | undefined, of: Errors | undefined): number | undefined => own && of && accuracyKept(own, of);
   return weights.map(({ weights: scheme, validation, test, corruptedValidation, corruptedTest }) => {
     const share = kept(validation, teacher.validation) ?? 0;
@@ -177,7 +165,7 @@ export function chosenOf(state: RunState): Form | undefined {
   const compared = teacher && teacherErrors(teacher.evaluation);
   if (compress === undefined || compared === undefined || !mayMeasure(state) || measurementsOwed(state).length > 0) return undefined;
   const forms = modelsToMeasure(state).filter(({ eligible }) => eligible).flatMap(({ name, subject }) => (measurementOf(state, subject).result?.weights ?? []).flatMap(({ weights, bytes, validation }): Form[] =>
-    (validation === undefined ? [] : [{ name, weights, bytes: bytes[BYTES_OF] ?? Infinity, validation }])));
+    (validation === undefined ? [] : [{ name, weights, bytes: bytes[COMPARED_FORMAT] ?? Infinity, validation }])));
   return smallestWithin(forms, compared.validation, compress.accuracy_kept);
 }
 
