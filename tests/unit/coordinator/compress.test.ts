@@ -99,6 +99,13 @@ describe('a run that compresses', () => {
     expect(chosenOf(sized.state)).toMatchObject({ name: 'small', weights: 'int8', bytes: 100 });
   });
 
+  test('weights of a kind that keep too little are passed over for larger ones', () => {
+    // Of 1,000 the teacher has 900 right, so that 0.9 of it is 810: 809 are one too few.
+    const choice = (lost: number) => chosenOf(played(wanted, () => ({ validationRight: 900, wrongBy: { int8: lost } })).state);
+    expect(choice(90)).toMatchObject({ weights: 'int8', bytes: 1000, validation: { wrong: 190 } });
+    expect(choice(91)).toMatchObject({ weights: 'float16', bytes: 2000, validation: { wrong: 100 } });
+  });
+
   test('leaves every other task, and what is decided, as they are without', () => {
     const { compress: _, ...without } = wanted;
     const [withIt, bare] = [played(wanted), played(without)];
