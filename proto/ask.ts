@@ -46,8 +46,16 @@ export function askProgram({ path, title, arguments: args, request, signal, env,
       words = (words + chunk).slice(-WORDS_CHARS_MAX);
     });
     const lines = createInterface({ input: child.stdout });
-    // A native library may say something of its own.
-    lines.on('line', (line) => (line.startsWith('{') ? onLine(JSON.parse(line) as Record<string, unknown>) : undefined));
+    lines.on('line', (line) => {
+      // A native library may say something of its own.
+      if (!line.startsWith('{')) return;
+      try {
+        onLine(JSON.parse(line) as Record<string, unknown>);
+      } catch (thrown) {
+        stop();
+        reject(toAlumnusError(thrown, title));
+      }
+    });
     const read = new Promise((done) => lines.once('close', done));
     // One that ended at once says why; that it did not listen is no news.
     child.stdin.on('error', () => undefined);

@@ -50,16 +50,16 @@ export function planDemo(flags: DemoFlags): DemoPlan {
   if (flags.data !== undefined && !isDemoSource(flags.data)) {
     throw new AlumnusError('USAGE', `there is no demo data "${flags.data}"; there are ${Object.keys(demoSources).join(', ')}`, { where: '--data' });
   }
-  if (flags.recipe !== undefined) parseRecipe(flags.recipe.text, flags.recipe.file);
   const text = flags.recipe?.text ?? readyRecipe(flags.data ?? 'mnist');
   invariant(text !== undefined, 'every demo source has a ready recipe');
+  const given = parseRecipe(text, flags.recipe?.file);
   const document = parseDocument(text);
   const named: unknown = document.getIn(['data', 'dataset']);
   const source = flags.data !== undefined && isDemoSource(flags.data) ? flags.data : isDemoSource(named) ? named : undefined;
   if (flags.seed !== undefined) document.setIn(['seed'], flags.seed);
   if (flags.fast) {
     document.setIn(['name'], `${String(document.getIn(['name']))}-fast`);
-    const { training, comparisons = [] } = parseRecipe(text, flags.recipe?.file);
+    const { training, comparisons = [] } = given;
     comparisons.forEach(({ steps }, at) => {
       if (steps !== undefined) document.setIn(['comparisons', at, 'steps'], Math.max(1, Math.ceil(steps * FAST_SHARE)));
     });
@@ -70,12 +70,12 @@ export function planDemo(flags: DemoFlags): DemoPlan {
     if (training.schedule.warmup_steps > 0) document.setIn(['training', 'schedule', 'warmup_steps'], Math.floor(training.schedule.warmup_steps * FAST_SHARE));
     if (training.fine_tune !== undefined) document.setIn(['training', 'fine_tune', 'steps'], Math.max(1, Math.ceil(training.fine_tune.steps * FAST_SHARE)));
   }
-  const seed = parseRecipe(String(document), flags.recipe?.file).seed;
+  const seed = flags.seed ?? given.seed;
   const { labeledPerClass, classes } = source === undefined ? { labeledPerClass: 0, classes: 0 } : demoSources[source];
   const name = `${source}-${labeledPerClass * classes}-s${seed}`;
   const imported = source !== undefined && (named === source || flags.recipe === undefined);
   if (imported) document.setIn(['data', 'dataset'], name);
-  const corrupted = imported && document.getIn(['data', 'corrupted']) === corruptedOf(source) ? corruptedSets(name, flags, parseRecipe(text, flags.recipe?.file).compress === undefined) : undefined;
+  const corrupted = imported && document.getIn(['data', 'corrupted']) === corruptedOf(source) ? corruptedSets(name, flags, given.compress === undefined) : undefined;
   if (corrupted !== undefined) document.setIn(['data', 'corrupted'], corrupted.as);
   const recipeText = String(document);
   return { recipeText, recipe: parseRecipe(recipeText, flags.recipe?.file), dataset: source === undefined ? undefined : { source, name, labeledPerClass, seed }, corrupted };

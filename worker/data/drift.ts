@@ -7,6 +7,7 @@ import { AlumnusError, invariant } from '../../proto/errors.ts';
 import type { LabelDrift, LabeledShard, ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { canonicalJson, type ObjectStore } from '../../store/index.ts';
 import { readLabelColumns, type Labels } from './label-table.ts';
+import { confidenceOf } from './selection.ts';
 
 /** Of pairs and of shards, so many travel in the journal; the document has all. */
 const TOLD_MAX = 10;
@@ -17,8 +18,6 @@ export interface DriftRequest {
   readonly outputPrefix: string;
   readonly metadata: Readonly<Record<string, string>>;
 }
-
-const confidenceOf = (logOdds: number): number => 1 / (1 + Math.exp(-logOdds));
 
 /** Over the shards that both teachers labeled. @throws AlumnusError SHARD_CORRUPT where two tables of a shard hold other samples; the store's */
 export async function drift(store: ObjectStore, { before, after, outputPrefix, metadata }: DriftRequest): Promise<LabelDrift> {

@@ -17,7 +17,7 @@ import { readLabelColumns, readLabelTable, type LabelsWithProbabilities } from '
 import { readNear } from './fingerprints.ts';
 import { readLeftOut, withoutLeftOut, type LeftOutKeys } from './left-out.ts';
 import { readSelection, readSelectionPart, type SelectionDocument } from './select.ts';
-import { logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan } from './selection.ts';
+import { confidenceOf, logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan } from './selection.ts';
 import { addTally, binOf, decodeTally, emptyTally, tallyOf, type Tally } from './tally.ts';
 
 /** Beginning of a registered sample's key: of its tar's digest (dataset/registered.ts). */
@@ -68,7 +68,7 @@ async function explainIteration({ store, history, onProgress }: Explaining, each
   const row = table.keys.indexOf(key);
   if (row < 0) throw new AlumnusError('SHARD_CORRUPT', `the label table has no row for ${key}, which its shard holds`, { where: tableRef.key });
   const [at, logOdds] = [table.classes[row] ?? 0, table.logOdds[row] ?? NaN];
-  const label = { ...nameOf(at), logOdds, confidence: 1 / (1 + Math.exp(-logOdds)), probabilities: probabilitiesOf(table, row, nameOf), table: tableRef.sha256 };
+  const label = { ...nameOf(at), logOdds, confidence: confidenceOf(logOdds), probabilities: probabilitiesOf(table, row, nameOf), table: tableRef.sha256 };
   const selectionRef = each.selection?.selection;
   if (selectionRef === undefined) return { ...common, label, outcome: 'labeled', reason: { kind: 'not-yet' } };
   const document = await readSelection(store, selectionRef);

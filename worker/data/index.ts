@@ -17,6 +17,6 @@ export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './or
 export { Best, reasonsOf, reviewQueue, scoreOf, type Doubt, type ReviewRequest } from './review-queue.ts';
 export { importReview, type ReviewDestination, type ReviewImport, type Reviewed } from './review-import.ts';
 export { readSelection, readSelectionPart, select, type SelectionDocument, type SelectionPart, type SelectRequest } from './select.ts';
-export { isEligible, logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan, type SelectionPolicy } from './selection.ts';
+export { confidenceOf, isEligible, logOddsOf, planSelection, SelectionCutter, standingOf, type ClassPlan, type SelectionPolicy } from './selection.ts';
 export type { LeftOut, Source } from './source.ts';
 export { addTally, BIN_FROM, BIN_WIDTH, binOf, BINS, decodeTally, emptyTally, encodeTally, tallyOf, type Tally } from './tally.ts';

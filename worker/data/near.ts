@@ -26,8 +26,8 @@ export interface NearRule {
   readonly correlation: number;
 }
 
-/** Ones in each value of 16 bits. */
-const ones = Uint8Array.from({ length: 65_536 }, (_, value) => {
+/** Ones in each value of a byte. */
+const ones = Uint8Array.from({ length: 256 }, (_, value) => {
   let count = 0;
   for (let left = value; left > 0; left &= left - 1) count += 1;
   return count;

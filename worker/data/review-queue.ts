@@ -14,6 +14,7 @@ import type { ObjectStore } from '../../store/index.ts';
 import { readLabelColumns, readLabelTable } from './label-table.ts';
 import { readLeftOut } from './left-out.ts';
 import { readSelection, readSelectionPart } from './select.ts';
+import { confidenceOf } from './selection.ts';
 
 /** A margin below this, and a confidence as near to the threshold, are told as a reason. The score needs no such bound. */
 const SMALL_MARGIN = 0.2;
@@ -53,60 +54,33 @@ interface Ranked {
 /** By falling score, of equals by key: no two are equal. */
 const isBefore = (a: Ranked, b: Ranked): boolean => a.score > b.score || (a.score === b.score && a.key < b.key);
 
-/** The best of many, a bounded number of them: a binary heap with the worst on top. */
+/** The best of many: twice as many as are asked for are held at most, and sorted when there are so many. */
 export class Best<Row extends Ranked> {
   readonly #most: number;
-  readonly #heap: Row[] = [];
+  #held: Row[] = [];
+  /** The last that stays, once there are so many that one must go. */
+  #worst: Row | undefined;
 
   constructor(most: number) {
     invariant(most >= 1, 'at least one is asked for');
     this.#most = most;
   }
 
-  /** Whether it would stay. */
+  /** Whether it may stay. */
   takes(row: Ranked): boolean {
-    const [worst] = this.#heap;
-    return this.#heap.length < this.#most || worst === undefined || isBefore(row, worst);
+    return this.#worst === undefined || isBefore(row, this.#worst);
   }
 
   add(row: Row): void {
     if (!this.takes(row)) return;
-    if (this.#heap.length < this.#most) this.#up(this.#heap.push(row) - 1);
-    else {
-      this.#heap[0] = row;
-      this.#down(0);
-    }
+    if (this.#held.push(row) < 2 * this.#most) return;
+    this.#held = this.rows();
+    this.#worst = this.#held.at(-1);
   }
 
   /** Best first. */
   rows(): Row[] {
-    return [...this.#heap].sort((a, b) => (isBefore(a, b) ? -1 : 1));
-  }
-
-  #worse(one: number, other: number): boolean {
-    const [a, b] = [this.#heap[one], this.#heap[other]];
-    return a !== undefined && b !== undefined && isBefore(b, a);
-  }
-
-  #swap(one: number, other: number): void {
-    const [a, b] = [this.#heap[one], this.#heap[other]];
-    if (a === undefined || b === undefined) return;
-    this.#heap[one] = b;
-    this.#heap[other] = a;
-  }
-
-  #up(from: number): void {
-    for (let at = from; at > 0 && this.#worse(at, (at - 1) >> 1); at = (at - 1) >> 1) this.#swap(at, (at - 1) >> 1);
-  }
-
-  #down(from: number): void {
-    for (let at = from; ;) {
-      let worst = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) if (this.#worse(child, worst)) worst = child;
-      if (worst === at) return;
-      this.#swap(at, worst);
-      at = worst;
-    }
+    return [...this.#held].sort((a, b) => (isBefore(a, b) ? -1 : 1)).slice(0, this.#most);
   }
 }
 
@@ -136,25 +110,27 @@ export async function reviewQueue(request: ReviewRequest): Promise<ReviewRow[]> 
   const leftOut = await readLeftOut(store, { nearDuplicates: history.nearDuplicates, reviewed: history.reviews.at(-1)?.reviewed ?? data.labeled?.reviewed });
   const selection = iteration.selection?.selection;
   const document = selection === undefined ? undefined : await readSelection(store, selection);
+  const partOf = new Map(document?.parts.map((each) => [each.shard, each]));
+  const earlierLabels = earlier.map(({ labels }) => new Map(labels.map((each) => [each.shard, each.labels])));
   const best = new Best<Candidate>(most);
   const shards = [...iteration.labels].sort((a, b) => (a.shard < b.shard ? -1 : 1));
   for (const [done, { shard, labels }] of shards.entries()) {
     const table = await readLabelTable(await store.get(refOf(labels)), refOf(labels).key);
     const said: ReadonlyMap<string, number>[] = [];
-    for (const each of earlier) {
-      const old = each.labels.find((one) => one.shard === shard)?.labels;
+    for (const tables of earlierLabels) {
+      const old = tables.get(shard);
       if (old === undefined) continue;
       const columns = await readLabelColumns(await store.get(old), old.key);
       said.push(new Map(columns.keys.map((key, row) => [key, columns.classes[row] ?? -1])));
     }
-    const part = document?.parts.find((one) => one.shard === shard);
+    const part = partOf.get(shard);
     const copies = part === undefined || selection === undefined ? undefined : await readSelectionPart(store, selection, part);
     const passedOver = leftOut.get(shard);
     for (const [row, key] of table.keys.entries()) {
       // Nobody need look at what is learned from no more.
       if (passedOver?.has(key) === true) continue;
       const [label, logOdds] = [table.classes[row] ?? 0, table.logOdds[row] ?? NaN];
-      const confidence = 1 / (1 + Math.exp(-logOdds));
+      const confidence = confidenceOf(logOdds);
       const second = secondOf(table.logProbabilities[row] ?? [], label);
       const doubt: Doubt = { margin: Math.max(0, confidence - second.probability), confidence, threshold, label, earlier: said.flatMap((classes) => classes.get(key) ?? []) };
       const score = scoreOf(doubt);
@@ -210,9 +186,9 @@ const imageIn = (shard: ShardRef | undefined, key: string): string => `${shard?.
 async function writeImages({ store, images, onProgress }: ReviewRequest, rows: readonly Candidate[], placed: ReadonlyMap<string, ShardRef>): Promise<Map<string, string>> {
   await mkdir(images, { recursive: true });
   const files = new Map<string, string>();
-  const shards = [...new Set(rows.map(({ shard }) => shard))];
-  for (const [done, name] of shards.entries()) {
-    const wanted = new Set(rows.flatMap(({ shard, key }) => (shard === name ? [key] : [])));
+  const byShard = new Map<string, Set<string>>();
+  for (const { shard, key } of rows) byShard.set(shard, (byShard.get(shard) ?? new Set()).add(key));
+  for (const [done, [name, wanted]] of [...byShard].entries()) {
     const shard = placed.get(name);
     invariant(shard?.ref !== undefined, `the shard ${name} is one of the run's`);
     for await (const { key, extension, bytes } of shardSamples(store, { ref: shard.ref, location: shard.location })) {
@@ -221,7 +197,7 @@ async function writeImages({ store, images, onProgress }: ReviewRequest, rows: r
       await writeFile(file, bytes);
       files.set(key, file);
     }
-    onProgress?.(done + 1, shards.length, 'images');
+    onProgress?.(done + 1, byShard.size, 'images');
   }
   return files;
 }

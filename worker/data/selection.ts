@@ -52,6 +52,9 @@ interface RankedRow {
  */
 export const logOddsOf = (threshold: number): number => Math.fround(Math.log(threshold) - Math.log1p(-threshold));
 
+/** Back again, 0 to 1. */
+export const confidenceOf = (logOdds: number): number => 1 / (1 + Math.exp(-logOdds));
+
 export const isEligible = (logOdds: number, policy: SelectionPolicy): boolean => logOdds >= logOddsOf(policy.threshold);
 
 /**

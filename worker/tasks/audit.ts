@@ -2,7 +2,7 @@
  * audit: what the pseudo-labels were worth, measured against true labels that no teacher or student sees. It reports and nothing else:
  * no fact that a run decides on is read from here. It also picks the pictures of the report's gallery.
  */
-import { decodedShard, readLabelTable, readSelection, readSelectionPart } from '../data/index.ts';
+import { confidenceOf, decodedShard, readLabelTable, readSelection, readSelectionPart } from '../data/index.ts';
 import { encodePng, readLabels } from '../../dataset/index.ts';
 import { invariant } from '../../proto/errors.ts';
 import type { AuditResult, AuditSpec } from '../../proto/gen/alumnus/v1/task.ts';
@@ -48,7 +48,7 @@ export async function audit(context: TaskContext, spec: AuditSpec): Promise<Audi
         if (label === truth) count.right += 1;
       }
       const kind = times === 0 ? 'thrownOut' : label === truth ? 'right' : 'wrong';
-      const confidence = 1 / (1 + Math.exp(-(labels.logOdds[row] ?? 0)));
+      const confidence = confidenceOf(labels.logOdds[row] ?? 0);
       keepSmallest(gallery[kind], { key, shard: part.shard, row, label, confidence, truth, copies: times, hash: sha256(`${task.seed}/${key}`) }, spec.galleryPerKind);
     });
     context.progress({ done: at + 1, total: document.parts.length, unit: 'shards', rate: 0, loss: 0 });

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { AlumnusError } from '../../../proto/errors.ts';
 import { alumnus, describe, mean, percent, type Described, type Model } from './seeds.ts';
 
-export interface Named {
+interface Named {
   readonly name: string;
   readonly what: string;
   readonly model: Model | undefined;
@@ -21,13 +21,8 @@ export interface Ran {
   readonly run: Described & { readonly runId: string };
 }
 
-/** What else a recipe's runs are worth, below the table of models. */
-export type More = (runs: readonly Ran[]) => void;
-
 export const print = (line: string): void => void process.stdout.write(`${line}\n`);
 export const figure = (value: number, digits = 2): string => (Number.isNaN(value) ? '' : value.toFixed(digits));
-/** Least to most. */
-export const spread = (values: readonly number[], digits = 2): string => `${figure(Math.min(...values), digits)} to ${figure(Math.max(...values), digits)}`;
 
 /** Of each iteration the last try, promoted or not; then the control; then the recipe's comparisons in its order. */
 export function modelsOf({ iterations, control, comparisons }: Described): Named[] {
@@ -63,7 +58,7 @@ const columns: readonly Column[] = [
 ];
 
 /** Rows of markdown: of each model its test accuracy by seed, and what else is told, as means over the seeds, all in percent. */
-export function printModels(runs: readonly Ran[]): void {
+function printModels(runs: readonly Ran[]): void {
   const rows = modelsOf(runs[0]!.run).map(({ name, what, model }, at) => {
     const meanOf = (of: Figure): number => mean(runs.map((ran) => of(modelsOf(ran.run)[at]?.model, ran)));
     return { name, what, parameters: model?.parameters ?? NaN, test: runs.map(({ run }) => percent(modelsOf(run)[at]?.model?.test)), means: columns.map(({ of }) => meanOf(of)) };
@@ -78,8 +73,8 @@ export function printModels(runs: readonly Ran[]): void {
   }
 }
 
-/** @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay: what was interrupted there goes on, what has ended is taken as it is. */
-export async function runRecipe(name: string, args: string[], more: More = () => undefined): Promise<void> {
+/** @param more what else its runs are worth, below the table of models @param args `--seeds 1,2,3`, `--workers N`, `--threads N`, and `--keep FOLDER` for homes and reports that stay: what was interrupted there goes on, what has ended is taken as it is. */
+export async function runRecipe(name: string, args: string[], more: (runs: readonly Ran[]) => void = () => undefined): Promise<void> {
   const { values } = parseArgs({ args, options: { seeds: { type: 'string', default: '1,2,3' }, workers: { type: 'string' }, threads: { type: 'string' }, keep: { type: 'string' } } });
   const seeds = values.seeds.split(',').map(Number);
   if (!seeds.every((seed) => Number.isInteger(seed) && seed >= 0)) throw new AlumnusError('USAGE', 'is whole numbers with commas between them', { where: '--seeds' });
