@@ -1,4 +1,7 @@
-/** CSV as RFC 4180 has it: fields with commas, quotes or line ends in quotes. Not for: any other dialect; a spreadsheet that writes semicolons is told so by who reads the header. */
+/**
+ * CSV as RFC 4180 has it: fields with commas, quotes or line ends in quotes. Ours, since a person is told the line on which a record begins: csv-parse 7 counts a line end of Windows' within quotes as two.
+ * Not for: any other dialect; a spreadsheet that writes semicolons is told so by who reads the header.
+ */
 import { AlumnusError } from '../proto/errors.ts';
 
 /** What a spreadsheet would take as a formula begins with one of these; with a quote in front it is text. So one more quote is put in front, and taken away again. */
