@@ -87,7 +87,7 @@ test('copies are found, with what they are copies of, and nothing else is', asyn
   expect(select?.spec?.$case === 'select' && select.spec.value.leftOut?.nearDuplicates.length).toBeGreaterThan(0);
 });
 
-test('fingerprints are kept for other runs; damaged ones are computed again, to the same bytes', async () => {
+test('fingerprints are kept for other runs, which read no image for them; damaged ones are computed again, to the same bytes', async () => {
   const [shard] = state.data.unlabeled?.shards ?? [];
   const path = paths.fingerprints(`${shard?.ref?.sha256 ?? ''}-32x40x3`);
   const kept = store.objects.get(path);
@@ -96,6 +96,11 @@ test('fingerprints are kept for other runs; damaged ones are computed again, to 
   const whole = await doReally(task);
   const [validation] = state.data.validation?.shards ?? [];
   const own = paths.fingerprints(`${validation?.ref?.sha256 ?? ''}-32x40x3`);
+  // Whoever asks again reads no image: there is none.
+  const tar = store.objects.get(validation?.ref?.key ?? '');
+  store.objects.delete(validation?.ref?.key ?? '');
+  expect(await doReally(task)).toEqual(whole);
+  store.objects.set(validation?.ref?.key ?? '', tar!);
   store.objects.set(own, { content: Buffer.from('3\nab\nx'), metadata: {} });
   expect(await doReally(task)).toEqual(whole);
 });
