@@ -1,13 +1,13 @@
 /** The command line as processes: a coordinator and workers that it starts, interrupts, kills and finds again. Needs dist/. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { PNG } from 'pngjs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { commandLine, runCommand, type Ran } from '../harness/command.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const classes = ['bar', 'cross', 'ring'];
 
 let folder = '';
@@ -43,18 +43,7 @@ function picture(kind: number, at: number): Buffer {
   return PNG.sync.write(png, { colorType: 0 });
 }
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-const alumnus = (...args: string[]): Promise<Ran> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { env: { ...process.env, HOME: folder }, maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
-    });
-  });
+const alumnus = (...args: string[]): Promise<Ran> => runCommand(args, { HOME: folder });
 
 interface Running {
   readonly child: ChildProcess;
@@ -64,7 +53,7 @@ interface Running {
 }
 
 function start(...args: string[]): Running {
-  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, HOME: folder }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [commandLine, ...args], { env: { ...process.env, HOME: folder }, stdio: ['ignore', 'pipe', 'pipe'] });
   started.add(child);
   const text = { out: '', err: '' };
   const listeners = new Set<() => void>();

@@ -1,6 +1,5 @@
 /** What a finished run's bucket tells of itself, by the command line and without a coordinator: why labels were kept, a model's lineage, and the model made again. Needs dist/. */
 import { createHash } from 'node:crypto';
-import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,11 +10,11 @@ import type { ModelReproduced } from '../../cli/reproduce.ts';
 import { readLabels } from '../../dataset/index.ts';
 import type { ObjectRef } from '../../proto/gen/alumnus/v1/task.ts';
 import { readLabelTable, type LabelsWithProbabilities } from '../../worker/data/index.ts';
+import { runCommand, type Ran } from '../harness/command.ts';
 import { Cluster, useClusters } from '../harness/cluster.ts';
 import { evidenceOf, labelsIn, selectResult, type Evidence } from '../harness/evidence.ts';
 import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const RUN = 'patterns-explained';
 /** Some classes have more labels than that, some fewer. */
 const BUDGET = 140;
@@ -46,18 +45,7 @@ afterAll(async () => {
   await rm(temporary, { recursive: true, force: true });
 });
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-const alumnus = (home: string, ...args: string[]): Promise<Ran> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args, '--home', home], { env: { ...process.env, HOME: temporary, TMPDIR: temporary }, maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
-    });
-  });
+const alumnus = (home: string, ...args: string[]): Promise<Ran> => runCommand([...args, '--home', home], { HOME: temporary, TMPDIR: temporary });
 
 const json = async <Told>(...args: string[]): Promise<Told & { readonly kind: string }> => {
   const { code, out, err } = await alumnus(cluster.home, ...args, '-o', 'json');

@@ -1,13 +1,12 @@
 /** `run export` to other tools' formats and `run measure`, through the command line, of a run by real processes. */
-import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runCommand, type Ran } from '../harness/command.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const RUN = 'strokes';
 let template: Awaited<ReturnType<typeof patternsHome>>;
 let cluster: Cluster;
@@ -24,10 +23,7 @@ afterAll(async () => {
   await template.remove();
 });
 
-const alumnus = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args, '--address', cluster.address], { maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }));
-  });
+const alumnus = (...args: string[]): Promise<Ran> => runCommand([...args, '--address', cluster.address]);
 
 test('a page, its samples and its model', async () => {
   const to = join(cluster.folder, 'web');

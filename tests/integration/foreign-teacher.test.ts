@@ -2,18 +2,17 @@
  * A run whose first teacher comes from elsewhere, through the command line: a TF.js model and an ONNX model of tests/fixtures/foreign
  * (made by make.py there, not by us) label, and a student learns from them. And what the command line says where one does not fit.
  */
-import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runCommand, type Ran } from '../harness/command.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { evidenceOf, labelsIn, problemsOf, tableMetadata } from '../harness/evidence.ts';
 import { patternsHome, patternsRecipe, SHARDS, VALIDATION } from '../harness/patterns.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const fixtures = join(import.meta.dirname, '../fixtures/foreign');
 
 let template: Awaited<ReturnType<typeof patternsHome>>;
@@ -30,10 +29,7 @@ afterAll(async () => {
   await template.remove();
 });
 
-const alumnus = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }));
-  });
+const alumnus = (...args: string[]): Promise<Ran> => runCommand(args);
 
 /** The tests' recipe with a teacher of `url` in the place of the ladder's first model. */
 const recipeWith = (url: string, more = 'input: { mean: 0.3, std: 0.5 }'): string =>

@@ -1,16 +1,15 @@
 /** A reviewed run by real workers: shards are looked through for near-duplicates, a student trains on what a person labeled, and its model says so and can be made again. Needs dist/. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseCsv } from '../../cli/csv.ts';
 import type { LineageStep } from '../../cli/lineage.ts';
+import { runCommand } from '../harness/command.ts';
 import { Cluster, useClusters } from '../harness/cluster.ts';
 import { evidenceOf, problemsOf } from '../harness/evidence.ts';
 import { DATASET, LABELED, patternsHome, patternsRecipe, SHARDS, TEST, UNLABELED, VALIDATION } from '../harness/patterns.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const RUN = 'patterns-reviewed';
 const MOST = 30;
 /** A run takes some seconds; on cores that are busy with much else minutes. */
@@ -36,9 +35,11 @@ test('what a person labeled is in the model\'s lineage, and the model\'s selecti
   cluster.coordinator = coordinator;
   cluster.address = (JSON.parse(await coordinator.firstLine()) as { address: string }).address;
   cluster.startWorker('worker-1');
-  const done = (...args: string[]): Promise<string> => new Promise((resolve, reject) => {
-    execFile(process.execPath, [main, ...args], { env: { ...process.env, HOME: folder, ALUMNUS_HOME: cluster.home, ALUMNUS_ADDRESS: cluster.address }, maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => (error === null ? resolve(out) : reject(new Error(err, { cause: error }))));
-  });
+  const done = async (...args: string[]): Promise<string> => {
+    const { code, out, err } = await runCommand(args, { HOME: folder, ALUMNUS_HOME: cluster.home, ALUMNUS_ADDRESS: cluster.address });
+    expect(code, err).toBe(0);
+    return out;
+  };
   const pausedAfter = (iteration: number) => cluster.waitForRun(RUN, ({ summary }) => summary?.state === 'paused' && summary.iteration === iteration, `a pause after iteration ${iteration}`, RUN_MS_MAX);
   // No student can be so much better: each iteration ends with a pause, in which a person has time to look.
   await cluster.submit(patternsRecipe({ rounds: 2, control: false, dataset: `${DATASET}, near_duplicates: {}` })

@@ -3,7 +3,6 @@
  * programs that it starts are processes of dist/; the coordinator's service answers them from here, over a real store. Labels are drawn, not predicted, and trainings
  * are answered without training: what is held here is what becomes of labels, and that needs no TensorFlow.
  */
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,8 +27,8 @@ import { select } from '../../worker/tasks/select.ts';
 import { MemoryDisk } from '../unit/coordinator/memory-journal.ts';
 import { answer } from '../unit/coordinator/work.ts';
 import { memorySource } from '../unit/dataset/fixture.ts';
+import { runCommand, type Ran } from '../harness/command.ts';
 
-const main = join(import.meta.dirname, '../../dist/cli/main.js');
 const RUN = 'scenes-reviewed';
 const CLASSES = ['a', 'b', 'c'];
 const SHAPE: ImageShape = { height: 20, width: 24, channels: 1 };
@@ -120,18 +119,7 @@ async function goOn(until: (task: Task) => boolean): Promise<Task[]> {
   return done;
 }
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-const alumnus = (...args: string[]): Promise<Ran> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { env: { ...process.env, HOME: folder, ALUMNUS_HOME: folder, ALUMNUS_ADDRESS: address }, maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
-    });
-  });
+const alumnus = (...args: string[]): Promise<Ran> => runCommand(args, { HOME: folder, ALUMNUS_HOME: folder, ALUMNUS_ADDRESS: address });
 
 async function done(...args: string[]): Promise<string> {
   const { code, out, err } = await alumnus(...args);
