@@ -5,7 +5,7 @@ import { stageName } from '../proto/stages.ts';
 import { confidenceSummary } from './confidence.ts';
 import { driftSummary } from './drift.ts';
 import { duration, instant, integer, none, percent, shortDigest } from './format.ts';
-import { nearDuplicatesText, reviewsText } from './near-duplicates.ts';
+import { nearDuplicatesText, reviewsText } from './left-out.ts';
 import { facts, table } from './output.ts';
 import { roundText } from './progress/view.ts';
 import { nextStep } from './remedy.ts';

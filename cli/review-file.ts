@@ -26,7 +26,7 @@ export function readReviewFile(content: string, where: string): ReviewAnswer[] {
   const missing = NEEDED.filter((name) => !columns.includes(name));
   if (missing.length > 0) throw new AlumnusError('REVIEW_INVALID', `line 1: there is no column ${missing.join(', ')}; the columns are named in the first line, and separated by commas`, { where });
   const problems = rows.flatMap(({ line, fields }) => (fields.length === columns.length ? [] : [`line ${line}: it has ${fields.length} fields where the first line has ${columns.length}`]));
-  if (problems.length > 0) throw invalid(problems, where);
+  if (problems.length > 0) throw reviewInvalid(problems, where);
   const column = (fields: readonly string[], name: (typeof NEEDED)[number]): string => (fields[columns.indexOf(name)] ?? '').trim();
   return rows.flatMap(({ line, fields }) => {
     const label = column(fields, 'label');
@@ -34,4 +34,5 @@ export function readReviewFile(content: string, where: string): ReviewAnswer[] {
   });
 }
 
-export const invalid = (problems: readonly string[], where: string): AlumnusError => new AlumnusError('REVIEW_INVALID', problems.join('; '), { where, problems });
+/** One error of all lines that cannot be taken. */
+export const reviewInvalid = (problems: readonly string[], where: string): AlumnusError => new AlumnusError('REVIEW_INVALID', problems.join('; '), { where, problems });

@@ -14,7 +14,7 @@ import { corrupted, corruptionNames, frames, isCorruptible, sequenceNames, seque
 import { encodePng } from './images.ts';
 import type { Progress } from './import.ts';
 import { encodeKeys } from './keys.ts';
-import { checkDatasetName, datasetExists, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type DatasetShard, type LoadedManifest } from './manifest.ts';
+import { checkDatasetName, loadManifest, referenceOf, writeManifest, type DatasetManifest, type DatasetPart, type DatasetShard, type LoadedManifest } from './manifest.ts';
 import { samplePixels, shardSamples } from './registered.ts';
 import { SHARD_SAMPLES_DEFAULT, writeShard, type ShardSample } from './shards.ts';
 import { encodeLabels, readLabels } from './tables.ts';
@@ -99,7 +99,9 @@ async function existing(store: ObjectStore, name: string, wanted: NonNullable<Da
     throw thrown;
   }
   const { corruption } = there.manifest;
-  if (corruption?.name !== wanted.name || corruption.seed !== wanted.seed || corruption.of.sha256 !== wanted.of.sha256 || corruption.images !== wanted.images) throw datasetExists(name);
+  if (corruption?.name !== wanted.name || corruption.seed !== wanted.seed || corruption.of.sha256 !== wanted.of.sha256 || corruption.images !== wanted.images) {
+    throw new AlumnusError('DATASET_EXISTS', `there is already a dataset "${name}", made of other images, of another number of them, or with another seed; --as names these otherwise`, { where: name });
+  }
   return there;
 }
 

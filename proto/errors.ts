@@ -54,7 +54,7 @@ export const errorTable = {
   // What a user wrote
   USAGE: row('terminal', 'invalidArgument', 'usage', 'See the command\'s --help for an example.'),
   RECIPE_INVALID: row('terminal', 'invalidArgument', 'usage', 'Correct the named fields and run `alumnus recipe validate` again.'),
-  RECIPE_LADDER_SHRINKS: row('terminal', 'invalidArgument', 'usage', 'Order models.ladder so that no student is smaller than the model before it.'),
+  RECIPE_LADDER_SHRINKS: row('terminal', 'invalidArgument', 'usage', 'Order models.ladder so that no student is smaller than the model before it, or distill them (training.distill), which smaller ones may be.'),
   // Data
   DATASET_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List what is there with `alumnus dataset list`, or import it first.'),
   DATASET_EXISTS: row('terminal', 'alreadyExists', 'conflict', 'Datasets are immutable: choose another name.'),

@@ -14,7 +14,7 @@ export const COMPARED_FORMAT = 'onnx';
 
 export const compressSchema = z
   .strictObject({
-    accuracy_kept: z.number().gt(0).max(1).default(0.98).describe('Share of the accuracy of the last student\'s teacher, both on validation, that a model must keep to be chosen. Above 0 to 1, default 0.98.'),
+    accuracy_kept: z.number().gt(0).max(1, 'is a share, at most 1: 98 % is 0.98').default(0.98).describe('Share of the accuracy of the last student\'s teacher, both on validation, that a model must keep to be chosen. Above 0 to 1, default 0.98.'),
     weights: z.array(z.enum(weightSchemes)).min(1).default([...weightSchemes]).describe('What kernels are stored in: each model is measured with each. float16 halves the bytes, int8 quarters them. Default all three.'),
   })
   .refine(({ weights }) => new Set(weights).size === weights.length, { path: ['weights'], message: 'names one of them twice' });
@@ -22,7 +22,7 @@ export const compressSchema = z
 export type Compress = z.output<typeof compressSchema>;
 
 /** Names that the table of what was measured has for models which are no comparisons. */
-export const NAMES_TAKEN: readonly string[] = ['teacher', 'student', 'chosen'];
+const NAMES_TAKEN: readonly string[] = ['teacher', 'student', 'chosen'];
 
 interface Wish {
   readonly rounds: number;

@@ -85,7 +85,7 @@ const earlyStop = z.strictObject({
 
 const nearDuplicates = z.strictObject({
   distance: z.int().min(0).max(7).default(6).describe('Bits of 64 in which the perceptual hashes of two near-duplicates may differ. 0 to 7, default 6.'),
-  correlation: z.number().gt(0).max(1).default(0.99).describe('Least correlation of their low-pass versions, above 0 to 1. Default 0.99.'),
+  correlation: z.number().gt(0).max(1, 'is at most 1: 99 % is 0.99').default(0.99).describe('Least correlation of their low-pass versions, above 0 to 1. Default 0.99.'),
 });
 
 export const recipeSchema = z

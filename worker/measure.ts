@@ -1,12 +1,12 @@
 /**
- * A program of its own: what a model costs where it runs (measuring.ts). `alumnus run measure` and the task of that name start it, so that its memory is the model's and its threads are its own.
+ * A program of its own: what a model costs where it runs (cost.ts). `alumnus run measure` and the task of that name start it, so that its memory is the model's and its threads are its own.
  * Usage: node measure.js DOCUMENT WEIGHTS [--threads N] [--times N]. Writes lines of JSON: `{ done, total }` as it goes, last `{ measured }`.
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { AlumnusError } from '../proto/errors.ts';
 import { answer, tell } from '../proto/program.ts';
-import { measured } from './measuring.ts';
+import { measured } from './cost.ts';
 
 async function main(args: string[]): Promise<void> {
   const { values, positionals: [document, weights] } = parseArgs({ args, allowPositionals: true, options: { threads: { type: 'string', default: '1' }, times: { type: 'string', default: '200' } } });

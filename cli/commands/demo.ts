@@ -102,6 +102,8 @@ async function demo(context: Context, flags: Flags): Promise<number> {
   return conclude(context, flags, home, view);
 }
 
+const TRIAL = 'a trial with a tenth of the steps: its figures say nothing about the method';
+
 /** The plan, its dataset imported, and corrupted where the recipe asks for that. */
 async function prepare(context: Context, flags: Flags, home: string): Promise<DemoPlan> {
   const [{ planDemo, DEMO_VALIDATION }, { ensureCorrupted, ensureDataset }, { readyRecipe }] = await Promise.all([import('../demo/plan.ts'), import('../demo/data.ts'), import('../../recipe/index.ts')]);
@@ -158,10 +160,11 @@ async function conclude(context: Context, flags: Flags, home: string, view: RunV
   }
   if (view === undefined) throw new AlumnusError('INTERNAL', 'the run was never seen', { where: home });
   const [{ codeOf }, { summaryText }, { writeReport }, { withShownAgreement }] = await Promise.all([import('../progress/watch.ts'), import('../summary.ts'), import('../report/write.ts'), import('../agreement.ts')]);
-  context.print(summaryText((await withShownAgreement(view)).view, context.out.columns));
-  if (flags.fast) context.print('A trial with a tenth of the steps: its figures say nothing about the method.');
+  // Said with the figures, wherever they go.
+  const told: RunView = flags.fast ? { ...view, warnings: [...view.warnings, TRIAL] } : view;
+  context.print(summaryText((await withShownAgreement(told)).view, context.out.columns));
   if (view.summary?.state === 'paused') context.note('The demo stops here. The same command resumes the run once the cause is gone.');
-  await writeReport(context, view, { out: flags.out ?? join(home, 'reports', `${view.summary?.runId ?? 'run'}.html`) });
+  await writeReport(context, told, { out: flags.out ?? join(home, 'reports', `${view.summary?.runId ?? 'run'}.html`) });
   if (!flags.keep) context.note(`Its coordinator has ended. To ask of the run again: \`alumnus coordinator --home ${home}\`, and beside it \`alumnus run describe ${view.summary?.runId ?? ''}\`.`);
   return view.summary?.state === 'paused' ? exitCode.runFailed : codeOf(view);
 }

@@ -76,7 +76,7 @@ export function addReview(program: Command, context: Context): void {
     .requiredOption('--run <run>', 'the run that the labels were exported from').option('--dataset <name>', 'make a new version of this dataset instead')
     .addOption(addressOption()).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(importing, context, async (file: string, flags: ImportFlags) => {
-    const [{ invalid, readReviewFile }, { facts, outputForm, printSingle }, { integer }] = await Promise.all([import('../review-file.ts'), import('../output.ts'), import('../format.ts')]);
+    const [{ readReviewFile, reviewInvalid }, { facts, outputForm, printSingle }, { integer }] = await Promise.all([import('../review-file.ts'), import('../output.ts'), import('../format.ts')]);
     const form = outputForm(flags.output);
     const answers = readReviewFile(await readFile(file, 'utf8').catch((thrown: unknown) => {
       throw missing(thrown) ? new AlumnusError('USAGE', 'there is no such file', { where: file }) : toAlumnusError(thrown, file);
@@ -88,7 +88,7 @@ export function addReview(program: Command, context: Context): void {
     });
     invariant(told !== undefined, 'the program told what it did before it ended well');
     const { problems, review, dataset, manifest, images = 0, changed = 0 } = told;
-    if (problems !== undefined) throw invalid(problems, file);
+    if (problems !== undefined) throw reviewInvalid(problems, file);
     // What the run knows already is no fact of it.
     const view = review === undefined || images + changed === 0 ? undefined : await toRun(context, flags, review);
     const fromIteration = view?.reviews.at(-1)?.fromIteration;

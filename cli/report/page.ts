@@ -14,7 +14,7 @@ import { difference, share, type Proportion } from '../statistics.ts';
 import type { AuditDocument, GalleryItem } from './audit.ts';
 import { accuracyChart, balanceChart, legend, lossChart, precisionChart, ratioChart, type LegendEntry, type LossLine } from './charts.ts';
 import { accuracyCell } from './cells.ts';
-import { nearDuplicatesText, reviewsText } from '../near-duplicates.ts';
+import { nearDuplicatesText, reviewsText } from '../left-out.ts';
 import { comparisonSection, deitSection } from './comparisons.ts';
 import { compressionSection } from './compression.ts';
 import { html, Markup, nothing } from './html.ts';

@@ -46,7 +46,7 @@ export interface WriteOptions {
 }
 
 /** The same run for programs, as `run describe -o json` tells it: `report.json` beside `report.html`. */
-export const jsonBeside = (file: string): string => `${file.replace(/\.html?$/, '')}.json`;
+const jsonBeside = (file: string): string => `${file.replace(/\.html?$/, '')}.json`;
 
 /** Writes the report, its figures as JSON beside it, and prints the report's path, or the report itself to standard output. @returns the path. */
 export async function writeReport(context: Context, told: RunView, options: WriteOptions = {}): Promise<string | undefined> {

@@ -16,6 +16,8 @@ export const HASH_BYTES = (HASH_SIDE * HASH_SIDE) / 8;
 export const FINGERPRINT_BYTES = HASH_BYTES + SIDE * SIDE;
 /** The largest coefficient as a signed byte: a cosine does not depend on the scale, and rounding changes it by less than 0.001. */
 const SCALE = 127;
+/** Of a sum of a whole image's pixels: below it there is no image, and what is left is rounding. */
+const PLAIN = 1e-6;
 
 export type Fingerprinter = (pixels: Uint8Array) => Uint8Array;
 
@@ -68,6 +70,3 @@ function encode(low: Float64Array): Uint8Array {
   if (largest > PLAIN) new Int8Array(fingerprint.buffer, HASH_BYTES).set(vector.map((value) => Math.round((value / largest) * SCALE)));
   return fingerprint;
 }
-
-/** Of a sum of a whole image's pixels: below it there is no image, and what is left is rounding. */
-const PLAIN = 1e-6;

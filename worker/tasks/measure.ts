@@ -14,7 +14,7 @@ import type { Errors, MeasureResult, MeasureSpec, WeightsMeasured } from '../../
 import type { Measured } from '../../proto/told.ts';
 import { weightSchemes, type WeightScheme } from '../../recipe/index.ts';
 import { createPredictor, type Predictor } from '../learning/index.ts';
-import { measured } from '../measuring.ts';
+import { measured } from '../cost.ts';
 import { dequantizedWeights } from '../portable/index.ts';
 import { required, type TaskContext } from './context.ts';
 import { corruptionScores, errorsOf, judged, type Judge } from './judging.ts';

@@ -114,7 +114,7 @@ describe('a recipe', () => {
     ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
     ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
     ['compression of nobody', `${least}rounds: 0\ncompress: {}\n`, ['compress (line 8): asks what students keep of their teacher, and with rounds: 0 there are none']],
-    ['more than all of the accuracy', `${least}compress: { accuracy_kept: 1.1 }\n`, ['compress.accuracy_kept (line 7): too big: expected number to be <=1, received 1.1']],
+    ['more than all of the accuracy', `${least}compress: { accuracy_kept: 1.1 }\n`, ['compress.accuracy_kept (line 7): is a share, at most 1: 98 % is 0.98, received 1.1']],
     ['weights in what there is not', `${least}compress: { weights: [int4] }\n`, ['compress.weights[0] (line 7): invalid option: expected one of "float32"|"float16"|"int8", received "int4"']],
     ['the same weights twice', `${least}compress: { weights: [int8, int8] }\n`, ['compress.weights (line 7): names one of them twice']],
     ['a comparison by a name that compress has', `${least}compress: {}\ncomparisons: [{ name: teacher }]\n`, ['comparisons[0].name (line 8): teacher is what compress calls another one']],

@@ -1,6 +1,6 @@
 /** What a run says of near-duplicates and of people's labels, in a sentence each. */
 import { expect, test } from 'vitest';
-import { nearDuplicatesText, reviewsText } from '../../../cli/near-duplicates.ts';
+import { nearDuplicatesText, reviewsText } from '../../../cli/left-out.ts';
 import { LabelsReviewed } from '../../../proto/gen/alumnus/v1/events.ts';
 import { NearDuplicatesView } from '../../../proto/gen/alumnus/v1/operator.ts';
 
