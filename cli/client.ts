@@ -14,7 +14,7 @@ import { connectivityState, credentials, type CallOptions, type ClientReadableSt
 import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunCommandRequest, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import { pause } from './pause.ts';
@@ -93,6 +93,8 @@ function chooseRunId(recipe: string): string {
   }
 }
 
+const isIn = (state: string) => (view: RunView): boolean => view.summary?.state === state;
+
 /** @param list `host:port`, several with commas between them. @throws AlumnusError USAGE */
 export function connect(list: string): Operator {
   const addresses = new Addresses(list);
@@ -160,7 +162,8 @@ export function connect(list: string): Operator {
     }
   }
 
-  async function steer(method: (client: OperatorServiceClient) => Unary<RunCommandRequest, RunView>, request: RunCommandRequest, wanted: string): Promise<RunView> {
+  /** @param done told by the run where an answer was lost: whether this very command was taken */
+  async function steer<Request extends { runId: string }>(method: (client: OperatorServiceClient) => Unary<Request, RunView>, request: Request, done: (view: RunView) => boolean): Promise<RunView> {
     let again = false;
     try {
       return await call(method, request, CALL_MS, () => {
@@ -169,22 +172,7 @@ export function connect(list: string): Operator {
     } catch (thrown) {
       if (!again || !isConflict(thrown)) throw thrown;
       const view = await call<GetRunRequest, RunView>((client) => client.getRun, { runId: request.runId });
-      if (view.summary?.state !== wanted) throw thrown;
-      return view;
-    }
-  }
-
-  async function review(request: ReviewLabelsRequest): Promise<RunView> {
-    let again = false;
-    try {
-      return await call<ReviewLabelsRequest, RunView>((client) => client.reviewLabels, request, CALL_MS, () => {
-        again = true;
-      });
-    } catch (thrown) {
-      if (!again || !isConflict(thrown)) throw thrown;
-      // The first answer was lost: whether these labels were taken the run tells.
-      const view = await call<GetRunRequest, RunView>((client) => client.getRun, { runId: request.runId });
-      if (view.reviews.at(-1)?.labels?.sha256 !== request.labels?.sha256) throw thrown;
+      if (!done(view)) throw thrown;
       return view;
     }
   }
@@ -264,11 +252,11 @@ export function connect(list: string): Operator {
     run: (runId) => call((client) => client.getRun, { runId }),
     watch: (runId, options) => lasting((client) => client.watchRun({ runId }), hasEnded, options),
     index,
-    pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, 'paused'),
-    resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, 'running'),
-    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, 'cancelled'),
+    pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, isIn('paused')),
+    resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, isIn('running')),
+    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, isIn('cancelled')),
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
-    review,
+    review: (request) => steer((client) => client.reviewLabels, request, (view) => view.reviews.at(-1)?.labels?.sha256 === request.labels?.sha256),
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
     workers: () => call((client) => client.listWorkers, {}),
     close: () => {

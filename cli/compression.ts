@@ -64,7 +64,8 @@ export function compressionFinding(view: RunView): string {
 
 export const compressionLegend = 'Kept: accuracy by the teacher\'s on the same images (validation chooses, the others are told). Multiply-adds: of one image. Latency: of a prediction at batch 1; latency and memory are the same however kernels are stored, since they are computed with as float32.';
 
-const share = (value: number | undefined): string => (value === undefined ? none : percent(value, 2));
+/** A share of the teacher's accuracy, as tables have it. */
+export const keptText = (value: number | undefined): string => (value === undefined ? none : percent(value, 2));
 
 /** As a terminal shows them; empty where nothing is measured. */
 export function compressionText(view: RunView): string {
@@ -75,7 +76,7 @@ export function compressionText(view: RunView): string {
     ['model', 'weights', 'parameters', 'multiply-adds', 'bytes, ONNX', 'latency p50, p95', 'memory', 'kept, validation', 'kept, test', ...(corrupted ? ['kept, corrupted'] : []), ''],
     rows.map(({ name, model, weights, measured, bytes: size, kept, chosen, within, fallsFaster, eligible }) => [
       `${plain(name)} (${plain(model)})`, weights, integer(measured.parameters), integer(measured.multiplyAdds), bytes(size), `${measured.latencyP50Ms.toFixed(2)}, ${measured.latencyP95Ms.toFixed(2)} ms`, bytes(measured.memoryPeak),
-      share(kept.validation), share(kept.test), ...(corrupted ? [share(kept.corrupted)] : []),
+      keptText(kept.validation), keptText(kept.test), ...(corrupted ? [keptText(kept.corrupted)] : []),
       [chosen ? '* chosen' : !eligible ? 'true labels: told only' : within ? 'within' : '', fallsFaster ? 'generalizes worse' : ''].filter((each) => each !== '').join(', '),
     ]),
     [2, 3, 4, 6, 7, 8, 9].slice(0, corrupted ? 7 : 6),

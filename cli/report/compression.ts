@@ -1,14 +1,12 @@
 /** The report's section on compression: the trade-off between bytes and accuracy as a chart, and the table of all that was measured. */
 import { COMPARED_FORMAT } from '../../recipe/index.ts';
-import { compressionLegend, compressionRows, measuredOn, type CompressionRow } from '../compression.ts';
-import { bytes, integer, none, percent } from '../format.ts';
+import { compressionLegend, compressionRows, keptText, measuredOn, type CompressionRow } from '../compression.ts';
+import { bytes, integer, percent } from '../format.ts';
 import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { accuracyCell } from './cells.ts';
 import { legend, type LegendEntry } from './charts.ts';
 import { html, nothing, type Markup } from './html.ts';
 import { tradeOffChart } from './trade-off.ts';
-
-const keptText = (value: number | undefined): string => (value === undefined ? none : percent(value, 2));
 
 /** @param first of its model: what does not depend on the weights is told once */
 function cells(row: CompressionRow, first: boolean, corrupted: boolean): Markup {
