@@ -273,10 +273,11 @@ export class Leader {
   /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone; one that is no run's has no facts. */
   async failLease(lease: LiveLease, code: string, message: string, counts: boolean): Promise<void> {
     const task = this.scheduler.task(lease.taskId);
+    const heldMs = this.scheduler.heldMs(lease, this.now());
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
     if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
-      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs: this.now() - lease.grantedAtMs });
+      await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs });
     } catch (thrown) {
       if (!(thrown instanceof AlumnusError && thrown.code === 'LEASE_LOST')) throw thrown;
     }

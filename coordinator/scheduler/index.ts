@@ -94,6 +94,8 @@ export class Scheduler {
   readonly #leases = new Map<string, LiveLease>();
   readonly #workers = new Map<string, WorkerState>();
   readonly #heldBy = new Map<string, Set<string>>();
+  /** When a worker's device last was done with a task, for good or bad. */
+  readonly #freedMs = new Map<string, number>();
 
   constructor(options: SchedulerOptions) {
     this.#term = options.term;
@@ -136,7 +138,7 @@ export class Scheduler {
       if (durations.length < DURATIONS_MAX) durations.push(nowMs - Math.min(...first));
       queue.durations.set(stageKey(queued.task), durations);
     }
-    for (const key of queued.leases) this.#forget(key);
+    for (const key of queued.leases) this.#free(key, nowMs);
     queue.leased -= queued.leases.size;
     queue.tasks.delete(taskId);
     queue.waiting.delete(taskId);
@@ -273,7 +275,7 @@ export class Scheduler {
     const queue = this.#runs.get(lease.runId);
     const queued = queue?.tasks.get(lease.taskId);
     invariant(queue !== undefined && queued !== undefined, 'a live lease is of an open task');
-    this.#forget(keyOf(leaseId));
+    this.#free(keyOf(leaseId), nowMs);
     queued.leases.delete(keyOf(leaseId));
     queue.leased -= 1;
     if (counts) {
@@ -301,6 +303,7 @@ export class Scheduler {
       if (nowMs - lastSeenMs <= FORGET_WORKER_MS || (this.#heldBy.get(workerId)?.size ?? 0) > 0) continue;
       this.#workers.delete(workerId);
       this.#heldBy.delete(workerId);
+      this.#freedMs.delete(workerId);
     }
   }
 
@@ -324,15 +327,19 @@ export class Scheduler {
   }
 
   /**
-   * How long this run's attempts under way have had their devices, in milliseconds. A device works on one task at a time
-   * while the next one loads: of a worker's leases of the run the one granted last tells when the task in hand began.
+   * How long this lease has had its worker's device, in milliseconds. A device works on one task at a time while the next
+   * ones load: it has the oldest of its worker's leases in hand, since that was granted or, if that was later, since it
+   * was done with the one before. So of leases that end together each is given a part, and the device's time is counted once.
    */
+  heldMs({ leaseId, workerId }: LiveLease, nowMs: number): number {
+    const [inHand] = this.#leasesOf(workerId);
+    if (inHand === undefined || keyOf(inHand.leaseId) !== keyOf(leaseId)) return 0;
+    return Math.max(0, nowMs - Math.max(inHand.grantedAtMs, this.#freedMs.get(workerId) ?? 0));
+  }
+
+  /** How long this run's attempts under way have had their devices, in milliseconds. */
   inFlightMs(runId: string, nowMs: number): number {
-    const began = new Map<string, number>();
-    for (const lease of this.#leases.values()) {
-      if (lease.runId === runId) began.set(lease.workerId, Math.max(began.get(lease.workerId) ?? 0, lease.grantedAtMs));
-    }
-    return [...began.values()].reduce((sum, atMs) => sum + Math.max(0, nowMs - atMs), 0);
+    return [...this.#leases.values()].reduce((sum, lease) => sum + (lease.runId === runId ? this.heldMs(lease, nowMs) : 0), 0);
   }
 
   workers(): { worker: WorkerState; leases: LiveLease[] }[] {
@@ -379,6 +386,15 @@ export class Scheduler {
     const held = this.#heldBy.get(lease.workerId) ?? new Set();
     held.add(key);
     this.#heldBy.set(lease.workerId, held);
+  }
+
+  /** The lease ends, and what was next to it has the device. */
+  #free(key: string, nowMs: number): void {
+    const lease = this.#leases.get(key);
+    if (lease === undefined) return;
+    const [inHand] = this.#leasesOf(lease.workerId);
+    if (inHand === lease) this.#freedMs.set(lease.workerId, nowMs);
+    this.#forget(key);
   }
 
   #forget(key: string): void {

@@ -60,6 +60,13 @@ describe('the scheduler, whatever is called', () => {
       const slots = new Map<string, number>();
       const told = new Set<string>();
       const all: { leaseId: LeaseId; taskId: string }[] = [];
+      /** Device time of leases that were released, by worker. */
+      const charged = new Map<string, number>();
+      const release = (leaseId: LeaseId, counts: boolean): void => {
+        const lease = scheduler.lease(leaseId);
+        if (lease !== undefined) charged.set(lease.workerId, (charged.get(lease.workerId) ?? 0) + scheduler.heldMs(lease, nowMs));
+        scheduler.release(leaseId, nowMs, counts);
+      };
       const announced = (which: number[]): HeldLease[] => which.flatMap((index) => (all.length === 0 ? [] : [all[index % all.length]])).flatMap((each) => (each === undefined ? [] : [held(each.leaseId, each.taskId)]));
       for (const each of calls) {
         nowMs += 50;
@@ -78,7 +85,7 @@ describe('the scheduler, whatever is called', () => {
             // A worker's slots are fixed by its release; a test that changed them would only show that.
             slots.set(workerId, slots.get(workerId) ?? each.slots);
             const { abandoned } = scheduler.register(worker(workerId, slots.get(workerId)), announced(each.announce), nowMs);
-            for (const lease of abandoned) scheduler.release(lease.leaseId, nowMs, true);
+            for (const lease of abandoned) release(lease.leaseId, true);
             break;
           }
           case 'grant': {
@@ -116,7 +123,7 @@ describe('the scheduler, whatever is called', () => {
           }
           case 'release': {
             const one = all.length === 0 ? undefined : all[each.which % all.length];
-            if (one !== undefined) scheduler.release(one.leaseId, nowMs, each.counts);
+            if (one !== undefined) release(one.leaseId, each.counts);
             break;
           }
           case 'close':
@@ -127,7 +134,7 @@ describe('the scheduler, whatever is called', () => {
             nowMs += each.afterMs;
             for (const lease of scheduler.expired(nowMs)) {
               expect(lease.deadlineMs).toBeLessThanOrEqual(nowMs);
-              scheduler.release(lease.leaseId, nowMs, true);
+              release(lease.leaseId, true);
             }
         }
         const known = [0, 1].flatMap((run) => scheduler.tasksOf(`r${run}`));
@@ -138,6 +145,8 @@ describe('the scheduler, whatever is called', () => {
           expect(new Set(leases.map((lease) => lease.workerId)).size).toBe(leases.length);
         }
         const leases = scheduler.workers().flatMap((one) => one.leases);
+        // A device's time is counted once, however many leases its worker had.
+        for (const { worker: { workerId }, leases: mine } of scheduler.workers()) expect(mine.reduce((sum, lease) => sum + scheduler.heldMs(lease, nowMs), charged.get(workerId) ?? 0)).toBeLessThanOrEqual(nowMs);
         // 2 and 4; and both ways of looking at leases show the same ones.
         for (const { worker: { workerId }, leases: mine } of scheduler.workers()) expect(mine.length).toBeLessThanOrEqual(slots.get(workerId) ?? 0);
         for (const lease of leases) expect(open.has(lease.taskId)).toBe(true);
@@ -410,7 +419,7 @@ describe('the scheduler', () => {
     expect(scheduler.grant('w0', 1, [], 11)).toMatchObject([{ attempt: 0, task: { subject: 's0' } }]);
   });
 
-  test('attempts in flight have had each device since its last grant: the task before that was still in hand', () => {
+  test('attempts in flight have had each device since their grant, or since the task before was done', () => {
     const scheduler = fleet(2, 2);
     scheduler.setTasks('r', 1, labels('r', 5));
     scheduler.setTasks('other', 1, []);
@@ -424,5 +433,24 @@ describe('the scheduler', () => {
     // A clock that is behind takes nothing away.
     expect(scheduler.inFlightMs('r', 0)).toBe(0);
     expect(scheduler.inFlightMs('other', 450)).toBe(0);
+  });
+
+  test('of leases of one worker that end together the one in hand has had the device, the others nothing; then the next has it', () => {
+    const scheduler = fleet(1, 3);
+    scheduler.setTasks('r', 1, labels('r', 3));
+    scheduler.grant('w0', 3, [], 100);
+    const leases = scheduler.workers()[0]?.leases ?? [];
+    expect(leases.map((lease) => scheduler.heldMs(lease, 400))).toEqual([300, 0, 0]);
+    expect(leases.map((lease) => {
+      const heldMs = scheduler.heldMs(lease, 400);
+      scheduler.release(lease.leaseId, 400, true);
+      return heldMs;
+    })).toEqual([300, 0, 0]);
+    scheduler.grant('w0', 2, [], 1_000_000);
+    const [next, last] = scheduler.workers()[0]?.leases ?? [];
+    if (next === undefined || last === undefined) throw new Error('two are granted');
+    // One that breaks while it loads has had no device, and takes nothing from the one in hand.
+    scheduler.release(last.leaseId, 1_000_050, false);
+    expect(scheduler.heldMs(next, 1_000_100)).toBe(100);
   });
 });
