@@ -4,6 +4,7 @@
  */
 import { isScalar, LineCounter, parseDocument } from 'yaml';
 import { AlumnusError } from '../proto/errors.ts';
+import { meant, printPath } from './known-fields.ts';
 import { recipeSchema, type Recipe } from './schema.ts';
 
 export interface RecipeProblem {
@@ -19,9 +20,6 @@ const RECIPE_BYTES_MAX = 1024 * 1024;
 
 /** Of what was written, enough to find it again. */
 const QUOTED_CHARACTERS_MAX = 80;
-
-const printPath = (path: readonly PropertyKey[]): string =>
-  path.map((part, at) => (typeof part === 'number' ? `[${part}]` : `${at === 0 ? '' : '.'}${String(part)}`)).join('');
 
 const clip = (text: string): string => (text.length <= QUOTED_CHARACTERS_MAX ? text : `${text.slice(0, QUOTED_CHARACTERS_MAX - 1)}…`);
 
@@ -80,7 +78,7 @@ export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipePr
     problems: parsed.error.issues.flatMap((issue) => {
       const reason = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
       if (issue.code === 'unrecognized_keys') {
-        return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: 'is not a field of a recipe' }));
+        return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: `is not a field of a recipe${meant([...issue.path, key])}` }));
       }
       return [{ path: printPath(issue.path), line: lineOf(issue.path), reason: quoting(reason, issue.code, at(value, issue.path)) }];
     }),

@@ -81,7 +81,9 @@ describe('a recipe', () => {
 
   test.each<[string, string, string[]]>([
     ['an unknown field', `${least}threshhold: 0.3\n`, ['threshhold (line 7): is not a field of a recipe']],
-    ['an unknown field, deep', `${least}labels:\n  treshold: 0.3\n`, ['labels.treshold (line 8): is not a field of a recipe']],
+    ['a field in another place', `${least}noised_teacher: true\n`, ['noised_teacher (line 7): is not a field of a recipe (labels.noised_teacher is one)']],
+    ['a misspelt field in a list', `${least}comparisons:\n  - { name: a, modle: { name: cnn } }\n`, ['comparisons[0].modle (line 8): is not a field of a recipe (did you mean model?)']],
+    ['an unknown field, deep', `${least}labels:\n  treshold: 0.3\n`, ['labels.treshold (line 8): is not a field of a recipe (did you mean threshold?)']],
     ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received "three"']],
     ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received 1.5']],
     ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1, received 1.5']],
@@ -110,7 +112,7 @@ describe('a recipe', () => {
     ['two decays at once', `${least}training:\n  schedule: { name: exponential, decay_epochs: 2.4, decay_steps: 100 }\n`, ['training.schedule.decay_epochs (line 8): give decay_steps or decay_epochs, not both']],
     ['an option of another optimizer', `${least}training:\n  optimizer: { name: sgd, epsilon: 0.001 }\n`, ['training.optimizer.epsilon (line 8): belongs to the optimizer "rmsprop", and this one is "sgd"']],
     ['a noise there is not', `${least}noise:\n  input: { name: blur }\n`, ['noise.input.name (line 8): invalid discriminator value. Expected \'none\' | \'affine\' | \'randaugment\'']],
-    ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe']],
+    ['a field of another noise', `${least}noise:\n  input: { name: affine, magnitude: 3 }\n`, ['noise.input.magnitude (line 8): is not a field of a recipe (another choice of noise.input has it)']],
     ['a mixing of nothing', `${least}noise:\n  mix: { probability: 0.5 }\n`, ['noise.mix (line 8): give mixup_alpha, cutmix_alpha or both: with neither nothing is mixed']],
     ['a rectangle whose largest area is below its least', `${least}noise:\n  erasing: { area_min: 0.4 }\n`, ['noise.erasing.area_max (line 8): must not be below area_min']],
     ['compression of nobody', `${least}rounds: 0\ncompress: {}\n`, ['compress (line 8): asks what students keep of their teacher, and with rounds: 0 there are none']],

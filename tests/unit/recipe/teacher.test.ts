@@ -44,7 +44,7 @@ test.each<[string, string, string[]]>([
   ['names and indices', withTeacher('{ url: "file:///m", output: { classes: [a, b], indices: [0, 1] } }'), ['models.teacher.output.indices (line 5): is written beside classes: write one of the two']],
   ['a name twice', withTeacher('{ url: "file:///m", output: { classes: [a, a] } }'), ['models.teacher.output.classes (line 5): holds a name twice']],
   ['an index twice', withTeacher('{ url: "file:///m", output: { indices: [3, 3] } }'), ['models.teacher.output.indices (line 5): holds an index twice']],
-  ['an unknown field', withTeacher('{ url: "file:///m", weights: best }'), ['models.teacher.weights (line 5): is not a field of a recipe']],
+  ['an unknown field', withTeacher('{ url: "file:///m", weights: best }'), ['models.teacher.weights (line 5): is not a field of a recipe (compress.weights is one)']],
   ['a noised teacher', withTeacher('{ url: "file:///m" }', 'labels: { noised_teacher: true }\n'), ['labels.noised_teacher (line 7): cannot be asked of models.teacher: a model from elsewhere predicts clean, as it was saved']],
   ['no round', withTeacher('{ url: "file:///m" }').replace('rounds: 2', 'rounds: 0'), ['rounds (line 2): is 0, and with models.teacher iteration 0 trains nothing: ask for a round']],
   ['a ladder with a step for iteration 0', withTeacher('{ url: "file:///m" }').replace('rounds: 2', 'rounds: 1'), ['models.ladder (line 6): has 2 models for 1 iterations that train (iteration 0 imports models.teacher): raise rounds or take 1 out']],
