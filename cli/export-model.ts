@@ -22,13 +22,17 @@ const DOCUMENT_BYTES_MAX = 64 * 1024 * 1024;
 export interface Exported {
   readonly runId: string;
   readonly iteration: number;
+  /** What tables call it, where it was asked for by name: of `chosen` the model that is. */
+  readonly called?: string;
   readonly folder: string;
   /** In the order in which they are best read. */
   readonly files: readonly string[];
 }
 
 interface Chosen {
+  /** Of a model beside the iterations: that whose labels it learned from, the last. */
   readonly iteration: number;
+  readonly called?: string;
   readonly ref: ObjectRef;
   readonly model: ModelView | undefined;
 }
@@ -47,16 +51,17 @@ export function modelCalled(view: RunView, name: string): Chosen & { readonly we
     throw new AlumnusError('RUN_CONFLICT', compression === undefined ? 'its recipe has no compress, which would choose a model' : view.summary?.state === 'succeeded' ? 'no model kept as much as compress.accuracy_kept asks for: none was chosen' : `what is chosen is known when everything is measured, and the run is ${view.summary?.state ?? 'not there'}`, { where });
   }
   const weights = weightSchemes.find((each) => each === choice?.weights);
-  const measured = compression?.models.find((each) => each.name === (choice?.name ?? name));
+  const called = choice?.name ?? name;
+  const measured = compression?.models.find((each) => each.name === called);
   if (isTrained(measured?.model)) {
     const { sha256 } = measured.model;
     const models = [...view.iterations.flatMap((each) => [each.model, each.fineTuned]), view.control, view.controlFineTuned, ...view.comparisons.flatMap((each) => [each.model, each.fineTuned])];
     const iteration = view.iterations.find((each) => [each.model, each.fineTuned].some((model) => model?.model?.sha256 === sha256))?.iteration ?? view.summary?.rounds ?? 0;
-    return { iteration, ref: measured.model, model: models.find((model) => model?.model?.sha256 === sha256), ...(weights === undefined ? {} : { weights }) };
+    return { iteration, called, ref: measured.model, model: models.find((model) => model?.model?.sha256 === sha256), ...(weights === undefined ? {} : { weights }) };
   }
   const beside = name === 'control' ? { model: view.control, fineTuned: view.controlFineTuned } : view.comparisons.find((each) => each.name === name);
   const model = view.fineTunedTeaches ? beside?.fineTuned : beside?.model;
-  if (isTrained(model?.model)) return { iteration: view.summary?.rounds ?? 0, ref: model.model, model };
+  if (isTrained(model?.model)) return { iteration: view.summary?.rounds ?? 0, called, ref: model.model, model };
   const names = [...(compression === undefined ? [] : ['chosen', 'teacher', 'student']), ...(view.control === undefined ? [] : ['control']), ...view.comparisons.map((each) => each.name)];
   if (beside?.model !== undefined) throw new AlumnusError('RUN_CONFLICT', `${name} is not trained yet`, { where });
   throw new AlumnusError('MODEL_NOT_FOUND', `the run has no model called ${name}; ${names.length === 0 ? 'it trains none beside its iterations: take one with --iteration' : `there are ${names.join(', ')}`}`, { where });
@@ -189,20 +194,21 @@ export async function exportModel(view: RunView, options: ExportOptions): Promis
   const scheme = options.weights ?? (holdsSchemes ? chosenIn : undefined) ?? 'float32';
   if (scheme !== 'float32' && !holdsSchemes) throw new AlumnusError('USAGE', `--weights ${scheme} goes with the formats savedmodel, onnx and tfjs-graph`);
   if (page !== undefined && format !== 'tfjs-graph') throw new AlumnusError('USAGE', 'a page runs the model with TF.js: --page goes with --format tfjs-graph');
-  const { store, iteration, ref, model, stored, document, weights } = await takeModel(view, options);
+  const { store, iteration, called, ref, model, stored, document, weights } = await takeModel(view, options);
+  const name = called === undefined ? {} : { called };
   const runId = view.summary?.runId ?? '';
   const folder = resolve(options.to);
   if (format !== 'safetensors') {
     const samples = page === undefined ? undefined : await samplesOf(store, view, page.samples);
     const written = await convertedModel(stored, weights, { format, weights: scheme, samples });
     // TF.js' own program writes no document.
-    if (!written.some(({ name }) => name === 'document.json')) written.unshift({ name: 'document.json', content: stored });
-    for (const { name, content } of written) await writeWhole(join(folder, name), content);
-    return { runId, iteration, folder, files: written.toReversed().map(({ name }) => join(folder, name)) };
+    if (!written.some((each) => each.name === 'document.json')) written.unshift({ name: 'document.json', content: stored });
+    for (const each of written) await writeWhole(join(folder, each.name), each.content);
+    return { runId, iteration, ...name, folder, files: written.toReversed().map((each) => join(folder, each.name)) };
   }
   const { architecture, classNames, parameters } = document;
   const description = {
-    apiVersion: 'alumnus/v1', kind: 'ExportedModel', run: runId, iteration, label: model?.label ?? architecture.model.name,
+    apiVersion: 'alumnus/v1', kind: 'ExportedModel', run: runId, iteration, ...name, label: model?.label ?? architecture.model.name,
     document: { file: 'document.json', sha256: ref.sha256, bytes: ref.bytes },
     weights: {
       file: 'weights.safetensors', format: 'safetensors', sha256: document.weights.sha256, bytes: document.weights.bytes,
@@ -214,11 +220,11 @@ export async function exportModel(view: RunView, options: ExportOptions): Promis
     validation: model?.validation === undefined ? undefined : { correct: model.validation.correct, total: model.validation.total },
     test: model?.test === undefined ? undefined : { correct: model.test.correct, total: model.test.total },
   };
-  const files = ['model.json', description.document.file, description.weights.file].map((name) => join(folder, name));
+  const files = ['model.json', description.document.file, description.weights.file].map((file) => join(folder, file));
   const [described = '', as = '', of = ''] = files;
   // The description last: a folder that has it has everything that it names.
   await writeWhole(of, weights);
   await writeWhole(as, stored);
   await writeWhole(described, `${JSON.stringify(description, null, 2)}\n`);
-  return { runId, iteration, folder, files };
+  return { runId, iteration, ...name, folder, files };
 }

@@ -12,10 +12,15 @@ export interface DemoDataset {
   readonly seed: number;
 }
 
-/** Its name says how it was drawn, and a manifest is written last: one that is there is the same, and whole. */
+/** Its name says how it was drawn, and a manifest is written last: one that is there is the same, and whole. A later version has what the user added to it, such as reviewed labels. */
 export async function ensureDataset(context: Context, storeUrl: string, { source, name, labeledPerClass, validation, seed }: DemoDataset): Promise<void> {
   const store = await openStore(storeUrl);
-  if ((await store.getNamed(paths.datasetManifest(name))) !== undefined) return;
+  if ((await store.getNamed(paths.datasetManifest(name))) !== undefined) {
+    let added = 0;
+    for await (const { key } of store.list(paths.datasetVersions(name))) added += key === '' ? 0 : 1;
+    if (added > 0) context.note(`${name} was added to since it was imported: this run takes its newest version, ${name}@${added + 1}. With another --home it begins anew.`);
+    return;
+  }
   const [{ runImport }, { partNames }] = await Promise.all([import('../dataset-import.ts'), import('../../dataset/index.ts')]);
   const { manifest } = await runImport(context, store, { kind: source, files: {} }, { name, labeledPerClass, validation, seed });
   context.note(`imported ${name}: ${partNames.map((part) => `${integer(manifest.parts[part]?.samples ?? 0)} ${part}`).join(', ')}`);

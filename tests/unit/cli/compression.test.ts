@@ -82,9 +82,9 @@ test('while models are measured, progress counts them', () => {
 test('--model takes what was chosen, with its weights; a model of the table; a comparison of a run without compress; and says what there is', () => {
   const view = compressedRun();
   const small = view.comparisons.find(({ name }) => name === 'small')!.model!;
-  expect(modelCalled(view, 'chosen')).toEqual({ iteration: 3, ref: small.model, model: small, weights: 'int8' });
+  expect(modelCalled(view, 'chosen')).toEqual({ iteration: 3, called: 'small', ref: small.model, model: small, weights: 'int8' });
   expect(modelCalled(view, 'teacher')).toMatchObject({ iteration: 2, ref: view.iterations[2]!.model!.model! });
-  expect(modelCalled(runWithComparisons(), 'small')).toEqual({ iteration: 3, ref: small.model, model: small });
+  expect(modelCalled(runWithComparisons(), 'small')).toEqual({ iteration: 3, called: 'small', ref: small.model, model: small });
   expect(modelCalled(view, 'control').ref).toEqual(view.control!.model);
   const thrown = (run: RunView, name: string): unknown => {
     try {
