@@ -52,8 +52,18 @@ export const isFingerprintWanted = ({ fingerprints }: RunState, subject: string,
 /** Which of the select stage's kinds of tasks are open: changes when others are. */
 export function fingerprintTurn(state: RunState): string {
   if (state.recipe.data.near_duplicates === undefined || state.stage !== Stage.SELECT) return '';
-  const { done, total } = fingerprintProgress(state);
-  return done === 0 ? 'judging' : done < total ? 'shards' : 'done';
+  if (!state.fingerprints.has(subjects.judging)) return 'judging';
+  return isComplete(state) ? 'done' : 'shards';
+}
+
+/**
+ * Whether nothing is left to be looked through. Asked at every fact: while results are too few, shards are not counted. What judges is looked through, every
+ * shard with labels, and every labeled one, of which a teacher labels some, too: that is more than there are labels.
+ */
+function isComplete(state: RunState): boolean {
+  const { fingerprints } = state;
+  if (fingerprints.size <= currentIteration(state).labels.size) return false;
+  return wantedShards(state).every(({ subject }) => fingerprints.has(subject));
 }
 
 /** So many of how many are done: what judges, and each shard. */

@@ -5,7 +5,7 @@ import { Fold } from '../../../coordinator/fold.ts';
 import { EVENT_SCHEMA_VERSION, schemaVersionOf } from '../../../coordinator/journal/index.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
-import { decide, isEnded, labeledPart, openTasks, stateFromJson, stateToJson, type Command, type Review, type RunState } from '../../../coordinator/run/index.ts';
+import { decide, fingerprintTurn, isEnded, labeledPart, openTasks, stateFromJson, stateToJson, type Command, type Review, type RunState } from '../../../coordinator/run/index.ts';
 import { runView } from '../../../coordinator/api/views.ts';
 import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import { Stage, type FingerprintResult, type SelectSpec, type Task, type TaskResult, type TrainSpec } from '../../../proto/gen/alumnus/v1/task.ts';
@@ -86,6 +86,20 @@ test('a journal with near-duplicates or people\'s labels is of the newest schema
   const fact: Event = { runId: 'run', atMs: 0, fact: { $case: 'labelsReviewed', value: { fromIteration: 1, ...review('a', 1) } } };
   expect(schemaVersionOf([fact])).toBe(EVENT_SCHEMA_VERSION);
   expect(schemaVersionOf(decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe(), data: makeData() }, 0).events)).toBe(1);
+});
+
+test.each([[{}], [{ training: { distill: { temperature: 4 } } }]] as const)('the turn, told without counting shards while results are too few, is that of the open tasks; recipe with %j', (more) => {
+  let state = submitted({ ...near, ...more }, 3);
+  const turns: string[] = [];
+  while (!isEnded(state.phase)) {
+    const ofShards = openTasks(state).flatMap(({ spec }) => (spec?.$case === 'fingerprint' ? [spec.value.shard !== undefined] : []));
+    const turn = ofShards.length === 0 ? 'done' : ofShards[0] ? 'shards' : 'judging';
+    if (state.stage === Stage.SELECT) expect(fingerprintTurn(state)).toBe(turn);
+    turns.push(state.stage === Stage.SELECT ? turn : '');
+    state = complete(state, first(state));
+  }
+  // Once only: what judges, three shards that train and the labeled one; then a selection in each of two iterations.
+  expect(turns.filter((turn) => turn !== '')).toEqual(['judging', 'shards', 'shards', 'shards', 'shards', 'done', 'done']);
 });
 
 const specOf = (task: Task): SelectSpec | TrainSpec | undefined => (task.spec?.$case === 'select' || task.spec?.$case === 'train' ? task.spec.value : undefined);
