@@ -8,7 +8,8 @@
  *  2. A worker holds at most `slots` leases, and a task that wants the device alone is the only one its worker was granted.
  *  3. One task has at most LEASES_PER_TASK_MAX live leases, never two of one worker.
  *  4. A closed task has no lease.
- *  5. A run that is not granted from (it is paused) keeps its tasks and leases, and is given no new lease.
+ *  5. On one host one measurement is under way: another one's load would be in its latency.
+ *  6. A run that is not granted from (it is paused) keeps its tasks and leases, and is given no new lease.
  */
 import { invariant } from '../../proto/errors.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
@@ -83,6 +84,7 @@ interface RunQueue {
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 const wantsDeviceAlone = ({ spec }: Task): boolean => spec?.$case !== 'label' && spec?.$case !== 'index';
+const isMeasurement = ({ spec }: Task): boolean => spec?.$case === 'measure';
 /** A merge is short against its replicas: among their times it would make stragglers of them. */
 const stageKey = (task: Task): string => `${task.iteration}/${task.stage}/${task.spec?.$case}`;
 
@@ -231,6 +233,7 @@ export class Scheduler {
 
   #mayTake(queued: QueuedTask, worker: WorkerState, nowMs: number): boolean {
     if (queued.notBeforeMs > nowMs) return false;
+    if (isMeasurement(queued.task) && [...this.#leases.values()].some((lease) => this.#workers.get(lease.workerId)?.host === worker.host && isMeasurement(this.#mustQueued(lease).task))) return false;
     // A task that failed here goes elsewhere while there is an elsewhere: a live worker that isn't shut away with a
     // training, which may take hours.
     return !(queued.failedOn.has(worker.workerId) && [...this.#workers.values()].some((other) => this.#isLive(other, nowMs) && !queued.failedOn.has(other.workerId) && !this.#leasesOf(other.workerId).some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))));

@@ -11,6 +11,8 @@ import { Scheduler } from '../../coordinator/scheduler/index.ts';
 const LEASE_MS = 1_000;
 const TERM = 7;
 
+const measurement = (runId: string, subject: string): Task => ({ ...taskOf(runId, subject, true), spec: { $case: 'measure', value: { model: undefined, validation: undefined, test: undefined, corrupted: undefined, weights: [], batchSize: 1, threads: 1, predictions: 1 } } });
+
 function taskOf(runId: string, subject: string, alone = false, affinity: string[] = []): Task {
   return {
     taskId: `${runId}.${subject}`, runId, iteration: 1, stage: alone ? Stage.TRAIN : Stage.LABEL, subject, try: 0, seed: 1, affinity, outputPrefix: '', work: 1, checkpointSteps: 0, checkpoints: [],
@@ -29,7 +31,7 @@ function fleet(workers: number, slots = 1): Scheduler {
 }
 
 type Call =
-  | { kind: 'tasks'; run: number; subjects: number[]; alone: boolean; granting: boolean }
+  | { kind: 'tasks'; run: number; subjects: number[]; alone: boolean; measured: boolean; granting: boolean }
   | { kind: 'register'; worker: number; slots: number; announce: number[] }
   | { kind: 'grant'; worker: number; max: number }
   | { kind: 'renew'; worker: number; announce: number[] }
@@ -40,7 +42,7 @@ type Call =
 
 const small = fc.nat(2);
 const call: fc.Arbitrary<Call> = fc.oneof(
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tasks' as const), run: fc.nat(1), subjects: fc.uniqueArray(fc.nat(5), { maxLength: 6 }), alone: fc.boolean(), granting: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('tasks' as const), run: fc.nat(1), subjects: fc.uniqueArray(fc.nat(5), { maxLength: 6 }), alone: fc.boolean(), measured: fc.boolean(), granting: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('register' as const), worker: small, slots: fc.integer({ min: 1, max: 3 }), announce: fc.array(fc.nat(20), { maxLength: 3 }) }) },
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('grant' as const), worker: small, max: fc.integer({ min: 0, max: 3 }) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('renew' as const), worker: small, announce: fc.array(fc.nat(20), { maxLength: 3 }) }) },
@@ -74,7 +76,7 @@ describe('the scheduler, whatever is called', () => {
           case 'tasks': {
             const runId = `r${each.run}`;
             for (const taskId of [...open.keys()]) if (open.get(taskId)?.runId === runId) open.delete(taskId);
-            const tasks = each.subjects.map((subject) => taskOf(runId, `s${subject}`, subject >= 4 && each.alone));
+            const tasks = each.subjects.map((subject) => (subject >= 3 && each.measured ? measurement : taskOf)(runId, `s${subject}`, subject >= 4 && each.alone));
             for (const task of tasks) open.set(task.taskId, task);
             granting.set(runId, each.granting);
             scheduler.setTasks(runId, 1 + each.run, tasks, each.granting);
@@ -150,6 +152,8 @@ describe('the scheduler, whatever is called', () => {
         // 2 and 4; and both ways of looking at leases show the same ones.
         for (const { worker: { workerId }, leases: mine } of scheduler.workers()) expect(mine.length).toBeLessThanOrEqual(slots.get(workerId) ?? 0);
         for (const lease of leases) expect(open.has(lease.taskId)).toBe(true);
+        // 5: all workers are of one host.
+        expect(leases.filter((lease) => scheduler.task(lease.taskId)?.spec?.$case === 'measure').length).toBeLessThanOrEqual(1);
         expect(leases.map((lease) => keyOf(lease.leaseId)).sort()).toEqual(known.flatMap((one) => one.leases.map((lease) => keyOf(lease.leaseId))).sort());
       }
     }), { numRuns: 300 });
@@ -404,6 +408,21 @@ describe('the scheduler', () => {
       running = [...rest, ...more];
     }
     expect(granted).toEqual(['training.student']);
+  });
+
+  test('on one host one measurement is under way, on another the next; other work goes on beside it', () => {
+    const scheduler = fleet(2);
+    scheduler.register({ ...worker('elsewhere'), host: 'h2' }, [], 0);
+    scheduler.setTasks('r', 1, [measurement('r', 'm0'), measurement('r', 'm1'), measurement('r', 'm2')]);
+    const [first] = scheduler.grant('w0', 1, [], 0);
+    expect(first?.task?.subject).toBe('m0');
+    expect(scheduler.grant('w1', 1, [], 0)).toEqual([]);
+    expect(scheduler.grant('elsewhere', 1, [], 0)).toMatchObject([{ task: { subject: 'm1' } }]);
+    scheduler.setTasks('other', 1, labels('other', 1));
+    expect(scheduler.grant('w1', 1, [], 0)).toMatchObject([{ task: { runId: 'other' } }]);
+    scheduler.close('other', 'other.s0', 1);
+    scheduler.close('r', first?.task?.taskId ?? '', 1);
+    expect(scheduler.grant('w1', 1, [], 1)).toMatchObject([{ task: { subject: 'm2' } }]);
   });
 
   test('a paused run keeps its leases and gets no new one; resumed, its tasks have forgotten their failures', () => {
