@@ -4,7 +4,7 @@
  */
 import type { Agreement, ComparisonView, IterationView, ModelView, RunView } from '../proto/gen/alumnus/v1/operator.ts';
 import type { Recipe } from '../recipe/index.ts';
-import { duration, integer, none, percent, plain, points, pValue } from './format.ts';
+import { integer, none, percent, plain, points } from './format.ts';
 import { table } from './output.ts';
 import { difference, errorReduction, scored, share, type Difference, type Proportion } from './statistics.ts';
 
@@ -120,19 +120,18 @@ export function fewerErrorsText({ value, interval }: NonNullable<ComparisonRow['
 }
 
 const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;
-const pairedText = ({ onlyThis, onlyStudent, pValue: p }: NonNullable<ComparisonRow['paired']>): string => `${integer(onlyThis)} against ${integer(onlyStudent)}, ${pValue(p)}`;
-
 /** As a terminal shows them; empty where the recipe has none. */
 export function comparisonText(view: RunView): string {
   const rows = comparisonRows(view);
   if (rows.length === 0) return '';
   const accuracy = (value: Proportion | undefined): string => (value === undefined ? none : percent(share(value), 2));
   return `${table(
-    ['comparison', 'what', 'model', 'parameters', 'images seen', 'device time', 'validation', 'test', 'ECE', 'agrees', 'fewer errors', 'test, against the student', 'validation, paired'],
+    ['comparison', 'model', 'parameters', 'validation', 'test', 'ECE', 'agrees', 'fewer errors', 'test, against the student'],
     rows.map((row) => [
-      plain(row.name), row.state === '' ? plain(row.what) : `${plain(row.what)}; ${plain(row.state)}`, plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, row.images > 0 ? integer(row.images) : none, row.deviceMs > 0 ? duration(row.deviceMs) : none, accuracy(row.validation), accuracy(row.test),
-      row.calibrationError === undefined ? none : percent(row.calibrationError, 1), accuracy(row.agreement), row.fewerErrors === undefined ? none : percent(row.fewerErrors.value), row.difference === undefined ? none : differenceText(row.difference), row.paired === undefined ? none : pairedText(row.paired),
+      plain(row.name), plain(row.model), row.parameters > 0 ? integer(row.parameters) : none, accuracy(row.validation), accuracy(row.test), row.calibrationError === undefined ? none : percent(row.calibrationError, 1),
+      accuracy(row.agreement), row.fewerErrors === undefined ? none : percent(row.fewerErrors.value), row.difference === undefined ? none : differenceText(row.difference),
     ]),
-    [3, 4, 5, 6, 7, 8, 9, 10],
-  )}\nComparisons decide nothing. Agrees: with the teacher, right or wrong. Fewer errors: than the control makes. Differences in points with their 95 % interval; paired: images that only the comparison, and only the student, got right, and p of McNemar's exact test.`;
+    [2, 3, 4, 5, 6, 7],
+  )}\n${rows.map((row) => `${plain(row.name)}: ${plain(row.what)}${row.state === '' ? '' : `; ${plain(row.state)}`}`).join('\n')}
+Comparisons decide nothing. Agrees: with the teacher, right or wrong. Fewer errors: than the control makes. Differences in points with their 95 % interval. What each saw and took, and paired tests: in the report, and with -o json.`;
 }

@@ -40,7 +40,8 @@ test('a run without any says nothing of them', () => {
 test('terminal and report show the same figures, and escape what is the user\'s', () => {
   const view = runWithComparisons();
   const [text, page] = [summaryText(view, 200), renderReport({ view, audits: [], missing: [], version: '0' })];
-  for (const figure of ['+2.0', '−2.5', '98.50 %', '94.00 %', '100 against 22']) expect(text).toContain(figure);
+  for (const figure of ['+2.0', '−2.5', '98.50 %', '94.00 %', 'truth: true labels', 'late: again; waits']) expect(text).toContain(figure);
+  for (const line of comparisonText(view).split('\n').filter((each) => !each.startsWith('Comparisons'))) expect(line.length, line).toBeLessThanOrEqual(120);
   for (const figure of ['+2.0', '98.50 %', '100 : 22', 'given up: 3 attempts failed', '&lt;i&gt;soft&lt;/i&gt; labels', 'Against the last student']) expect(page).toContain(figure);
   expect(page).not.toMatch(/NaN|Infinity|undefined/);
 });
