@@ -60,7 +60,7 @@ const nothing: MeasurementState = {};
 
 export const measurementOf = (state: RunState, subject: string): MeasurementState => state.measurements.get(subject) ?? nothing;
 
-/** Whether models may be measured: last of all, when no training disturbs the clock any more; another measurement on the same machine still may. */
+/** Whether models may be measured: last of all, when no training disturbs the clock any more; on one host one after the other (coordinator/scheduler). */
 const mayMeasure = (state: RunState): boolean => state.recipe.compress !== undefined && state.stage === Stage.PROMOTE && besidesOwed(state).length === 0;
 
 /** Those that wait to be measured, and that the run's end waits for. */
