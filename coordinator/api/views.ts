@@ -2,6 +2,7 @@
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
+import { subjects } from '../../proto/subjects.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import type { Leader } from '../leader.ts';
 import { besideOf, besidesOf, besideState, candidateOf, chosenOf, comparedTeacher, compressionWarnings, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, keptOf, labelTotal, mcnemarExact, measurementOf, modelsToMeasure, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, teacherErrors, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
@@ -213,7 +214,7 @@ const withoutShards = ({ labeled, unlabeled, validation, test, corrupted, ...dat
 const slim = (task: Task): Task => ({ ...task, spec: undefined });
 
 /**
- * Time that training and evaluation still take: steps left by the rate of the trainings seen so far, and evaluations left as long as the last one each.
+ * Time that training and evaluation still take: steps left by the rate of the trainings seen so far, and evaluations left as long as the last one each; a measurement predicts as much for each way to store weights.
  * Labeling is small against them. Replicas of a shared training make their steps beside one another, as far as
  * there are workers. -1 while no rate is known. With early stop it is the most that it may take: nobody knows where a training stops.
  */
@@ -246,7 +247,7 @@ function secondsLeft(run: RunState, leased: { task: Task; lease: LiveLease }[], 
     if (fineTuned === undefined) fineTunings += 1;
   }
   const turns = typeof replicas === 'number' ? Math.ceil(replicas / Math.max(1, fleet)) : 1;
-  return Math.max(0, ((steps + beside) * turns + fineTunings * stepsOfFineTuning(run)) * perStep + evaluationsLeft(run, leased) * (run.evaluationMs ?? 0) / 1000);
+  return Math.max(0, ((steps + beside) * turns + fineTunings * stepsOfFineTuning(run)) * perStep + (evaluationsLeft(run, leased) + measuredFormsLeft(run, leased)) * (run.evaluationMs ?? 0) / 1000);
 }
 
 /** Of the models to come, too; of one under way what is left of it. */
@@ -256,8 +257,20 @@ function evaluationsLeft(run: RunState, leased: readonly { task: Task; lease: Li
   let left = 0;
   for (let iteration = run.iteration; iteration <= run.recipe.rounds; iteration += 1) left += of(run.iterations[iteration] ?? {}, tunes && !isImported(run.recipe, iteration));
   for (const { subject } of besidesOf(run.recipe)) left += besideState(run, subject).givenUp === undefined ? of(besideState(run, subject), tunes) : 0;
-  const underWay = leased.flatMap(({ task, lease: { progress } }) => (task.spec?.$case === 'evaluate' && progress !== undefined && progress.total > 0 ? [Math.min(1, progress.done / progress.total)] : []));
-  return left - underWay.reduce((sum, share) => sum + share, 0);
+  return left - underWay('evaluate', leased);
+}
+
+/** Tasks of this kind that are done already, in parts of those under way. */
+function underWay(kind: NonNullable<Task['spec']>['$case'], leased: readonly { task: Task; lease: LiveLease }[]): number {
+  return leased.reduce((sum, { task, lease: { progress } }) => sum + (task.spec?.$case === kind && progress !== undefined && progress.total > 0 ? Math.min(1, progress.done / progress.total) : 0), 0);
+}
+
+/** Models by the ways in which each is stored; of the models to come, too. */
+function measuredFormsLeft(run: RunState, leased: readonly { task: Task; lease: LiveLease }[]): number {
+  const { compress } = run.recipe;
+  if (compress === undefined) return 0;
+  const left = [subjects.teacher, subjects.student, ...besidesOf(run.recipe).map(({ subject }) => subject)].filter((subject) => Object.keys(measurementOf(run, subject)).length === 0).length;
+  return Math.max(0, left - underWay('measure', leased)) * compress.weights.length;
 }
 
 /** As many steps of a student as a fine-tuning is, by images and pixels: at most, since what is frozen costs less. */
