@@ -33,8 +33,9 @@ code { font: 0.85em ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", mon
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 0.925rem; }
 th, td { text-align: left; padding: 6px 8px; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
-th { font-weight: 600; color: var(--muted); font-size: 0.825rem; }
-tbody th { color: var(--ink); font-size: inherit; }
+th { font-weight: 600; color: var(--muted); font-size: 0.825rem; white-space: normal; }
+thead th { vertical-align: bottom; }
+tbody th { color: var(--ink); font-size: inherit; min-width: 5em; }
 td.prose { white-space: normal; min-width: 13em; }
 td.wrap { white-space: normal; min-width: 7em; }
 td.figure, th.figure { text-align: right; }
