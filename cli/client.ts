@@ -200,8 +200,10 @@ export function connect(list: string): Operator {
     let toldAway = false;
     let awaySince: number | undefined;
     while (!signal.aborted) {
+      let answered = false;
       try {
         for await (const answer of stream(open, signal)) {
+          answered = true;
           if (toldAway) onAway?.(false);
           toldAway = false;
           awaySince = undefined;
@@ -219,8 +221,11 @@ export function connect(list: string): Operator {
         if (Date.now() - awaySince > AWAY_MS_MAX) throw thrown;
         // A coordinator that sends us to another is no news.
         if (!addresses.failed(thrown)) continue;
-        if (!toldAway) onAway?.(true);
-        toldAway = true;
+        // A connection that ended, for its age or with its coordinator, is no news either: where the next call is heard, nobody was away.
+        if (!answered) {
+          if (!toldAway) onAway?.(true);
+          toldAway = true;
+        }
       }
       await pause(RECONNECT_MS, signal);
     }

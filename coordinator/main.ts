@@ -91,6 +91,8 @@ async function main(): Promise<void> {
     journal, entry, store, leaseMs, log, holder: { id: randomUUID(), address }, clock: systemClock(), random: Math.random,
     onLead: (leader) => {
       led(leader);
+      server.leads(true);
+      leader.onFailure(() => server.leads(false));
       leader.lookForRuns().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));
     },
     // The node has ended by itself: it is not waited for.

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { invariant } from './errors.ts';
 
 /** The folder that holds package.json: one up from the sources, two up from the compiled ones. */
-function packageFolder(): string {
+export function packageFolder(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json'))) {
     const parent = dirname(folder);

@@ -1,32 +1,63 @@
 /** The public door of `coordinator/api`: the gRPC server that speaks for a node, whether it leads or stands by. */
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
-import { AlumnusError } from '../../proto/errors.ts';
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity, type ServiceDefinition } from '@grpc/grpc-js';
+import { AlumnusError, invariant } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
 import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
 import { operatorService } from './operator-service.ts';
+import { addWellKnown } from './well-known.ts';
 import { workerService } from './worker-service.ts';
 
 /** Views of long runs and label stages of many shards stay far below; anything larger is not of ours. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Who holds a connection open for days is sent to a new one now and then, so that what stands between (a balancer, a name that moved) has its say. */
+const CONNECTION_AGE_MS = 3_600_000;
+/** Longer than an Acquire is held open: none is cut. Who watches asks again by itself. */
+const CONNECTION_GRACE_MS = 60_000;
+/** A caller whose machine is gone without a word is noticed after both together; one that is only slow isn't. */
+const PING_EVERY_MS = 20_000;
+const PING_MS_MAX = 20_000;
+
+export interface ServeOptions {
+  readonly leading: Leading;
+  readonly store: ObjectStore;
+  readonly storeUrl: string;
+  readonly listen: string;
+  readonly version: string;
+  /** Default CONNECTION_AGE_MS, CONNECTION_GRACE_MS. */
+  readonly connections?: { readonly ageMs: number; readonly graceMs: number };
+}
+
 export interface ApiServer {
   /** `host:port` that is listened on. */
   readonly address: string;
+  /** What its health says from now on: whether this coordinator leads. Not before that is said. */
+  leads(leading: boolean): void;
   close(): Promise<void>;
 }
 
+/** Such as `alumnus.v1.OperatorService`, out of the paths of its methods. */
+function serviceName(definition: ServiceDefinition): string {
+  const [, name = ''] = /^\/([^/]+)\//.exec(Object.values(definition)[0]?.path ?? '') ?? [];
+  invariant(name !== '', 'a service has methods, and each a path');
+  return name;
+}
+
 /** @throws AlumnusError PORT_IN_USE naming the address. */
-export async function serve(options: { leading: Leading; store: ObjectStore; storeUrl: string; listen: string; version: string }): Promise<ApiServer> {
-  const { leading, store, storeUrl, listen, version } = options;
+export async function serve(options: ServeOptions): Promise<ApiServer> {
+  const { leading, store, storeUrl, listen, version, connections = { ageMs: CONNECTION_AGE_MS, graceMs: CONNECTION_GRACE_MS } } = options;
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     // Linux would let two coordinators share the port, and each worker would find either.
     'grpc.so_reuseport': 0,
+    'grpc.max_connection_age_ms': connections.ageMs, 'grpc.max_connection_age_grace_ms': connections.graceMs,
+    'grpc.keepalive_time_ms': PING_EVERY_MS, 'grpc.keepalive_timeout_ms': PING_MS_MAX,
   });
   server.addService(WorkerServiceService, workerService(leading, storeUrl));
   server.addService(OperatorServiceService, operatorService(leading, store, storeUrl, version));
+  const { leads } = addWellKnown(server, [OperatorServiceService, WorkerServiceService].map(serviceName));
   // A port that can't be had is told once, by our own error; whoever asks the library to speak still hears it.
   const quiet = process.env.GRPC_VERBOSITY === undefined && process.env.GRPC_NODE_VERBOSITY === undefined;
   if (quiet) setLogVerbosity(logVerbosity.NONE);
@@ -41,7 +72,10 @@ export async function serve(options: { leading: Leading; store: ObjectStore; sto
   });
   return {
     address: `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`,
+    leads,
     close: () => new Promise((resolve) => {
+      // Who watches is told before the connection ends.
+      leads(false);
       const forced = setTimeout(() => {
         server.forceShutdown();
         resolve();
