@@ -2,8 +2,9 @@
  * What every caller of a coordinator shares: a gRPC status as the error it carries, and which of several coordinators to
  * ask. Not for: waiting between tries, nor for which calls may be tried again; the caller knows.
  */
-import type { Metadata, ServiceError } from '@grpc/grpc-js';
-import { AlumnusError, grpcStatus, isErrorCode } from './errors.ts';
+import type { ServiceError } from '@grpc/grpc-js';
+import { AlumnusError, grpcStatus } from './errors.ts';
+import { carriedBy } from './status.ts';
 
 /** Addresses learned from redirects and kept beside those that were given: as many coordinators as a fleet ever has. */
 const LEARNED_MAX = 8;
@@ -11,26 +12,14 @@ const LEARNED_MAX = 8;
 /** Whether a `host:port` is every address of a machine to whoever listens on it, and so none to whoever would go there. */
 export const isWildcard = (address: string): boolean => /^(0\.0\.0\.0|\[::\]|::|\*):\d+$/.test(address);
 
-const text = (metadata: Metadata | undefined, key: string): string => metadata?.get(key)[0]?.toString() ?? '';
-
-/** Metadata values are ASCII: a place, which may hold anything, travels percent-encoded. */
-function place(metadata: Metadata | undefined): string {
-  const encoded = text(metadata, 'alumnus-where');
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return encoded;
-  }
-}
-
 const isServiceError = (thrown: unknown): thrown is ServiceError =>
   thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown;
 
 /** The error of our table that a status carries; of a status without one, what the network or the library meant. */
 export function fromStatus(thrown: unknown, address: string): Error {
   if (!isServiceError(thrown)) return thrown instanceof Error ? thrown : new Error(String(thrown));
-  const code = text(thrown.metadata, 'alumnus-code');
-  if (isErrorCode(code)) return new AlumnusError(code, thrown.details, { where: place(thrown.metadata), cause: thrown });
+  const carried = carriedBy(thrown.metadata);
+  if (carried !== undefined) return new AlumnusError(carried.code, thrown.details, { where: carried.where, cause: thrown });
   const options = { where: address, cause: thrown };
   switch (thrown.code) {
     case grpcStatus.unavailable: return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
@@ -42,7 +31,7 @@ export function fromStatus(thrown: unknown, address: string): Error {
   }
 }
 
-const isSaid = (error: AlumnusError): boolean => isServiceError(error.cause) && text(error.cause.metadata, 'alumnus-code') !== '';
+const isSaid = (error: AlumnusError): boolean => isServiceError(error.cause) && carriedBy(error.cause.metadata) !== undefined;
 
 /** Whether another coordinator should be asked, or this one over a new connection: it does not lead, or it said nothing. */
 export const isAway = (error: AlumnusError): boolean => error.code === 'NOT_LEADER' || error.code === 'UNREACHABLE' || (error.code === 'TIMED_OUT' && !isSaid(error));

@@ -1,4 +1,5 @@
 /** What people and disks do to a run: each fault has one clear error that names the thing, and nothing stored is lost. Real processes. */
+import { carriedBy } from '../../proto/status.ts';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -141,7 +142,8 @@ describe('a submission that cannot work is refused before anything starts', () =
     if (error === undefined) throw new Error('the submission was taken');
     const runs = await cluster.call<{ runs: unknown[] }>((client, callback) => client.listRuns({}, callback));
     expect(runs.runs).toEqual([]);
-    return { code: error.metadata.get('alumnus-code')[0], status: error.code, details: error.details, where: decodeURIComponent(String(error.metadata.get('alumnus-where')[0])) };
+    const carried = carriedBy(error.metadata);
+    return { code: carried?.code, status: error.code, details: error.details, where: carried?.where ?? '' };
   }
   const refused = (code: ErrorCode) => ({ code, status: errorTable[code].grpc });
 

@@ -1,4 +1,5 @@
 /** Between workers and coordinators: calls that may be lost, doubled, late, answered to nobody, or cut off in one direction. */
+import { carriedBy } from '../../proto/status.ts';
 import type { Metadata } from '@grpc/grpc-js';
 import type { WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { Links, Party } from './party.ts';
@@ -86,8 +87,8 @@ export class Network {
             broke(thrown);
           }
           if (this.#occurs('responseLost') || !links.passes(address, from)) return;
-          const text = (key: string): string => String(error?.metadata?.get(key)[0] ?? '');
-          const given: Answer<Response> = error === null ? { response: response as Response } : { error: text('alumnus-code') || 'UNREACHABLE', where: decodeURIComponent(text('alumnus-where')) };
+          const carried = carriedBy(error?.metadata ?? undefined);
+          const given: Answer<Response> = error === null ? { response: response as Response } : { error: carried?.code ?? 'UNREACHABLE', where: carried?.where ?? '' };
           world.after(this.#delay(), () => answer(given));
         });
       });

@@ -10,6 +10,7 @@
 import { connectivityState, credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { fromStatus, type Addresses } from '../../proto/call.ts';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
+import { carriedBy } from '../../proto/status.ts';
 import { WorkerServiceClient } from '../../proto/gen/alumnus/v1/worker.ts';
 
 /** Longer than a connection takes to be made around the world; a host that is off, or a process that is stopped, costs a worker no more. */
@@ -115,6 +116,6 @@ export class Line {
 /** What no coordinator said is the network's, whatever the library calls it; a service that isn't ours stays a wrong address. */
 function errorOf(error: ServiceError, address: string): AlumnusError {
   const told = toAlumnusError(fromStatus(error, address), address);
-  const said = error.metadata.get('alumnus-code').length > 0;
+  const said = carriedBy(error.metadata) !== undefined;
   return said || told.code === 'USAGE' || told.code === 'TIMED_OUT' ? told : new AlumnusError('UNREACHABLE', told.code === 'UNREACHABLE' || told.code === 'CANCELLED' ? 'no coordinator answers there' : told.message, { where: address, cause: error });
 }

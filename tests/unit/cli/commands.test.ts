@@ -4,11 +4,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Metadata, Server, ServerCredentials, type status, type handleUnaryCall } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type handleUnaryCall } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../../cli/program.ts';
 import { Context } from '../../../cli/context.ts';
-import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
+import { AlumnusError, type ErrorCode } from '../../../proto/errors.ts';
+import { statusOf } from '../../../proto/status.ts';
 import { OperatorServiceService, type ChangeBudgetRequest, type OperatorServiceServer, type ReconcileResponse, type RunView } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../../store/index.ts';
 import { modelNames, readyRecipe, readyRecipeNames } from '../../../recipe/index.ts';
@@ -16,12 +17,7 @@ import { Stage } from '../../../proto/gen/alumnus/v1/task.ts';
 import { recorder, run } from './console.ts';
 import { finishedRun, pausedRun, runningRun } from './fixture.ts';
 
-const refuse = (code: ErrorCode, message: string, where: string) => {
-  const metadata = new Metadata();
-  metadata.set('alumnus-code', code);
-  metadata.set('alumnus-where', encodeURIComponent(where));
-  return { code: errorTable[code].grpc as status, details: message, metadata };
-};
+const refuse = (code: ErrorCode, message: string, where: string) => statusOf(new AlumnusError(code, message, { where }));
 
 const submitted: string[] = [];
 const budgets: ChangeBudgetRequest[] = [];

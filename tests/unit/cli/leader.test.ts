@@ -1,7 +1,8 @@
 /** The CLI among several coordinators: it finds the one that leads, and submits once whatever gets lost. */
-import { Metadata, Server, ServerCredentials, type status, type UntypedHandleCall } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
-import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
+import { AlumnusError, type ErrorCode } from '../../../proto/errors.ts';
+import { statusOf, type CarriedStatus } from '../../../proto/status.ts';
 import { GetStatusResponse, ListRunsResponse, OperatorServiceService, RunView, SubmitRunResponse, type OperatorServiceServer } from '../../../proto/gen/alumnus/v1/operator.ts';
 import { readyRecipe } from '../../../recipe/index.ts';
 import { connect } from '../../../cli/client.ts';
@@ -14,12 +15,7 @@ afterEach(() => {
   servers = [];
 });
 
-function refusal(code: ErrorCode, where = ''): { code: status; details: string; metadata: Metadata } {
-  const metadata = new Metadata();
-  metadata.set('alumnus-code', code);
-  metadata.set('alumnus-where', encodeURIComponent(where));
-  return { code: errorTable[code].grpc, details: code, metadata };
-}
+const refusal = (code: ErrorCode, where = ''): CarriedStatus => statusOf(new AlumnusError(code, code, { where }));
 
 type Script = Partial<OperatorServiceServer>;
 

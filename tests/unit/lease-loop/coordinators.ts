@@ -1,14 +1,12 @@
 /** Coordinators by script for the lease loop's tests: real gRPC servers that lead, stand by, die or stand still. */
-import { Metadata, Server, ServerCredentials, type handleUnaryCall, type ServiceError } from '@grpc/grpc-js';
-import { errorTable, type ErrorCode } from '../../../proto/errors.ts';
+import { Server, ServerCredentials, type handleUnaryCall, type ServiceError } from '@grpc/grpc-js';
+import { AlumnusError, type ErrorCode } from '../../../proto/errors.ts';
+import { statusOf } from '../../../proto/status.ts';
 import { Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { WorkerServiceService, type AcquireRequest, type CompleteRequest, type FailRequest, type HeldLease, type Lease, type LeaseId, type RegisterRequest, type RenewRequest } from '../../../proto/gen/alumnus/v1/worker.ts';
 
 export const refuse = (code: ErrorCode, message: string, where = ''): ServiceError => {
-  const metadata = new Metadata();
-  metadata.set('alumnus-code', code);
-  metadata.set('alumnus-where', encodeURIComponent(where));
-  return Object.assign(new Error(message), { code: errorTable[code].grpc, details: message, metadata });
+  return Object.assign(new Error(message), statusOf(new AlumnusError(code, message, { where })));
 };
 
 export class FakeCoordinator {
