@@ -62,13 +62,18 @@ function staticCheckArguments(root, name) {
         tool(root, 'dependency-cruiser/bin/dependency-cruise.mjs'), '--config', '.dependency-cruiser.cjs', '--output-type', 'err',
         ...checkedFolders.filter((folder) => fs.existsSync(path.join(root, folder))),
       ];
+    case 'wire style':
+      return [tool(root, '@bufbuild/buf/bin/buf'), 'lint'];
+    case 'wire compatibility':
+      // With the last release, whose journals and workers are out there: docs/api.md.
+      return [tool(root, '@bufbuild/buf/bin/buf'), 'breaking', '--against', 'proto/released.binpb'];
     default:
       throw new Error(`no check is named ${name}`);
   }
 }
 
 /**
- * @param {('types' | 'lint' | 'import directions')[]} names
+ * @param {('types' | 'lint' | 'import directions' | 'wire style' | 'wire compatibility')[]} names
  * @returns {Promise<number>} the exit code of the first that failed, or 0
  */
 export async function staticChecks(root, names) {

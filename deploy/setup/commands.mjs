@@ -102,12 +102,12 @@ const commands = {
 
   async lint() {
     await setUp(['packages', 'protocol']);
-    return staticChecks(root, ['lint', 'import directions']);
+    return staticChecks(root, ['lint', 'import directions', 'wire style', 'wire compatibility']);
   },
 
   async test(args) {
     await setUp(['packages', 'native', 'protocol']);
-    const code = await staticChecks(root, ['types', 'lint', 'import directions']);
+    const code = await staticChecks(root, ['types', 'lint', 'import directions', 'wire style', 'wire compatibility']);
     if (code !== 0) {
       process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
       return code;
@@ -148,7 +148,7 @@ const help = {
   lint: 'npm run lint\n\nESLint, then the directions of imports.',
   typecheck: 'npm run typecheck\n\nThe types alone.',
   servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
-  test: `npm test [-- ARGUMENTS]\n\nTypes, lint and import directions, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
+  test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
   'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nExported models where they are used: the page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
   'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
