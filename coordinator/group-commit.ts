@@ -98,6 +98,11 @@ export class GroupCommit {
     return this.#failed;
   }
 
+  /** Commands that no append has taken yet. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
   /** Whether the run does not go on since the store took no manifest. */
   isHeldUp(runId: string): boolean {
     return this.#unwritten.has(runId);

@@ -10,7 +10,7 @@
 import { EventEmitter } from 'node:events';
 import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { Event } from '../proto/gen/alumnus/v1/events.ts';
-import type { Checkpoint } from '../proto/gen/alumnus/v1/task.ts';
+import type { Checkpoint, Task } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { paths, type ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
@@ -29,6 +29,16 @@ export const ADOPTION_MS = 1_000;
 /** An empty journal beside a bucket with runs is a journal that was lost, or the wrong one. */
 export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows none: `alumnus reconcile --dry-run` says what can be restored';
 
+/** What happens under a leader, for who measures it. */
+export type Observation =
+  /** Those that are open now, of a run, as often as they change; none once it has ended. */
+  | { readonly kind: 'opened'; readonly runId: string; readonly tasks: readonly Task[] }
+  | { readonly kind: 'granted'; readonly task: Task }
+  /** @property ranMs since its first lease that lived until then */
+  | { readonly kind: 'done'; readonly task: Task; readonly ranMs: number }
+  | { readonly kind: 'lost'; readonly task: Task; readonly code: string }
+  | { readonly kind: 'journalled'; readonly events: readonly Event[] };
+
 export interface LeaderOptions {
   readonly journal: Journal;
   readonly fold: Fold;
@@ -43,6 +53,7 @@ export interface LeaderOptions {
   readonly facts?: FactSink;
   /** Facts between two snapshots. Default: as `Snapshots`. */
   readonly snapshotEvents?: number;
+  readonly observe?: (observation: Observation, nowMs: number) => void;
 }
 
 export class Leader {
@@ -93,6 +104,10 @@ export class Leader {
     return this.#options.clock.now();
   }
 
+  #observe(observation: Observation): void {
+    this.#options.observe?.(observation, this.now());
+  }
+
   get journal(): Journal {
     return this.#options.journal;
   }
@@ -141,6 +156,11 @@ export class Leader {
     if (this.notice !== '') this.#options.log?.(this.notice);
   }
 
+  /** Commands that wait for the journal. */
+  get waiting(): number {
+    return this.#commits.waiting;
+  }
+
   /** The run's facts that no manifest holds yet. */
   pending(runId: string): readonly Event[] {
     return this.#options.fold.pending(runId);
@@ -169,6 +189,7 @@ export class Leader {
       this.#granted = true;
       this.#options.log?.(`grants the first lease of term ${this.term}`);
     }
+    for (const { task } of leases) if (task !== undefined) this.#observe({ kind: 'granted', task });
     return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.#options.fold.runs.get(lease.task.runId)?.checkpoints.get(lease.task.taskId) ?? []] } }));
   }
 
@@ -232,8 +253,12 @@ export class Leader {
   /** What is journalled becomes what is wanted of workers. */
   #follow(events: readonly Event[], changes: readonly Change[]): void {
     for (const event of events) this.#tell(event);
+    this.#observe({ kind: 'journalled', events });
     for (const { runId, before, closed } of changes) {
-      for (const taskId of closed) this.scheduler.close(runId, taskId, this.now());
+      for (const taskId of closed) {
+        const done = this.scheduler.close(runId, taskId, this.now());
+        if (done !== undefined) this.#observe({ kind: 'done', ...done });
+      }
       this.#schedule(this.run(runId), before);
     }
   }
@@ -265,9 +290,10 @@ export class Leader {
     // The set itself, not its size: a resume and a new quarantine in one group leave another set of the same size.
     const sameQuarantined = before?.iterations[before.iteration]?.quarantined === run.iterations[run.iteration]?.quarantined;
     if (before !== undefined && sameQuarantined && key(before) === key(run)) return;
-    if (isEnded(run.phase)) this.scheduler.setTasks(run.runId, run.recipe.weight, []);
+    const tasks = isEnded(run.phase) ? [] : openTasks({ ...run, phase: 'running' });
     // Of a paused run what is under way may finish, also under a new leader; nothing new is granted.
-    else this.scheduler.setTasks(run.runId, run.recipe.weight, openTasks({ ...run, phase: 'running' }), run.phase === 'running');
+    this.scheduler.setTasks(run.runId, run.recipe.weight, tasks, run.phase === 'running');
+    this.#observe({ kind: 'opened', runId: run.runId, tasks });
   }
 
   /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone; one that is no run's has no facts. */
@@ -275,6 +301,7 @@ export class Leader {
     const task = this.scheduler.task(lease.taskId);
     const heldMs = this.scheduler.heldMs(lease, this.now());
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
+    this.#observe({ kind: 'lost', task, code });
     if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
       await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs });

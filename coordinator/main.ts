@@ -15,6 +15,8 @@ import { serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
 import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
+import { CoordinatorMetrics } from './metrics.ts';
+import { serveMetrics } from './metrics-server.ts';
 import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
 import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
@@ -54,14 +56,16 @@ async function openEngines(values: { home?: string | undefined; store?: string |
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      listen: { type: 'string', default: '127.0.0.1:7700' }, advertise: { type: 'string' }, home: { type: 'string' },
+      listen: { type: 'string', default: '127.0.0.1:7700' }, metrics: { type: 'string' }, advertise: { type: 'string' }, home: { type: 'string' },
       store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' },
     },
   });
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
-  for (const flag of ['listen', 'advertise'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
-  const { journal, entry, facts, store, storeUrl } = await openEngines(values);
+  for (const flag of ['listen', 'advertise', 'metrics'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
+  const metrics = values.metrics === undefined ? undefined : new CoordinatorMetrics();
+  const { entry, facts, storeUrl, ...engines } = await openEngines(values);
+  const [journal, store] = metrics === undefined ? [engines.journal, engines.store] : [metrics.journal(engines.journal), metrics.store(engines.store)];
 
   const started: { node?: Node } = {};
   const server = await serve({
@@ -72,6 +76,8 @@ async function main(): Promise<void> {
   const address = values.advertise ?? server.address;
   if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
 
+  const measured = metrics === undefined || values.metrics === undefined ? undefined : await serveMetrics(metrics.registry, values.metrics);
+
   let stopping = false;
   const stop = async (code: number, why: string): Promise<void> => {
     if (stopping) return;
@@ -79,6 +85,7 @@ async function main(): Promise<void> {
     log(why);
     await started.node?.stop();
     await server.close();
+    await measured?.close();
     await facts?.close();
     await journal.close();
     process.exit(code);
@@ -92,11 +99,13 @@ async function main(): Promise<void> {
     onLead: (leader) => {
       led(leader);
       server.leads(true);
+      metrics?.leads(leader);
       leader.onFailure(() => server.leads(false));
       leader.lookForRuns().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));
     },
     // The node has ended by itself: it is not waited for.
     onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
+    ...(metrics === undefined ? {} : { observe: (observation, nowMs) => metrics.observe(observation, nowMs) }),
     ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
   });
   started.node = node;
@@ -104,8 +113,8 @@ async function main(): Promise<void> {
   node.start();
   // With a journal of its own it leads in a moment, and is ready when it does; among others it is ready as a standby.
   const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
-  log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}`);
-  process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl })}\n`);
+  log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}${measured === undefined ? '' : `, metrics at http://${measured.address}/metrics`}`);
+  process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl, ...(measured === undefined ? {} : { metrics: measured.address }) })}\n`);
 }
 
 function notYet(): never {

@@ -12,7 +12,7 @@ import type { ObjectStore } from '../store/index.ts';
 import type { Clock } from './clock.ts';
 import { Fold } from './fold.ts';
 import { schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
-import { Leader } from './leader.ts';
+import { Leader, type LeaderOptions } from './leader.ts';
 import { Tenure, type Holder, type LeaderEntry } from './leadership/index.ts';
 
 /** Leases are looked at this many times in their length. */
@@ -38,6 +38,7 @@ export interface NodeOptions {
   readonly facts?: FactSink;
   /** Facts between two snapshots. */
   readonly snapshotEvents?: number;
+  readonly observe?: LeaderOptions['observe'];
   /** Default STANDBY_MS_DEFAULT. */
   readonly standbyMs?: number;
 }
@@ -162,10 +163,10 @@ export class Node implements Leading {
 
   /** Leads until the tenure is over, an append fails or the node stops. */
   async #lead(tenure: Tenure): Promise<void> {
-    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents } = this.#options;
+    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents, observe } = this.#options;
     const begun = await this.#begin(tenure);
     if (begun === undefined) return;
-    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }) });
+    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }), ...(observe === undefined ? {} : { observe }) });
     const over = new AbortController();
     const failure = new Promise<AlumnusError>((resolve) => {
       leader.onFailure((error) => {

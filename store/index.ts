@@ -9,6 +9,7 @@ export { sha256, sha256Stream } from './digest.ts';
 export { DirectoryStore, type DirectoryStoreOptions, type FileSystem } from './directory.ts';
 export { checkKey } from './keys.ts';
 export type { ObjectReader, ObjectRef, ObjectStore, PutOptions } from './object-store.ts';
+export { observedStore, type OnOperation, type StoreOperation } from './observed.ts';
 export { datasetOfManifest, paths, type PartName } from './paths.ts';
 
 /**

@@ -13,6 +13,7 @@ interface Flags {
   journal?: string;
   advertise?: string;
   leaseMs?: number;
+  metrics?: string;
 }
 
 /** What no URL names lies in the home folder. */
@@ -45,6 +46,7 @@ export function addCoordinator(program: Command, context: Context): void {
     examples: ['alumnus coordinator', 'alumnus coordinator --journal nats://nats-1:4222,nats-2:4222,nats-3:4222?replicas=3 --store s3://alumnus?endpoint=http://minio:9000 --listen 0.0.0.0:7700 --advertise coordinator-1:7700', 'alumnus coordinator --listen 127.0.0.1:0 --home ./trial'],
   }).option('--listen <host:port>', 'where it answers; port 0 takes any that is free', DEFAULT_ADDRESS).addOption(homeOption()).addOption(storeOption()).addOption(journalOption())
     .option('--advertise <host:port>', 'where workers and operators reach this coordinator (what it listens on)')
+    .option('--metrics <host:port>', 'where Prometheus finds /metrics: 127.0.0.1:9464, say (nowhere)')
     .option('--lease-ms <ms>', 'how long a worker may be silent before its work is given to another', wholeNumber(1, 3_600_000));
   action(command, context, async (flags: Flags) => {
     const { foreground, parseReady } = await import('../processes.ts');
@@ -53,7 +55,7 @@ export function addCoordinator(program: Command, context: Context): void {
     try {
       let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
-        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
+        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
       ], {
         signal: context.signal,
         onEnd: (error) => {

@@ -129,21 +129,23 @@ export class Scheduler {
     else this.#runs.set(runId, queue);
   }
 
-  /** The task is done or given up: its leases end and it is granted no more. */
-  close(runId: string, taskId: string, nowMs: number): void {
+  /** The task is done or given up: its leases end and it is granted no more. @returns the task and how long its oldest live lease ran; undefined where it had none, or was not open */
+  close(runId: string, taskId: string, nowMs: number): { readonly task: Task; readonly ranMs: number } | undefined {
     const queue = this.#runs.get(runId);
     const queued = queue?.tasks.get(taskId);
-    if (queue === undefined || queued === undefined) return;
+    if (queue === undefined || queued === undefined) return undefined;
     const first = [...queued.leases].map((key) => this.#leases.get(key)?.grantedAtMs ?? nowMs);
-    if (first.length > 0) {
+    const ranMs = first.length === 0 ? undefined : nowMs - Math.min(...first);
+    if (ranMs !== undefined) {
       const durations = queue.durations.get(stageKey(queued.task)) ?? [];
-      if (durations.length < DURATIONS_MAX) durations.push(nowMs - Math.min(...first));
+      if (durations.length < DURATIONS_MAX) durations.push(ranMs);
       queue.durations.set(stageKey(queued.task), durations);
     }
     for (const key of queued.leases) this.#free(key, nowMs);
     queue.leased -= queued.leases.size;
     queue.tasks.delete(taskId);
     queue.waiting.delete(taskId);
+    return ranMs === undefined ? undefined : { task: queued.task, ranMs };
   }
 
   /** A worker says who it is and what it still holds. Returns the leases it must drop, and those that its earlier self left behind. */

@@ -7,12 +7,12 @@
  *  2. Jobs begin in the order in which they were asked for; one whose signal aborts is rejected at once, and dropped where it hasn't begun.
  *  3. A thread has at most JOBS_AT_ONCE jobs, so that what waits stays where an abort can drop it.
  */
-import { setMaxListeners } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ImageShape } from '../../dataset/index.ts';
-import { decodeAll, type DecodeReply, type DecodeRequest } from './decoding.ts';
+import { decodeAll, END, type DecodeReply, type DecodeRequest } from './decoding.ts';
 
 export interface DecodeJob {
   readonly shape: ImageShape;
@@ -118,20 +118,32 @@ export class Decoders {
       if (pending.size === 0) worker.unref();
       this.#dispatch();
     });
-    const ended = (how: string): void => {
-      this.#threads.delete(thread);
-      for (const [id, job] of pending) job.settle({ id, failed: { code: 'ENGINE_CRASHED', message: `the decoding thread ended: ${how}`, where: job.request.names[0] ?? '' } });
-      pending.clear();
-      this.#dispatch();
-    };
-    worker.on('error', (error: Error) => ended(error.message));
-    worker.on('exit', (code) => ended(`exit code ${code}`));
+    worker.on('error', (error: Error) => this.#ended(thread, error.message));
+    worker.on('exit', (code) => this.#ended(thread, `exit code ${code}`));
     return thread;
   }
 
-  /** Ends the threads; jobs that have begun are rejected. */
+  /**
+   * Ends the threads; jobs that have begun are rejected at once. A thread ends by itself, when what it has is decoded: Node aborts the whole process
+   * where a thread is torn down between two steps of zlib's ("close before init").
+   */
   async close(): Promise<void> {
-    await Promise.all([...this.#threads].map((thread) => thread.worker.terminate()));
+    await Promise.all([...this.#threads].map(async (thread) => {
+      const { worker } = thread;
+      const exit = once(worker, 'exit');
+      this.#ended(thread, 'it was closed');
+      worker.ref();
+      worker.postMessage(END);
+      await exit;
+    }));
+  }
+
+  #ended(thread: Thread, how: string): void {
+    this.#threads.delete(thread);
+    const jobs = [...thread.pending];
+    thread.pending.clear();
+    for (const [id, job] of jobs) job.settle({ id, failed: { code: 'ENGINE_CRASHED', message: `the decoding thread ended: ${how}`, where: job.request.names[0] ?? '' } });
+    this.#dispatch();
   }
 }
 

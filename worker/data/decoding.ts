@@ -5,6 +5,9 @@
 import { decodeImage, resizedImage, type ImageShape } from '../../dataset/index.ts';
 import { toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 
+/** Said to a thread instead of a job: it ends when what it has is decoded. */
+export const END = 'end';
+
 export interface DecodeRequest {
   readonly id: number;
   readonly shape: ImageShape;

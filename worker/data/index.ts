@@ -4,6 +4,7 @@ export { trueLabels, type LabelOf } from './truth.ts';
 export { MEMORY_BYTES, openBatches, type Batches, type BatchPlan, type Distilled, type SelectedPart, type TrainingBatch } from './batches.ts';
 export { confidenceBins, confidenceEdges } from './confidence.ts';
 export { decodedPieces, decodedShard, inBatches, READ_AHEAD_BYTES, type DecodedShard, type Reading } from './decoded.ts';
+export { decoders } from './decoders.ts';
 export { explainSample } from './explain.ts';
 export { drift, type DriftRequest } from './drift.ts';
 export { FINGERPRINT_BYTES, fingerprinter, type Fingerprinter } from './fingerprint.ts';

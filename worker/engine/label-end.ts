@@ -88,6 +88,9 @@ export function serveLabels(port: Port<FromLabelThread, ToLabelThread>, { aheadB
       case 'ping':
         send({ kind: 'pong' });
         return;
+      case 'end':
+        // The thread's own matter (label-main.ts).
+        return;
       default:
         predictions.get(message.id)?.(message);
     }

@@ -7,6 +7,7 @@
  *  2. Between two batches the event loop turns once: the engine hears its worker, however many batches lie ready.
  *  3. A task that ended, or whose thread did, holds no device beyond the batch under way.
  */
+import { once } from 'node:events';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { toAlumnusError } from '../../proto/errors.ts';
 import { letGo, predictHere, type ImageBatch } from '../tasks/index.ts';
@@ -86,7 +87,14 @@ export class LabelThread {
     };
     worker.on('error', (error: Error) => ended(error.message));
     worker.on('exit', (code) => ended(`exit code ${code}`));
-    return { port: worker, close: () => worker.terminate() };
+    return {
+      port: worker,
+      close: async () => {
+        const exit = once(worker, 'exit');
+        worker.postMessage({ kind: 'end' } satisfies ToLabelThread);
+        await exit;
+      },
+    };
   }
 
   #ended(how: string): void {

@@ -21,6 +21,8 @@ export type FromEngine =
 /** The worker's messages as they came, and what became of predictions. `id` is the attempt's, which has at most one prediction under way. */
 export type ToLabelThread =
   | ToEngine
+  /** Its decoding threads end, then the thread itself, whatever it does. */
+  | { readonly kind: 'end' }
   /** Of the next batch, in order. */
   | { readonly kind: 'predicted'; readonly id: number; readonly logProbabilities: Float32Array }
   | { readonly kind: 'prediction-done'; readonly id: number; readonly predictMs: number; readonly heldMs: number }

@@ -1,0 +1,164 @@
+/**
+ * What an operator measures of a coordinator, for Prometheus: names and units by its conventions (prometheus.io/docs/practices/naming), no label without a bound.
+ * Counters and histograms are told of as things happen; gauges look at whoever leads when they are read, and have no values on one that stands by.
+ * Not for: serving them (metrics-server.ts). Measuring costs a run nothing and decides nothing.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { toAlumnusError } from '../proto/errors.ts';
+import type { Event } from '../proto/gen/alumnus/v1/events.ts';
+import { Stage, type Task } from '../proto/gen/alumnus/v1/task.ts';
+import { observedStore, type ObjectStore } from '../store/index.ts';
+import type { Journal } from './journal/index.ts';
+import type { Leader, Observation } from './leader.ts';
+
+/** Seconds: a task takes from a moment to hours. */
+const TASK_BUCKETS = [0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 10_800];
+/** Seconds: a write to a disk nearby, or to servers that are overloaded. */
+const WRITE_BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
+
+const kindOf = ({ spec }: Task): string => spec?.$case ?? 'none';
+
+export class CoordinatorMetrics {
+  readonly registry = new Registry();
+  #leader: Leader | undefined;
+  /** Since when open tasks wait, or waited, in the leader's clock; by run and task. */
+  readonly #sinceMs = new Map<string, Map<string, number>>();
+  readonly #wait = this.#histogram('alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind'], TASK_BUCKETS);
+  readonly #run = this.#histogram('alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind'], TASK_BUCKETS);
+  readonly #lost = this.#counter('alumnus_leases_lost_total', 'Leases that ended without a result, by what the task is and by the code of the table of errors.', ['kind', 'reason']);
+  readonly #labeled = this.#counter('alumnus_images_labeled_total', 'Unlabeled images whose labels by a teacher were accepted.');
+  readonly #trained = this.#counter('alumnus_images_trained_total', 'Images that accepted trainings saw, copies and repetitions counted.');
+  readonly #quarantined = this.#counter('alumnus_shards_quarantined_total', 'Shards that were given up.');
+  readonly #decided = this.#counter('alumnus_students_total', 'Students that were decided on.', ['decision']);
+  readonly #ended = this.#counter('alumnus_runs_ended_total', 'Runs that ended here.', ['state']);
+  readonly #led = this.#counter('alumnus_leader_changes_total', 'Times that this coordinator began to lead.');
+  readonly #appended = this.#histogram('alumnus_journal_append_seconds', 'Time that appends of a group of facts to the journal took.', [], WRITE_BUCKETS);
+  readonly #facts = this.#counter('alumnus_journal_facts_total', 'Facts that were journalled here.');
+  readonly #store = this.#histogram('alumnus_store_operation_seconds', 'Time that operations on the object store took, of what comes in pieces until the first.', ['operation'], WRITE_BUCKETS);
+  readonly #storeErrors = this.#counter('alumnus_store_errors_total', 'Operations on the object store that failed, by the code of the table of errors.', ['operation', 'code']);
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+    const look = (name: string, help: string, labels: readonly string[], values: (leader: Leader) => Iterable<readonly [Readonly<Record<string, string>>, number]>): void => {
+      const leaderNow = (): Leader | undefined => (this.#leader?.failure === undefined ? this.#leader : undefined);
+      new Gauge({
+        name, help, labelNames: [...labels], registers: [this.registry],
+        collect() {
+          this.reset();
+          const leader = leaderNow();
+          if (leader !== undefined) for (const [label, value] of values(leader)) this.set({ ...label }, value);
+          else if (labels.length === 0) this.set(Number.NaN);
+        },
+      });
+    };
+    new Gauge({ name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry], collect: this.#sayLeads() });
+    look('alumnus_term', 'The term that this coordinator leads.', [], ({ term }) => [[{}, term]]);
+    look('alumnus_runs', 'Runs in the journal, by state.', ['state'], (leader) => counted(leader.runs().map(({ phase }) => ({ state: phase }))));
+    look('alumnus_tasks', 'Open tasks by what they are and how they are: waiting, backing_off (after a failed attempt), leased.', ['kind', 'state'], (leader) => counted(leader.runs().flatMap(({ runId }) => leader.scheduler.tasksOf(runId)).map(({ task, leases, notBeforeMs }) =>
+      ({ kind: kindOf(task), state: leases.length > 0 ? 'leased' : notBeforeMs > leader.now() ? 'backing_off' : 'waiting' }))));
+    look('alumnus_workers', 'Workers by state: live, or silent since its time to be heard of was over.', ['state'], (leader) => counted(leader.scheduler.workers().map(({ worker }) => ({ state: leader.scheduler.isLive(worker.workerId, leader.now()) ? 'live' : 'silent' }))));
+    look('alumnus_commands_waiting', 'Commands that wait for the journal.', [], (leader) => [[{}, leader.waiting]]);
+  }
+
+  leads(leader: Leader): void {
+    this.#leader = leader;
+    this.#led.inc();
+    leader.onFailure(() => {
+      if (this.#leader === leader) this.#leader = undefined;
+    });
+  }
+
+  /** For whoever leads here. */
+  observe(observation: Observation, nowMs: number): void {
+    switch (observation.kind) {
+      case 'opened': {
+        const { runId, tasks } = observation;
+        const known = this.#sinceMs.get(runId);
+        if (tasks.length === 0) this.#sinceMs.delete(runId);
+        else this.#sinceMs.set(runId, new Map(tasks.map(({ taskId }) => [taskId, known?.get(taskId) ?? nowMs])));
+        return;
+      }
+      case 'granted':
+        return this.#wait.observe({ kind: kindOf(observation.task) }, (nowMs - (this.#sinceMs.get(observation.task.runId)?.get(observation.task.taskId) ?? nowMs)) / 1000);
+      case 'done':
+        return this.#run.observe({ kind: kindOf(observation.task) }, observation.ranMs / 1000);
+      case 'lost':
+        this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
+        return this.#lost.inc({ kind: kindOf(observation.task), reason: observation.code });
+      case 'journalled':
+        this.#facts.inc(observation.events.length);
+        for (const { fact } of observation.events) this.#count(fact);
+    }
+  }
+
+  #count(fact: Event['fact']): void {
+    switch (fact?.$case) {
+      case 'taskCompleted': {
+        const { result } = fact.value.result ?? {};
+        if (result?.$case === 'label') this.#labeled.inc(result.value.samples);
+        if (result?.$case === 'train' || result?.$case === 'replica') this.#trained.inc(result.value.images);
+        return;
+      }
+      case 'taskQuarantined': return fact.value.place?.stage === Stage.LABEL ? this.#quarantined.inc() : undefined;
+      case 'studentPromoted': return this.#decided.inc({ decision: 'promoted' });
+      case 'studentRefused': return this.#decided.inc({ decision: 'refused' });
+      case 'runSucceeded': return this.#ended.inc({ state: 'succeeded' });
+      case 'runFailed': return this.#ended.inc({ state: 'failed' });
+      case 'runCancelled': return this.#ended.inc({ state: 'cancelled' });
+      default:
+    }
+  }
+
+  /** The journal whose appends are measured. */
+  journal(journal: Journal): Journal {
+    const append: Journal['append'] = async (expectedSequence, term, events) => {
+      const ended = this.#appended.startTimer();
+      try {
+        return await journal.append(expectedSequence, term, events);
+      } finally {
+        ended();
+      }
+    };
+    return new Proxy(journal, {
+      get: (target, property) => {
+        if (property === 'append') return append;
+        const value: unknown = Reflect.get(target, property, target);
+        return typeof value === 'function' ? (value as (...given: unknown[]) => unknown).bind(target) : value;
+      },
+    });
+  }
+
+  store(store: ObjectStore): ObjectStore {
+    return observedStore(store, (operation, seconds, thrown) => {
+      this.#store.observe({ operation }, seconds);
+      if (thrown !== undefined) this.#storeErrors.inc({ operation, code: toAlumnusError(thrown).code });
+    });
+  }
+
+  #sayLeads(): (this: Gauge) => void {
+    const leads = (): boolean => this.#leader !== undefined;
+    return function collect() {
+      this.set(leads() ? 1 : 0);
+    };
+  }
+
+  #counter<Label extends string>(name: string, help: string, labels: readonly Label[] = []): Counter<Label> {
+    return new Counter({ name, help, labelNames: [...labels], registers: [this.registry] });
+  }
+
+  #histogram<Label extends string>(name: string, help: string, labels: readonly Label[], buckets: readonly number[]): Histogram<Label> {
+    return new Histogram({ name, help, labelNames: [...labels], buckets: [...buckets], registers: [this.registry] });
+  }
+}
+
+/** How often each set of labels is there. */
+function counted(labels: Iterable<Readonly<Record<string, string>>>): [Readonly<Record<string, string>>, number][] {
+  const byText = new Map<string, [Readonly<Record<string, string>>, number]>();
+  for (const each of labels) {
+    const text = Object.values(each).join('\n');
+    const known = byText.get(text);
+    if (known === undefined) byText.set(text, [each, 1]);
+    else known[1] += 1;
+  }
+  return [...byText.values()];
+}

@@ -1,0 +1,110 @@
+/** What a coordinator's metrics say of a run that is played under a leader, read as Prometheus reads them. Counts and times are worked by hand. */
+import { expect, test } from 'vitest';
+import { Fold } from '../../../coordinator/fold.ts';
+import { Leader } from '../../../coordinator/leader.ts';
+import { CoordinatorMetrics } from '../../../coordinator/metrics.ts';
+import { serveMetrics } from '../../../coordinator/metrics-server.ts';
+import { AlumnusError } from '../../../proto/errors.ts';
+import { MemoryStore } from '../../simulation/store.ts';
+import { MemoryDisk } from './memory-journal.ts';
+import { answer, makeData, makeRecipe } from './work.ts';
+
+const NAME = /^([a-z_]+)(\{[^}]*\})? (\S+)$/;
+
+/** Each series of ours with its value, as `name{label="value"}`; buckets left out. */
+async function read(address: string): Promise<Map<string, number>> {
+  const text = await (await fetch(`http://${address}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => line.startsWith('alumnus_') && !line.includes('_bucket'));
+  return new Map(lines.map((line) => {
+    const [, name = '', labels = '', value = ''] = NAME.exec(line) ?? [];
+    expect(name, line).not.toBe('');
+    return [`${name}${labels}`, Number(value)];
+  }));
+}
+
+test('says what waits, what runs, what was lost and what came of it', async () => {
+  const metrics = new CoordinatorMetrics();
+  const server = await serveMetrics(metrics.registry, '127.0.0.1:0');
+  try {
+    const standby = await read(server.address);
+    expect(standby.get('alumnus_leader')).toBe(0);
+    expect([...standby.keys()].filter((name) => /^alumnus_(runs|tasks|workers)\{/.test(name))).toEqual([]);
+
+    let nowMs = 1_000_000;
+    const [journal, store] = [metrics.journal(new MemoryDisk().open()), metrics.store(new MemoryStore())];
+    const leader = new Leader({
+      journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 10_000, clock: { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) },
+      observe: (observation, atMs) => metrics.observe(observation, atMs),
+    });
+    metrics.leads(leader);
+    await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards: 3 }) });
+    leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 3, version: 'v' }, [], nowMs);
+    const next = async (waitMs: number, ranMs: number): Promise<void> => {
+      nowMs += waitMs;
+      const [lease] = leader.grant('w1', 1, []);
+      const task = lease?.task;
+      if (task === undefined) throw new Error('a task is open');
+      nowMs += ranMs;
+      await leader.command('run', { kind: 'complete', task, workerId: 'w1', result: answer(task) });
+    };
+    await next(2_000, 60_000);
+    await next(0, 4_000);
+    // Three shards: one lease is lost after 1 s, and waits 29 s longer than the others.
+    const [lost] = leader.grant('w1', 1, []);
+    const live = leader.scheduler.workers()[0]?.leases[0];
+    if (live === undefined || lost === undefined) throw new Error('a shard is leased');
+    nowMs += 1_000;
+    await leader.failLease(live, 'ENGINE_CRASHED', 'died', true);
+    const waiting = await read(server.address);
+    expect([waiting.get('alumnus_tasks{kind="label",state="waiting"}'), waiting.get('alumnus_tasks{kind="label",state="backing_off"}')]).toEqual([2, 1]);
+    leader.grant('w1', 1, []);
+    expect((await read(server.address)).get('alumnus_tasks{kind="label",state="leased"}')).toBe(1);
+    expect((await read(server.address)).get('alumnus_workers{state="live"}')).toBe(1);
+    nowMs += 60_000;
+    const after = await read(server.address);
+    expect(after.get('alumnus_workers{state="silent"}')).toBe(1);
+    expect(Object.fromEntries([...after].filter(([name]) => /^alumnus_(leader|term|runs|leases|images|journal_facts|task_|commands)/.test(name)))).toMatchObject({
+      alumnus_leader: 1, alumnus_leader_changes_total: 1, alumnus_term: 1, 'alumnus_runs{state="running"}': 1, alumnus_commands_waiting: 0,
+      'alumnus_leases_lost_total{kind="label",reason="ENGINE_CRASHED"}': 1,
+      // makeRecipe's teacher: 1,000 steps of 32 images.
+      alumnus_images_trained_total: 32_000, alumnus_images_labeled_total: 0,
+      'alumnus_task_wait_seconds_count{kind="train"}': 1, 'alumnus_task_wait_seconds_sum{kind="train"}': 2, 'alumnus_task_run_seconds_sum{kind="train"}': 60,
+      'alumnus_task_run_seconds_sum{kind="evaluate"}': 4,
+      // At once, and a second after it was open for one of those that were not lost.
+      'alumnus_task_wait_seconds_count{kind="label"}': 2, 'alumnus_task_wait_seconds_sum{kind="label"}': 1,
+    });
+    // The submission, two results, a failure.
+    expect(after.get('alumnus_journal_append_seconds_count')).toBe(4);
+    expect(after.get('alumnus_store_operation_seconds_count{operation="putAddressed"}')).toBeGreaterThan(0);
+
+    await store.get({ key: 'nowhere', sha256: 'f'.repeat(64), bytes: 1 }).catch(() => undefined);
+    leader.stop(new AlumnusError('NOT_LEADER', 'this coordinator stops'));
+    const stopped = await read(server.address);
+    expect([stopped.get('alumnus_leader'), stopped.get('alumnus_store_errors_total{operation="get",code="OBJECT_NOT_FOUND"}')]).toEqual([0, 1]);
+  } finally {
+    await server.close();
+  }
+});
+
+test('answers nothing else, and says where the port is taken', async () => {
+  const { registry } = new CoordinatorMetrics();
+  const server = await serveMetrics(registry, '127.0.0.1:0');
+  try {
+    expect((await fetch(`http://${server.address}/`)).status).toBe(404);
+    expect((await fetch(`http://${server.address}/metrics`, { method: 'POST' })).status).toBe(404);
+    await expect(serveMetrics(registry, server.address)).rejects.toMatchObject({ code: 'PORT_IN_USE', where: server.address });
+    await expect(serveMetrics(registry, 'no-such-host.invalid:1')).rejects.toMatchObject({ code: 'USAGE' });
+  } finally {
+    await server.close();
+  }
+});
+
+test('every metric has help, the prefix, a base unit, and only bounded labels', async () => {
+  const { registry } = new CoordinatorMetrics();
+  for (const { name, help, type } of registry.getMetricsAsArray().map((each) => each as unknown as { name: string; help: string; type: string }).filter((each) => each.name.startsWith('alumnus_'))) {
+    expect(help.length, name).toBeGreaterThan(20);
+    expect(name).toMatch(/^alumnus_[a-z_]+$/);
+    if (String(type) === 'counter') expect(name).toMatch(/_total$/);
+    if (String(type) === 'histogram') expect(name).toMatch(/_seconds$/);
+  }
+});
