@@ -25,11 +25,11 @@ export const print = (line: string): void => void process.stdout.write(`${line}\
 export const figure = (value: number, digits = 2): string => (Number.isNaN(value) ? '' : value.toFixed(digits));
 
 /** Of each iteration the last try, promoted or not; then the control; then the recipe's comparisons in its order. */
-export function modelsOf({ iterations, control, comparisons }: Described): Named[] {
+export function modelsOf({ iterations, control, comparisons, summary: { rounds } }: Described): Named[] {
   const last = iterations.at(-1)?.iteration ?? 0;
   return [
     ...Array.from({ length: last + 1 }, (_, at) => ({
-      name: at === 0 ? 'teacher' : last === 1 ? 'student' : `student ${at}`, what: at === 0 ? 'iteration 0' : `iteration ${at}`, model: iterations.filter(({ iteration }) => iteration === at).at(-1)?.model,
+      name: at === 0 ? 'teacher' : rounds === 1 ? 'student' : `student ${at}`, what: at === 0 ? 'iteration 0' : `iteration ${at}`, model: iterations.filter(({ iteration }) => iteration === at).at(-1)?.model,
     })),
     ...(control === undefined ? [] : [{ name: 'control', what: 'the labeled images alone', model: control }]),
     ...comparisons.map(({ name, what, model }) => ({ name, what, model })),
@@ -57,19 +57,27 @@ const columns: readonly Column[] = [
   { head: 'mFR', of: (model) => 100 * (model?.robustness?.test?.meanFlipRate ?? NaN), digits: 1 },
 ];
 
-/** Rows of markdown: of each model its test accuracy by seed, and what else is told, as means over the seeds, all in percent. */
+/** By name, in the order of the run that has most: a run that ended early lacks the last students, and what trains beside the last. */
+export function rowsOf(runs: readonly Ran[]): readonly Named[] {
+  return runs.map(({ run }) => modelsOf(run)).reduce((most, models) => (models.length > most.length ? models : most), []);
+}
+
+const modelCalled = (name: string, { run }: Ran): Model | undefined => modelsOf(run).find((each) => each.name === name)?.model;
+
+/** Rows of markdown: of each model its test accuracy by seed, and what else is told, as means over the seeds whose run has it, all in percent. */
 function printModels(runs: readonly Ran[]): void {
-  const rows = modelsOf(runs[0]!.run).map(({ name, what, model }, at) => {
-    const meanOf = (of: Figure): number => mean(runs.map((ran) => of(modelsOf(ran.run)[at]?.model, ran)));
-    return { name, what, parameters: model?.parameters ?? NaN, test: runs.map(({ run }) => percent(modelsOf(run)[at]?.model?.test)), means: columns.map(({ of }) => meanOf(of)) };
+  const rows = rowsOf(runs).map(({ name, what }) => {
+    const has = runs.filter((ran) => modelCalled(name, ran)?.test !== undefined);
+    const meanOf = (of: Figure): number => mean(has.map((ran) => of(modelCalled(name, ran), ran)));
+    return { name, what, parameters: has.map((ran) => modelCalled(name, ran)?.parameters ?? NaN)[0] ?? NaN, test: runs.map((ran) => percent(modelCalled(name, ran)?.test)), mean: meanOf((model) => percent(model?.test)), of: has.length, means: columns.map(({ of }) => meanOf(of)) };
   });
   const told = columns.map((_, at) => rows.some(({ means }) => !Number.isNaN(means[at])));
   const only = (cells: readonly string[]): readonly string[] => cells.filter((_, at) => told[at]);
   const line = (cells: readonly string[]): void => print(`| ${cells.join(' | ')} |`);
   line(['model', 'what', 'parameters', ...runs.map(({ seed }) => `test, seed ${seed}`), 'mean', ...only(columns.map(({ head }) => head))]);
   print(`|${'---|'.repeat(4 + runs.length + told.filter(Boolean).length)}`);
-  for (const { name, what, parameters, test, means } of rows) {
-    line([name, what, parameters.toLocaleString('en-US'), ...test.map((value) => figure(value)), figure(mean(test)), ...only(columns.map(({ digits }, at) => figure(means[at]!, digits)))]);
+  for (const { name, what, parameters, test, mean: average, of, means } of rows) {
+    line([name, what, parameters.toLocaleString('en-US'), ...test.map((value) => figure(value)), `${figure(average)}${of < runs.length ? ` (of ${of})` : ''}`, ...only(columns.map(({ digits }, at) => figure(means[at]!, digits)))]);
   }
 }
 
