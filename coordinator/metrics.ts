@@ -51,6 +51,9 @@ export class CoordinatorMetrics {
         },
       });
     };
+    // There from the beginning, so that the first of them is an increase.
+    for (const decision of ['promoted', 'refused']) this.#decided.inc({ decision }, 0);
+    for (const state of ['succeeded', 'failed', 'cancelled']) this.#ended.inc({ state }, 0);
     new Gauge({ name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry], collect: this.#sayLeads() });
     look('alumnus_term', 'The term that this coordinator leads.', [], ({ term }) => [[{}, term]]);
     look('alumnus_runs', 'Runs in the journal, by state.', ['state'], (leader) => counted(leader.runs().map(({ phase }) => ({ state: phase }))));

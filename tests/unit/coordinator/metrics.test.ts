@@ -1,4 +1,6 @@
 /** What a coordinator's metrics say of a run that is played under a leader, read as Prometheus reads them. Counts and times are worked by hand. */
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { Fold } from '../../../coordinator/fold.ts';
 import { Leader } from '../../../coordinator/leader.ts';
@@ -107,4 +109,11 @@ test('every metric has help, the prefix, a base unit, and only bounded labels', 
     if (String(type) === 'counter') expect(name).toMatch(/_total$/);
     if (String(type) === 'histogram') expect(name).toMatch(/_seconds$/);
   }
+});
+
+test('the page of metrics has each as it is, and no other', async () => {
+  const page = await readFile(fileURLToPath(new URL('../../../docs/metrics.md', import.meta.url)), 'utf8');
+  const told = page.split('\n').filter((line) => line.startsWith('| `alumnus_'));
+  const metrics = new CoordinatorMetrics().registry.getMetricsAsArray().map((each) => each as unknown as { name: string; help: string; labelNames: string[] }).filter(({ name }) => name.startsWith('alumnus_'));
+  expect(told.map((line) => line.replace(/^(\| [^|]*\|)[^|]*\|/, '$1'))).toEqual(metrics.map(({ name, help, labelNames }) => `| \`${name}\` | ${labelNames.map((label) => `\`${label}\``).join(', ')} | ${help} |`));
 });
