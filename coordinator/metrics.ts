@@ -16,12 +16,14 @@ const TASK_BUCKETS = [0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 10_800
 /** Seconds: a write to a disk nearby, or to servers that are overloaded. */
 const WRITE_BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
+const LEASED = -1;
+
 const kindOf = ({ spec }: Task): string => spec?.$case ?? 'none';
 
 export class CoordinatorMetrics {
   readonly registry = new Registry();
   #leader: Leader | undefined;
-  /** Since when open tasks wait, or waited, in the leader's clock; by run and task. */
+  /** Since when open tasks wait, in the leader's clock, or LEASED; by run and task. */
   readonly #sinceMs = new Map<string, Map<string, number>>();
   readonly #wait = this.#histogram('alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind'], TASK_BUCKETS);
   readonly #run = this.#histogram('alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind'], TASK_BUCKETS);
@@ -81,8 +83,15 @@ export class CoordinatorMetrics {
         else this.#sinceMs.set(runId, new Map(tasks.map(({ taskId }) => [taskId, known?.get(taskId) ?? nowMs])));
         return;
       }
-      case 'granted':
-        return this.#wait.observe({ kind: kindOf(observation.task) }, (nowMs - (this.#sinceMs.get(observation.task.runId)?.get(observation.task.taskId) ?? nowMs)) / 1000);
+      case 'granted': {
+        const { task } = observation;
+        const since = this.#sinceMs.get(task.runId);
+        const sinceMs = since?.get(task.taskId) ?? LEASED;
+        // A second lease of a straggler has not waited.
+        if (sinceMs !== LEASED) this.#wait.observe({ kind: kindOf(task) }, (nowMs - sinceMs) / 1000);
+        since?.set(task.taskId, LEASED);
+        return;
+      }
       case 'done':
         return this.#run.observe({ kind: kindOf(observation.task) }, observation.ranMs / 1000);
       case 'lost':

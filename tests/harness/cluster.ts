@@ -51,6 +51,8 @@ export class Cluster {
   readonly home: string;
   address = '127.0.0.1:0';
   term = 0;
+  /** Where the coordinator's metrics are; empty where it was not asked for them. */
+  metrics = '';
   coordinator: Child | undefined;
   readonly workers = new Map<string, Worker>();
   /** Engines of every worker that was started, as far as they were seen. */
@@ -104,10 +106,11 @@ export class Cluster {
     return new Child('coordinator', name, ['--listen', this.address, '--home', this.home, '--lease-ms', String(LEASE_MS), ...flags], this.logFile(name));
   }
 
-  async startCoordinator(): Promise<void> {
-    const child = this.spawnCoordinator();
+  async startCoordinator(flags: readonly string[] = []): Promise<void> {
+    const child = this.spawnCoordinator(flags);
     this.coordinator = child;
-    const ready = JSON.parse(await child.firstLine()) as { address: string; term: number };
+    const ready = JSON.parse(await child.firstLine()) as { address: string; term: number; metrics?: string };
+    this.metrics = ready.metrics ?? '';
     this.address = ready.address;
     this.term = ready.term;
   }
@@ -123,8 +126,8 @@ export class Cluster {
   }
 
   /** Returns when all of them have registered: what follows finds a whole fleet. */
-  async start(workers: readonly string[] = ['worker-1', 'worker-2']): Promise<void> {
-    await this.startCoordinator();
+  async start(workers: readonly string[] = ['worker-1', 'worker-2'], coordinatorFlags: readonly string[] = []): Promise<void> {
+    await this.startCoordinator(coordinatorFlags);
     for (const id of workers) this.startWorker(id);
     const untilMs = Date.now() + START_MS_MAX;
     while ((await this.status()).workers < workers.length) {

@@ -15,14 +15,16 @@ let template: Awaited<ReturnType<typeof patternsHome>>;
 let cluster: Cluster;
 let view: RunView;
 let evidence: Evidence;
+let metrics: string;
 
 /** One run for all that is only read; each test that changes something makes its own. */
 beforeAll(async () => {
   template = await patternsHome();
   cluster = await Cluster.create({ template: template.home });
-  await cluster.start();
+  await cluster.start(undefined, ['--metrics', '127.0.0.1:0']);
   await cluster.submit(patternsRecipe({ rounds: ROUNDS }), RUN);
   view = await cluster.settled(RUN, 'succeeded');
+  metrics = await (await fetch(`http://${cluster.metrics}/metrics`)).text();
   await cluster.stop();
   evidence = await evidenceOf(cluster.home, RUN);
   // Its home outlives the first test: `afterAll` removes it.
@@ -54,6 +56,21 @@ test('a run with two workers succeeds, and leaves nothing twice, missing or dama
   expect(evidence.failures).toEqual([]);
   expect(view.iterations.map((each) => each.decision)).not.toContain('');
   expect(lastOf(evidence)?.$case).toBe('runSucceeded');
+});
+
+test('its metrics count what the journal holds', () => {
+  const value = (series: string): number => Number(metrics.split('\n').find((line) => line.startsWith(`${series} `))?.slice(series.length + 1));
+  expect(value('alumnus_images_labeled_total')).toBe(ROUNDS * UNLABELED);
+  expect([value('alumnus_runs{state="succeeded"}'), value('alumnus_runs_ended_total{state="succeeded"}'), value('alumnus_leader'), value('alumnus_leader_changes_total')]).toEqual([1, 1, 1, 1]);
+  expect(value('alumnus_journal_facts_total')).toBe(evidence.events.length);
+  const decisions = view.iterations.map(({ decision }) => decision);
+  for (const decision of ['promoted', 'refused']) expect(value(`alumnus_students_total{decision="${decision}"}`)).toBe(decisions.filter((each) => each === decision).length);
+  for (const kind of ['label', 'select', 'train', 'evaluate']) {
+    const done = evidence.events.filter(({ fact }) => fact?.$case === 'taskCompleted' && fact.value.result?.result?.$case === kind).length;
+    expect([kind, value(`alumnus_task_run_seconds_count{kind="${kind}"}`), value(`alumnus_task_wait_seconds_count{kind="${kind}"}`)]).toEqual([kind, done, done]);
+  }
+  expect(value('alumnus_journal_append_seconds_count')).toBeGreaterThan(0);
+  expect(value('alumnus_store_operation_seconds_count{operation="putAddressed"}')).toBeGreaterThan(0);
 });
 
 test('each shard is labeled exactly once an iteration, and both workers had a part in it', () => {
