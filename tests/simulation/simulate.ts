@@ -13,7 +13,7 @@ import type { ObjectStore } from '../../store/index.ts';
 import { Checker } from './checker.ts';
 import { clockOf, Disk, SharedEntry, StoreWay, type Way } from './engines.ts';
 import { scheduleFaults, type Cast } from './faults.ts';
-import { taskBreaker, withStaleSnapshots, type Mutant } from './mutants.ts';
+import { breakLeader, taskBreaker, withStaleSnapshots, type Mutant } from './mutants.ts';
 import { Network, type Server } from './network.ts';
 import { Operator } from './operator.ts';
 import { Links, Party } from './party.ts';
@@ -219,7 +219,7 @@ class Simulation {
           own.leader = leader;
           if (this.#disk.release > release) throw new Violation(`${id} leads with an older release than wrote the journal`);
           if (this.#disk.groups.some((group) => group.release < release)) world.count('branch: a newer release leads what an older one wrote');
-          if (this.#mutant === 'never-expires') leader.scheduler.expired = () => [];
+          breakLeader(this.#mutant, leader);
           if (leader.term === this.#disk.term) this.#checker.leaderBegins(leader);
           leader.onFailure(() => world.count('branch: a leader steps down'));
         }),
