@@ -28,7 +28,7 @@
  *       students have each of them once, labeled; who learns from labeled images alone beside the stages has what was submitted. (S: run/reviews.ts)
  *   I19 Who is promoted is the iteration's own student, trained once, evaluated once, and paired with its own teacher. What trains beside the stages never is; a comparison is paired with the
  *       last student once the last gate is decided; and by the run's end each is evaluated, given up, or left out since its labels never came.
- *   I20 By the run's end each model that `compress` asks about is measured once, in all the ways that were asked for, or given up; what is chosen is the smallest that keeps enough.
+ *   I20 By the run's end each model that `compress` asks about is measured once, in all the ways that were asked for and when all trainings are over, or given up; what is chosen is the smallest that keeps enough.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { RunData, type Event, type EventGroup, type TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';

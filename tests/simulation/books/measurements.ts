@@ -38,6 +38,8 @@ export class Measurements {
     if (task.spec?.$case !== 'measure') return;
     const model = this.#toMeasure(state).get(measuredOf(task) ?? '');
     must(model !== undefined && task.spec.value.model?.key === model.key, `${task.taskId} measures ${task.spec.value.model?.key}, and that is ${model?.key ?? 'no model'}`);
+    const disturbing = besideSubjects(state).filter((subject) => !this.#models.isOver(state, subject));
+    must(disturbing.length === 0, `${task.taskId} measures while ${disturbing.join(', ')} may be trained`);
   }
 
   /** By subject, in the order of tables: the last teacher, the last student, and all that was trained beside them. */

@@ -89,15 +89,23 @@ export class Models {
   succeeded(runId: string, best: ObjectRef | undefined, before: RunState): void {
     must(before.promoted.some(({ model }) => model.key === best?.key), `${runId} returns ${best?.key}, which was never promoted`);
     for (const subject of besideSubjects(before)) {
-      const known = subject === subjects.control ? before.control : before.comparisons.get(subject);
-      const comparison = before.recipe.comparisons?.find(({ name }) => comparisonSubject(name) === subject);
-      const learns = comparison !== undefined && comparison.labels !== 'none';
-      const leftOut = learns && before.iterations[before.recipe.rounds]?.selection === undefined;
-      if (leftOut) this.#world.count('branch: a comparison is left out, its run ends before');
-      const evaluated = [subject, ...(before.recipe.training.fine_tune === undefined ? [] : [fineTunedSubject(subject)])].every((each) => this.#evaluated.has(bookKey(runId, besideTry(before), each)));
-      must(leftOut || evaluated || known?.givenUp !== undefined, `${runId} ends, and ${subject} was neither evaluated nor given up`);
+      must(this.isOver(before, subject), `${runId} ends, and ${subject} was neither evaluated nor given up`);
+      if (!isComing(before, subject)) this.#world.count('branch: a comparison is left out, its run ends before');
     }
   }
+
+  /** Whether nothing more is to come of a training beside the stages. */
+  isOver(state: RunState, subject: string): boolean {
+    const known = subject === subjects.control ? state.control : state.comparisons.get(subject);
+    const evaluated = [subject, ...(state.recipe.training.fine_tune === undefined ? [] : [fineTunedSubject(subject)])].every((each) => this.#evaluated.has(bookKey(state.runId, besideTry(state), each)));
+    return evaluated || known?.givenUp !== undefined || !isComing(state, subject);
+  }
+}
+
+/** Whether what it learns from is there. */
+function isComing({ recipe: { comparisons = [], rounds }, iterations }: RunState, subject: string): boolean {
+  const comparison = comparisons.find(({ name }) => comparisonSubject(name) === subject);
+  return comparison === undefined || comparison.labels === 'none' || iterations[rounds]?.selection !== undefined;
 }
 
 const kindOf = (task: Pick<TaskPlace, 'stage' | 'subject'>): string => {
