@@ -1,12 +1,13 @@
 /**
- * What must hold in every history. Of results the checker keeps its own books (those of manifests, checkpoints and shared trainings in books/), from the groups as they are written and
+ * What must hold in every history. Of results the checker keeps its own books (most of them in books/), from the groups as they are written and
  * from what workers are told; who teaches and what is quarantined it takes from the fold of those groups.
  *
  * Invariants (S: stays on in production as an assertion, in the file named):
  *   I1  Groups follow one another without gaps, and terms never go back; a term is begun once. (S: fold.ts, journal/)
  *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more; none is given up for the store. (S: run/decide.ts)
  *   I3  A shard has one accepted label by one teacher.
- *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out.
+ *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out. What a student
+ *       distills from store are those of all its labeled shards. Fine-tuning begins with the model that was accepted of its own training.
  *   I5  Who is told that a result counts: it is written by then, and is that result.
  *   I6  A task has at most two leases, of two workers; a worker no more than it has slots. (S: scheduler/)
  *   I7  A leader's state is the fold of its journal, whether it came by groups or by a snapshot; a new one knows all that is written.
@@ -22,17 +23,26 @@
  *   I15 No place in the order of the data is used twice in a shared training. A replica begins with what the merge before wrote, and with the optimizer's state of a
  *       replica that was merged there; a merge takes the replicas that its round was closed with, and what the merge before wrote. Of one left out nothing is used.
  *   I16 A shared training is done with exactly ceil(steps / H) merges, and not before.
+ *   I17 What judges is fingerprinted once, and each shard is looked through once, against just that. Nothing is selected from a shard that was not, and each selection leaves out all near-duplicates that were found.
+ *   I18 A person's labels are taken once, for the iterations after the one under way, and are written by the time that the person is told so. From then on selections leave these images out, and
+ *       students have each of them once, labeled; who learns from labeled images alone beside the stages has what was submitted. (S: run/reviews.ts)
+ *   I19 Who is promoted is the iteration's own student, trained once, evaluated once, and paired with its own teacher. What trains beside the stages never is; a comparison is paired with the
+ *       last student once the last gate is decided; and by the run's end each is evaluated, given up, or left out since its labels never came.
+ *   I20 By the run's end each model that `compress` asks about is measured once, in all the ways that were asked for and when all trainings are over, or given up; what is chosen is the smallest that keeps enough.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { RunData, type Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
-import { Stage, type LabeledShard, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import { RunData, type Event, type EventGroup, type TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import { MeasureResult, Stage, type Task, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Leader } from '../../coordinator/leader.ts';
-import { partOf } from '../../proto/subjects.ts';
-import { dataRefOf, evolve, hydrated, isBeside, isFineTuned, type RunState } from '../../coordinator/run/index.ts';
+import { besideOf, measuredOf, partOf } from '../../proto/subjects.ts';
+import { dataRefOf, evolve, hydrated, type RunState } from '../../coordinator/run/index.ts';
 import { Checkpoints } from './books/checkpoints.ts';
+import { Labels } from './books/labels.ts';
+import { LeftOut } from './books/left-out.ts';
 import { Manifests } from './books/manifests.ts';
-import { SharedTrainings, type StudentRound } from './books/shared-trainings.ts';
-import type { Plan } from './plan.ts';
+import { Measurements } from './books/measurements.ts';
+import { Models } from './books/models.ts';
+import { SharedTrainings, type SharedRound } from './books/shared-trainings.ts';
 import type { MemoryStore } from './store.ts';
 import { must, Violation } from './violation.ts';
 import type { World } from './world.ts';
@@ -54,12 +64,9 @@ interface Accepted {
 
 export class Checker {
   readonly #world: World;
-  readonly #plan: Plan;
   /** Every task that was ever handed to a worker, by id. */
   readonly #tasks = new Map<string, Task>();
   readonly #accepted = new Map<string, Accepted>();
-  /** Accepted labels by run, teacher and shard. */
-  readonly #labels = new Map<string, Map<string, string>>();
   readonly #ended = new Set<string>();
   readonly #adopted = new Set<string>();
   readonly #doubled = new Set<string>();
@@ -69,6 +76,10 @@ export class Checker {
   #lastTerm = 0;
   /** Results that a worker was told count, by task. */
   readonly #told = new Map<string, string>();
+  readonly #labels: Labels;
+  readonly #leftOut: LeftOut;
+  readonly #models: Models;
+  readonly #measurements: Measurements;
   readonly #manifests: Manifests;
   readonly #checkpoints: Checkpoints;
   readonly #sharedTrainings: SharedTrainings;
@@ -82,10 +93,13 @@ export class Checker {
   readonly #term: () => number;
 
   /** @param term the newest. */
-  constructor(world: World, plan: Plan, store: MemoryStore, term: () => number) {
+  constructor(world: World, store: MemoryStore, term: () => number) {
     this.#world = world;
-    this.#plan = plan;
     this.#store = store;
+    this.#labels = new Labels(world);
+    this.#leftOut = new LeftOut(world);
+    this.#models = new Models(world);
+    this.#measurements = new Measurements(world, this.#models);
     this.#manifests = new Manifests(store);
     this.#checkpoints = new Checkpoints(store);
     this.#sharedTrainings = new SharedTrainings(world);
@@ -135,13 +149,7 @@ export class Checker {
         const task = this.#tasks.get(taskId);
         must(task !== undefined, `task ${taskId} was accepted and never handed out`);
         this.#accepted.set(taskId, { workerId, sha256: digestOf(result) });
-        if (result?.result?.$case === 'label' && task?.spec?.$case === 'label') {
-          const labels = this.#labelsOf(runId, task.spec.value.teacher?.sha256 ?? '');
-          const shard = task.spec.value.shard?.name ?? '';
-          must(!labels.has(shard), `shard ${shard} has two accepted labels by one teacher in ${runId}`);
-          must(result.result.value.labels?.key.startsWith(`${task.outputPrefix}/`) === true, `${taskId} was completed with labels of another task: ${result.result.value.labels?.key}`);
-          labels.set(shard, result.result.value.labels?.sha256 ?? '');
-        }
+        if (task !== undefined) for (const book of [this.#labels, this.#leftOut, this.#models, this.#measurements]) book.accepted(task, result?.result);
         if (before?.phase === 'paused') this.#world.count('branch: a result is taken while paused');
         if (place !== undefined && before !== undefined) this.#sharedTrainings.part(runId, place, result?.result, before);
         break;
@@ -161,8 +169,10 @@ export class Checker {
       case 'taskQuarantined':
         must(!fact.value.reason.includes('the last with STORE_'), `${fact.value.place?.taskId} was given up for the store: ${fact.value.reason}`);
         this.#checkpoints.givenUp(fact.value.place?.taskId ?? '');
-        this.#world.count(`branch: ${fact.value.place?.stage === Stage.LABEL ? 'a shard is quarantined' : `${fact.value.place !== undefined && partOf(fact.value.place) !== undefined ? 'a replica' : fact.value.place?.subject} is given up`}`);
+        if (fact.value.place !== undefined) this.#world.count(`branch: ${givenUp(fact.value.place)}`);
         break;
+      case 'labelsReviewed': this.#leftOut.reviewed(runId, fact.value, before); break;
+      case 'studentPromoted': this.#models.promoted(runId, fact.value, before); break;
       case 'studentRefused':
         this.#world.count(`branch: a student is refused (${before?.recipe.promotion.on_refusal})`);
         break;
@@ -176,15 +186,19 @@ export class Checker {
         break;
       case 'runSucceeded': case 'runFailed': case 'runCancelled':
         this.#ended.add(runId);
+        if (fact.$case === 'runSucceeded' && before !== undefined) {
+          this.#models.succeeded(runId, fact.value.bestModel, before);
+          this.#measurements.succeeded(before);
+        }
         this.#world.count(`branch: a run ends (${fact.$case})`);
         break;
       default:
     }
   }
 
-  /** How a student's round went; undefined where it was never opened. */
-  studentRound(runId: string, iteration: number, attempt: number, round: number): StudentRound | undefined {
-    return this.#sharedTrainings.studentRound(runId, iteration, attempt, round);
+  /** How a round of a training went; undefined where it was never opened. */
+  sharedRound(runId: string, training: TaskPlace, round: number): SharedRound | undefined {
+    return this.#sharedTrainings.round(runId, training, round);
   }
 
   /** Whether the run was ever journalled, also before a loss. */
@@ -195,7 +209,7 @@ export class Checker {
   /** The journal's end is another: the books begin again there, and what workers were told stays. */
   rewound(sequence: number, term: number): void {
     const groups = this.#groups.filter((group) => group.firstSequence + group.events.length - 1 <= sequence);
-    for (const book of [this.#accepted, this.#labels, this.#folds, this.#ended, this.#adopted, this.#manifests, this.#sharedTrainings]) book.clear();
+    for (const book of [this.#accepted, this.#labels, this.#leftOut, this.#models, this.#measurements, this.#folds, this.#ended, this.#adopted, this.#manifests, this.#sharedTrainings]) book.clear();
     this.#checkpoints.rewound();
     this.#folds.set(0, new Map());
     this.#groups.length = 0;
@@ -224,7 +238,7 @@ export class Checker {
       const task = this.#tasks.get(taskId);
       const now = this.state(task?.runId ?? '');
       // A task that was granted again before its record was read may have failed again, and been given up.
-      const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : now?.control.givenUp !== undefined || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
+      const givenUp = task?.spec?.$case === 'label' ? now?.iterations[task.iteration]?.quarantined.has(task.subject) === true : [now?.control, ...now?.comparisons.values() ?? [], ...now?.measurements.values() ?? []].some((each) => each?.givenUp !== undefined) || now?.iterations[task?.iteration ?? 0]?.auditGivenUp !== undefined;
       // So may a replica, or its round have been closed without it.
       if (task !== undefined && this.#sharedTrainings.isLeftOut(task)) continue;
       const runId = task?.runId ?? '';
@@ -232,24 +246,15 @@ export class Checker {
     }
   }
 
-  #labelsOf(runId: string, teacher: string): Map<string, string> {
-    const key = `${runId}/${teacher}`;
-    const labels = this.#labels.get(key) ?? new Map<string, string>();
-    this.#labels.set(key, labels);
-    return labels;
-  }
-
   /** A worker is handed a task: what it reads must be what was accepted. */
   handedOut(task: Task, term: number): void {
     this.#tasks.set(task.taskId, task);
     this.#checkpoints.handedOut(task);
     // A deposed leader may still hand out what the run has left behind; its results are not taken any more.
-    if (term !== this.#term()) return;
-    if (task.spec?.$case === 'select') this.#inputs(task, task.spec.value.shards);
-    const train = task.spec?.$case === 'train' ? task.spec.value : task.spec?.$case === 'replica' || task.spec?.$case === 'merge' ? task.spec.value.train : undefined;
-    if (train?.selection !== undefined) this.#inputs(task, train.pseudoLabels);
+    const state = this.state(task.runId);
+    if (term !== this.#term() || state === undefined) return;
+    for (const book of [this.#labels, this.#leftOut, this.#models, this.#measurements]) book.handedOut(task, state);
     this.#sharedTrainings.handedOut(task);
-    if (task.spec?.$case === 'train' && isFineTuned(task)) this.#begins(task, task.spec.value.begin?.sha256 ?? '');
   }
 
   /** A training goes on. @param sha256 of the bytes that it read. */
@@ -257,23 +262,9 @@ export class Checker {
     this.#checkpoints.resumed(task, step, sha256);
   }
 
-  /** Fine-tuning begins with the model that was accepted of its own training. */
-  #begins(task: Task, sha256: string): void {
-    const state = this.state(task.runId);
-    const trained = isBeside(task) ? state?.control.trained : state?.iterations[task.iteration]?.student;
-    must(trained?.result.model?.sha256 === sha256, `${task.taskId} begins with ${sha256}, and ${trained?.result.model?.sha256 ?? 'nothing'} was trained`);
-    this.#world.count(`branch: a model is fine-tuned (${isBeside(task) ? 'control' : state?.recipe.training.fine_tune?.teaches === true ? 'teaches' : 'reports'})`);
-  }
-
-  #inputs(task: Task, given: readonly LabeledShard[]): void {
-    const iteration = this.state(task.runId)?.iterations[task.iteration];
-    const teacher = iteration?.teacher?.sha256 ?? '';
-    const quarantined = iteration?.quarantined;
-    const accepted = [...this.#labelsOf(task.runId, teacher)].filter(([shard]) => quarantined?.has(shard) !== true).sort(([a], [b]) => (a < b ? -1 : 1));
-    const told = given.map((each): [string, string] => [each.shard, each.labels?.sha256 ?? '']);
-    must(isDeepStrictEqual(told, accepted), `${task.taskId} reads ${told.length} shards, ${accepted.length} were accepted, or their digests differ`);
-    const shards = this.#plan.runs.find((run) => run.runId === task.runId)?.shards ?? 0;
-    must(told.length + (quarantined?.size ?? 0) === shards, `${task.taskId} leaves out a shard that was not quarantined`);
+  /** The operator is told that labels count. */
+  reviewAcknowledged(runId: string, labels: string): void {
+    this.#leftOut.acknowledged(runId, labels);
   }
 
   /** A worker is told that its result counts: it must be written by then, and be that result. */
@@ -319,7 +310,7 @@ export class Checker {
     this.#same(leader, this.#folds.get(this.#lastSequence) ?? new Map());
     for (const run of leader.runs()) {
       const current = run.iterations[run.iteration];
-      for (const [shard, sha256] of this.#labelsOf(run.runId, current?.teacher?.sha256 ?? '')) {
+      for (const [shard, sha256] of this.#labels.of(run.runId, current?.teacher?.sha256 ?? '')) {
         if (current?.teacher === undefined) continue;
         must(current.labels.get(shard)?.labels?.sha256 === sha256, `the accepted label of ${shard} in ${run.runId} was lost or changed`);
       }
@@ -332,6 +323,12 @@ export class Checker {
     // As text first: equal states nearly always print equally, and sorting costs more than all else here.
     for (const run of runs) must(JSON.stringify(run) === JSON.stringify(folds.get(run.runId)) || isDeepStrictEqual(plain(run), plain(folds.get(run.runId))), `the leader of term ${leader.term} holds a state of ${run.runId} that its journal does not give`);
   }
+}
+
+function givenUp(place: TaskPlace): string {
+  if (place.stage === Stage.LABEL) return 'a shard is quarantined';
+  const what = partOf(place) !== undefined ? 'a replica' : measuredOf(place) !== undefined ? 'a measurement' : besideOf(place)?.startsWith('comparison.') === true ? 'a comparison' : place.subject;
+  return `${what} is given up`;
 }
 
 /** What names a result's content: the digest of its output. */
@@ -347,8 +344,8 @@ export function digestOf(done: TaskResult | undefined): string {
     case 'replica': return result.value.state?.sha256 ?? '';
     case 'merge': return `${result.value.merged?.sha256 ?? ''}${result.value.trained?.model?.sha256 ?? ''}`;
     case 'fingerprint': return result.value.fingerprints?.sha256 ?? result.value.near?.sha256 ?? '';
-    // It has no output.
-    case 'measure':
+    // It has no output: it is all that it says.
+    case 'measure': return Buffer.from(MeasureResult.encode(result.value).finish()).toString('base64');
     case 'index':
     case undefined: return '';
   }

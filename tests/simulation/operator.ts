@@ -1,12 +1,14 @@
 /**
  * The operator of a simulated cluster: submits the plan's runs until they are written, resumes what pauses itself, repairs
- * a shard that keeps failing, and reconciles when the journal lost something. Speaks to whoever leads, as a person would.
+ * a shard that keeps failing, brings labels, and reconciles when the journal lost something. Speaks to whoever leads, as a person would.
  */
 import type { Leader } from '../../coordinator/leader.ts';
 import { reconcile } from '../../coordinator/reconcile.ts';
+import { isEnded, type Command, type Review, type RunState } from '../../coordinator/run/index.ts';
+import type { AlumnusError } from '../../proto/errors.ts';
 import { RunData } from '../../proto/gen/alumnus/v1/events.ts';
 import type { ReconcileResponse } from '../../proto/gen/alumnus/v1/operator.ts';
-import { paths } from '../../store/index.ts';
+import { paths, sha256, type ObjectRef } from '../../store/index.ts';
 import { makeData } from '../unit/coordinator/work.ts';
 import type { Checker } from './checker.ts';
 import { LIST_LAG_MS_MAX } from './engines.ts';
@@ -19,6 +21,15 @@ import type { World } from './world.ts';
 const LOOKS_MS = 20_000;
 /** A run is resumed this often before the cause is looked for and the shard repaired. */
 const RESUMES_BEFORE_REPAIR = 2;
+
+/** How often labels are said once more before they are looked for, as by a client that lost the answer. */
+const SAID_TWICE = 0.3;
+
+/** What a person wrote, behind the labels that were the last then. */
+interface Written {
+  readonly review: Review;
+  readonly behind: string;
+}
 
 /** Wraps a check so that what it throws deep inside a callback of the code under test is not swallowed there. */
 export type Guard = <Args extends unknown[]>(check: (...args: Args) => void) => (...args: Args) => void;
@@ -36,15 +47,31 @@ export interface OperatorOptions {
   readonly guard: Guard;
 }
 
+const ofBytes = (key: string, bytes: Uint8Array): ObjectRef => ({ key: `${key}/${sha256(bytes)}`, sha256: sha256(bytes), bytes: bytes.byteLength });
+
+/** Labels of images, of which one may have none but another label than before. */
+function makeReview(runId: string, number: number): Review {
+  const made = (what: string): ObjectRef => ofBytes(paths.runReviewed(runId), Buffer.from(`${what} of review ${number} of ${runId}`));
+  const samples = number % 3;
+  return { shards: samples === 0 ? [] : [{ name: `reviewed-${number}`, ref: made('images'), samples, location: undefined }], labels: made('labels'), reviewed: made('table'), samples };
+}
+
 export class Operator {
   readonly #options: OperatorOptions;
   readonly #data = new Map<string, RunData>();
   readonly #repaired = new Set<string>();
   readonly #resumes = new Map<string, number>();
+  readonly #beganMs: number;
+  /** By run: the labels that are being brought. */
+  readonly #written = new Map<string, Written>();
+  /** Runs that were told that labels come too late for them. */
+  readonly #late = new Set<string>();
+  #reviews = 0;
   #lostAtMs: number | undefined;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
+    this.#beganMs = options.world.nowMs;
   }
 
   /** The journal lost something that the bucket has: runs are not submitted again until it is reconciled. */
@@ -70,7 +97,7 @@ export class Operator {
   submit(run: RunPlan): void {
     const { world, plan, checker, store, leading } = this.#options;
     if (checker.state(run.runId) !== undefined) return;
-    const data = makeData({ shards: run.shards, truth: run.truth });
+    const data = makeData({ shards: run.shards, truth: run.truth, corrupted: run.wishes.corrupted });
     this.#data.set(run.runId, data);
     world.after(20_000, () => this.submit(run));
     // What the bucket knows is not submitted anew.
@@ -98,6 +125,7 @@ export class Operator {
       }
       for (const run of plan.runs) {
         const state = checker.state(run.runId);
+        if (state !== undefined) this.#bringLabels(run, state);
         if (state?.phase !== 'paused') continue;
         const resumes = (this.#resumes.get(run.runId) ?? 0) + 1;
         if (resumes > RESUMES_BEFORE_REPAIR && !this.#repaired.has(run.runId) && run.poison.length > 0) {
@@ -107,6 +135,25 @@ export class Operator {
         leading()?.command(run.runId, { kind: 'resume' }).then(() => this.#resumes.set(run.runId, resumes), () => undefined);
       }
     });
+  }
+
+  /** The next labels that are due are said, as they were written, until they are known or too late; where others came in between they have to be written anew, behind those. */
+  #bringLabels({ runId, submitAtMs, wishes }: RunPlan, state: RunState): void {
+    const { world, checker, leading, guard } = this.#options;
+    const atMs = wishes.reviewsAtMs[state.reviews.length];
+    if (atMs === undefined || world.nowMs < this.#beganMs + submitAtMs + atMs || isEnded(state.phase) || this.#late.has(runId)) return;
+    const behind = (state.reviews.at(-1) ?? state.data.labeled)?.labels?.sha256 ?? '';
+    let written = this.#written.get(runId);
+    if (written?.behind !== behind) this.#written.set(runId, written = { review: makeReview(runId, this.#reviews += 1), behind });
+    const command: Command = { kind: 'review', ...written };
+    const say = (): void => void leading()?.command(runId, command).then(guard(() => checker.reviewAcknowledged(runId, command.review.labels?.sha256 ?? '')), ({ code, message }: AlumnusError) => {
+      if (code === 'RUN_CONFLICT') world.count(`branch: a person's labels are refused (${message.includes('last iteration') ? 'too late' : 'not behind the last'})`);
+      if (code === 'RUN_CONFLICT' && message.includes('last iteration')) this.#late.add(runId);
+    });
+    say();
+    if (!world.random.chance(SAID_TWICE)) return;
+    world.count('fault: a person\'s labels are said twice');
+    world.after(world.random.magnitude(1, LOOKS_MS), say);
   }
 
   /** First without applying, as the operator is told to: what could not be read for a moment is asked for again. */

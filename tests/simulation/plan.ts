@@ -1,4 +1,5 @@
 /** What one seed stands for: fleet, runs, and which faults happen how often. A kind of fault is often absent, so that the others are met alone. */
+import { drawWishes, type Wishes } from './wishes.ts';
 import { Random } from './world.ts';
 
 export interface RunPlan {
@@ -21,6 +22,7 @@ export interface RunPlan {
   readonly cancelAtMs: number | undefined;
   /** How its trainings are shared; undefined where one worker does each. */
   readonly shared: { readonly replicas: number | 'auto'; readonly localSteps: number; readonly quorum: number; readonly stragglerWait: number } | undefined;
+  readonly wishes: Wishes;
 }
 
 export interface Plan {
@@ -75,6 +77,7 @@ export function drawPlan(seed: number): Plan {
   const drawShared = (): RunPlan['shared'] => (sharing.chance(0.35)
     ? { replicas: sharing.pick([2, 4, 'auto', 'auto'] as const), localSteps: sharing.pick([300, 500, 1_000, 1_000]), quorum: sharing.pick([0.25, 0.5, 0.75, 1]), stragglerWait: sharing.pick([0, 0.5, 0.5, 3]) }
     : undefined);
+  const wishing = new Random(seed, 23);
   const fineTuning = new Random(seed, 17).pick(['none', 'none', 'none', 'reports', 'teaches'] as const);
   const sometimesLater = (least: number, most: number): number => (later.chance(0.2) ? later.magnitude(least, most) : 0);
   /** Zero more often than not: many faults at once hide one another. */
@@ -86,7 +89,7 @@ export function drawPlan(seed: number): Plan {
   const runs = Array.from({ length: random.chance(0.3) ? 2 : 1 }, (_, index): RunPlan => {
     const shards = Math.round(random.magnitude(1, 24));
     const poisoned = random.chance(0.25) ? random.whole(1, Math.min(2, shards)) : 0;
-    return {
+    const run = {
       runId: `run-${index}`,
       submitAtMs: random.whole(0, index === 0 ? 2 * secondMs : minuteMs) * SLOWNESS,
       rounds: random.pick([0, 1, 1, 2, 2, 3]), shards,
@@ -101,6 +104,7 @@ export function drawPlan(seed: number): Plan {
       cancelAtMs: random.chance(0.05) ? random.whole(0, 3 * minuteMs) * SLOWNESS : undefined,
       shared: drawShared(),
     };
+    return { ...run, wishes: drawWishes(wishing, run, SLOWNESS) };
   });
   return {
     seed, runs,

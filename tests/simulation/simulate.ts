@@ -13,7 +13,7 @@ import type { ObjectStore } from '../../store/index.ts';
 import { Checker } from './checker.ts';
 import { clockOf, Disk, SharedEntry, StoreWay, type Way } from './engines.ts';
 import { scheduleFaults, type Cast } from './faults.ts';
-import { taskBreaker, withStaleSnapshots, type Mutant } from './mutants.ts';
+import { breakLeader, taskBreaker, withStaleSnapshots, type Mutant } from './mutants.ts';
 import { Network, type Server } from './network.ts';
 import { Operator } from './operator.ts';
 import { Links, Party } from './party.ts';
@@ -95,7 +95,7 @@ class Simulation {
     this.#breakTask = taskBreaker(mutant);
     this.world = new World(new Random(plan.seed, 2));
     this.startedAtMs = this.world.nowMs;
-    this.#checker = new Checker(this.world, plan, this.#store, () => this.#disk.term);
+    this.#checker = new Checker(this.world, this.#store, () => this.#disk.term);
     const diskMutant = mutant === 'forgets-acknowledged' || mutant === 'ignores-sequence' || mutant === 'writes-twice' ? mutant : 'none';
     this.#disk = new Disk(diskMutant, this.#guard((group) => {
       this.#checker.written(group);
@@ -219,7 +219,7 @@ class Simulation {
           own.leader = leader;
           if (this.#disk.release > release) throw new Violation(`${id} leads with an older release than wrote the journal`);
           if (this.#disk.groups.some((group) => group.release < release)) world.count('branch: a newer release leads what an older one wrote');
-          if (this.#mutant === 'never-expires') leader.scheduler.expired = () => [];
+          breakLeader(this.#mutant, leader);
           if (leader.term === this.#disk.term) this.#checker.leaderBegins(leader);
           leader.onFailure(() => world.count('branch: a leader steps down'));
         }),
@@ -343,8 +343,8 @@ class Simulation {
     const state = this.#checker.state(run.runId);
     const data = this.#operator.dataOf(run.runId);
     if (state === undefined || data === undefined || state.phase === 'cancelled' || this.#plan.chance.differentResult > 0) return;
-    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan), data, state, (iteration, attempt, round) => this.#checker.studentRound(run.runId, iteration, attempt, round));
-    const [here, there] = [outcome(state), outcome(undisturbed)];
+    const undisturbed = playUndisturbed(run, recipeOf(run, this.#plan), data, state, (training, round) => this.#checker.sharedRound(run.runId, training, round));
+    const [here, there] = [outcome(state, state), outcome(undisturbed, state)];
     this.world.count(state.iterations.some((each) => each.quarantined.size > 0) ? 'branch: compared, shards quarantined' : 'branch: compared, nothing quarantined');
     if (here !== there) throw new Violation(`${run.runId} ended otherwise than undisturbed:\n${here}\n${there}`);
   }

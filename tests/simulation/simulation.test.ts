@@ -28,7 +28,7 @@ describe('the control plane, simulated', () => {
   });
 
   test.each<[Mutant, RegExp]>([
-    // Fencing, lease expiry, snapshot, selection merge, step-down; then the disk itself.
+    // Of fencing, leases, snapshots, what tasks are handed, labels that are brought, step-down; then of the disk itself.
     ['ignores-sequence', /was written after|accepted twice|middle of a group/],
     ['never-expires', /not over \d+ minutes after the last fault/],
     ['stale-snapshot', /holds a state|lost or changed|knows \d+ runs|does not hold the facts/],
@@ -37,6 +37,10 @@ describe('the control plane, simulated', () => {
     ['merges-too-few', /merges other replicas/],
     ['repeats-data', /some of which .* has/],
     ['forgets-optimizer', /inherits another optimizer/],
+    ['selects-near-duplicates', /tables of near-duplicates/],
+    ['forgets-reviewed', /images that a person gave a label to/],
+    ['takes-labels-twice', /were taken twice/],
+    ['measures-another', /measures .*, and that is/],
     ['never-steps-down', /granted a lease while/],
     ['forgets-acknowledged', /holds a state|was written after|lost or changed|knows \d+ runs|middle of a group|facts are missing|not over/],
   ])('a planted bug is found: %s', async (mutant, complaint) => {

@@ -396,6 +396,8 @@ function spoiled(result: TaskResult): TaskResult {
     case 'label': return { ...result, result: { $case: 'label', value: { ...result.result.value, labels: undefined } } };
     case 'train': return { ...result, result: { $case: 'train', value: { ...result.result.value, model: undefined } } };
     case 'replica': return { ...result, result: { $case: 'replica', value: { ...result.result.value, steps: result.result.value.steps - 1 } } };
+    case 'measure': return { ...result, result: { $case: 'measure', value: { ...result.result.value, weights: result.result.value.weights.slice(1) } } };
+    case 'fingerprint': return { ...result, result: { $case: 'fingerprint', value: { ...result.result.value, fingerprints: undefined, nearAny: result.result.value.nearAny + 1 } } };
     // A last merge without a model, or one in the middle with one.
     case 'merge': return { ...result, result: { $case: 'merge', value: { ...result.result.value, trained: result.result.value.trained === undefined ? { model: result.result.value.merged, parameters: 1, steps: 1, images: 1, finalLoss: 1, curve: [], heldOutCurve: [] } : undefined } } };
     default: return { ...result, result: undefined };

@@ -3,15 +3,15 @@
  * handed.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { partOf } from '../../../proto/subjects.ts';
+import { comparisonSubject, partOf } from '../../../proto/subjects.ts';
 import type { RoundClosed, RoundOpened, TaskPlace } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { Task, TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import type { RunState } from '../../../coordinator/run/index.ts';
 import { must, Violation } from '../violation.ts';
 import type { World } from '../world.ts';
 
-/** A round of a student's training, as the journal has it. */
-export interface StudentRound {
+/** A round of a shared training, as the journal has it. */
+export interface SharedRound {
   readonly replicas: number;
   /** Absent while it is open. */
   included?: readonly number[];
@@ -19,7 +19,7 @@ export interface StudentRound {
 
 /** Of a training that is shared: what was journalled of it, and which places of the data were handed out. */
 interface SharedBook {
-  readonly rounds: StudentRound[];
+  readonly rounds: SharedRound[];
   /** Accepted states, by `round.replica`. */
   readonly states: Map<string, string>;
   /** What each round's merge wrote. */
@@ -49,9 +49,9 @@ export class SharedTrainings {
     return book;
   }
 
-  /** How a student's round went; undefined where it was never opened. */
-  studentRound(runId: string, iteration: number, attempt: number, round: number): StudentRound | undefined {
-    return this.#books.get(bookKey(runId, { iteration, try: attempt }, 'student'))?.rounds[round];
+  /** How a round of a training went; undefined where it was never opened. */
+  round(runId: string, training: TaskPlace, round: number): SharedRound | undefined {
+    return this.#books.get(bookKey(runId, training, training.subject))?.rounds[round];
   }
 
   opened(runId: string, { training, round, replicas }: RoundOpened, before: RunState | undefined): void {
@@ -92,8 +92,9 @@ export class SharedTrainings {
     if (result?.$case !== 'merge') return;
     must(part.round === book.merged.length && book.rounds[part.round]?.included !== undefined, `${place.taskId} was accepted after ${book.merged.length} merges, or before its round was closed`);
     book.merged.push(result.value.merged?.sha256 ?? '');
-    const { teacher, student, sharing } = before.recipe.training;
-    const rounds = Math.ceil((place.iteration === 0 && part.training === 'student' ? teacher : student).steps / (sharing?.local_steps ?? 1));
+    const { comparisons = [], training: { teacher, student, sharing } } = before.recipe;
+    const own = comparisons.find(({ name }) => comparisonSubject(name) === part.training)?.steps;
+    const rounds = Math.ceil((own ?? (place.iteration === 0 && part.training === 'student' ? teacher : student).steps) / (sharing?.local_steps ?? 1));
     must((result.value.trained !== undefined) === (book.merged.length === rounds), `${place.taskId} ${result.value.trained === undefined ? 'leaves' : 'ends'} its training after ${book.merged.length} of ${rounds} merges`);
     if (result.value.trained !== undefined) this.#world.count('branch: a shared training is done');
   }
