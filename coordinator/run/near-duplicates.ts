@@ -57,12 +57,13 @@ export function fingerprintTurn(state: RunState): string {
 }
 
 /**
- * Whether nothing is left to be looked through. Asked at every fact: while results are too few, shards are not counted. What judges is looked through, every
- * shard with labels, and every labeled one, of which a teacher labels some, too: that is more than there are labels.
+ * Whether nothing is left to be looked through. Asked at every fact: while results are too few, shards are not counted. Looked through are what judges, every unlabeled
+ * shard with labels and every labeled one; a stored teacher's labels are of these, and of what people gave labels to, which is not looked through.
  */
 function isComplete(state: RunState): boolean {
-  const { fingerprints } = state;
-  if (fingerprints.size <= currentIteration(state).labels.size) return false;
+  const { fingerprints, reviews } = state;
+  const reviewedShards = reviews.reduce((sum, { shards }) => sum + shards.length, 0);
+  if (fingerprints.size <= currentIteration(state).labels.size - reviewedShards) return false;
   return wantedShards(state).every(({ subject }) => fingerprints.has(subject));
 }
 
