@@ -72,13 +72,16 @@ export function compressionText(view: RunView): string {
   const rows = compressionRows(view);
   if (rows.length === 0) return '';
   const corrupted = rows.some(({ kept }) => kept.corrupted !== undefined);
+  // What does not depend on the weights is told once.
+  const once = (at: number, text: string): string => (rows[at - 1]?.name === rows[at]?.name ? '' : text);
+  const models = rows.flatMap(({ name, model }, at) => (once(at, name) === '' ? [] : [`${plain(name)}: ${plain(model)}`]));
   return `${table(
-    ['model', 'weights', 'parameters', 'multiply-adds', 'bytes, ONNX', 'latency p50, p95', 'memory', 'kept, validation', 'kept, test', ...(corrupted ? ['kept, corrupted'] : []), ''],
-    rows.map(({ name, model, weights, measured, bytes: size, kept, chosen, within, fallsFaster, eligible }) => [
-      `${plain(name)} (${plain(model)})`, weights, integer(measured.parameters), integer(measured.multiplyAdds), bytes(size), `${measured.latencyP50Ms.toFixed(2)}, ${measured.latencyP95Ms.toFixed(2)} ms`, bytes(measured.memoryPeak),
+    ['model', 'weights', 'parameters', 'multiply-adds', 'bytes, ONNX', 'latency p50, p95', 'memory', 'kept: validation', 'test', ...(corrupted ? ['corrupted'] : []), ''],
+    rows.map(({ name, weights, measured, bytes: size, kept, chosen, within, fallsFaster, eligible }, at) => [
+      once(at, plain(name)), weights, once(at, integer(measured.parameters)), once(at, integer(measured.multiplyAdds)), bytes(size), once(at, `${measured.latencyP50Ms.toFixed(2)}, ${measured.latencyP95Ms.toFixed(2)} ms`), once(at, bytes(measured.memoryPeak)),
       keptText(kept.validation), keptText(kept.test), ...(corrupted ? [keptText(kept.corrupted)] : []),
       [chosen ? '* chosen' : !eligible ? 'true labels: told only' : within ? 'within' : '', fallsFaster ? 'generalizes worse' : ''].filter((each) => each !== '').join(', '),
     ]),
     [2, 3, 4, 6, 7, 8, 9].slice(0, corrupted ? 7 : 6),
-  )}\n${compressionLegend} Measured on ${measuredOn(rows)}.${rows.some(({ fallsFaster }) => fallsFaster) ? ' Generalizes worse: it keeps at least a point less on corrupted images than on clean ones.' : ''}`;
+  )}\n${models.join('\n')}\n${compressionLegend} Measured on ${measuredOn(rows)}.${rows.some(({ fallsFaster }) => fallsFaster) ? ' Generalizes worse: it keeps at least a point less on corrupted images than on clean ones.' : ''}`;
 }

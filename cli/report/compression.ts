@@ -33,7 +33,7 @@ export function compressionSection(view: RunView): Markup {
   const split = rows.some(({ kept }) => kept.test !== undefined);
   return html`<h2>Compression</h2>
 <p>How small may a model be that keeps what its teacher knows? Each model of the run, with its kernels stored in ${[...new Set(rows.map(({ weights }) => weights))].join(', ')}. The smallest ONNX file that keeps at least ${percent(compression.accuracyKept)} of the teacher's accuracy on validation is chosen; nothing else has a say.</p>
-<figure class="panel" style="margin:0"><h3>Accuracy kept against bytes</h3>${legend(entries)}
+<figure class="panel" style="margin:0"><h3>Accuracy kept, in percent, against bytes</h3>${legend(entries)}
 ${tradeOffChart(rows.map(({ name, weights, bytes: size, kept, alone, chosen }) => ({ name, weights, bytes: size, kept: kept.validation, keptTest: kept.test, alone, chosen })), compression.accuracyKept)}
 <figcaption>Accuracy on validation by the teacher's, by the bytes of the ONNX file, on a logarithmic axis. One line joins a model's ways to be stored, the smallest at its left; the ring is what was chosen.${split && ' Marks tell the figures of test, too.'}</figcaption></figure>
 <div class="panel scroll" style="margin-top:16px"><table class="cards">

@@ -122,7 +122,7 @@ function iterationTable(summary: Summary): Markup {
   const { all } = summary;
   if (all.length === 0) return nothing;
   const cells = (row: SummaryRow): Markup => html`<tr class="${row.iteration === undefined ? 'control' : ''}${row.best ? 'best' : ''}">
-<th scope="row">${row.title}</th><td data-label="Model">${row.model}</td><td data-label="Parameters" class="figure">${row.parameters > 0 ? integer(row.parameters) : none}</td>
+<th scope="row">${row.title}</th><td data-label="Model" class="wrap">${row.model}</td><td data-label="Parameters" class="figure">${row.parameters > 0 ? integer(row.parameters) : none}</td>
 <td data-label="Labels kept" class="figure">${row.kept === undefined || row.labeled === undefined ? none : html`${integer(row.kept)}<small>of ${integer(row.labeled)}${row.rows !== undefined && `; ${integer(row.rows)} rows`}</small>`}</td>
 <td data-label="Precision" class="figure">${row.precision === undefined ? none : percent(share(row.precision), 2)}</td>
 ${accuracyCell('Validation', row.validation)}${accuracyCell('Test', row.test)}

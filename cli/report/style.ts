@@ -39,7 +39,7 @@ tbody th { color: var(--ink); font-size: inherit; min-width: 5em; }
 td.prose { white-space: normal; min-width: 13em; }
 td.wrap { white-space: normal; min-width: 7em; }
 td.figure, th.figure { text-align: right; }
-td small { display: block; color: var(--muted); font-size: 0.8rem; white-space: normal; text-wrap: balance; }
+td small, tbody th small { display: block; font-weight: 400; color: var(--muted); font-size: 0.8rem; white-space: normal; text-wrap: balance; }
 tr.control td, tr.control th { border-top: 2px solid var(--line); }
 tr.best th, tr.best td { background: color-mix(in srgb, var(--validation) 10%, transparent); }
 .good { color: var(--good); }

@@ -50,8 +50,8 @@ export function tradeOffChart(points: readonly TradeOffPoint[], wanted: number):
     const [at, up] = [x(point.bytes), y(point.kept)];
     return html`<g><title>${point.name} in ${point.weights}: ${integer(point.bytes)} bytes, keeps ${percent(point.kept, 2)} on validation${point.keptTest !== undefined && `, ${percent(point.keptTest, 2)} on test`}${point.chosen && '; chosen'}</title>${point.chosen && html`<circle class="stroke validation" cx="${f(at)}" cy="${f(up)}" r="8.5"/>`}${point.alone ? html`<rect class="fill test" x="${f(at - 4)}" y="${f(up - 4)}" width="8" height="8"/>` : html`<circle class="fill validation" cx="${f(at)}" cy="${f(up)}" r="4"/>`}</g>`;
   };
-  return frame('Accuracy kept against bytes', height, html`
-${yGrid(ticks, y, (tick) => `${(tick * 100).toFixed(digits)} %`)}
+  return frame('Accuracy kept, in percent, against bytes', height, html`
+${yGrid(ticks, y, (tick) => (tick * 100).toFixed(digits))}
 ${sizes.map((size) => html`<line class="grid" x1="${f(x(size))}" y1="${TOP}" x2="${f(x(size))}" y2="${height - BOTTOM}"/>${(sizes.length <= TICKS_NAMED_MAX || String(size).startsWith('1')) && html`<text class="tick" x="${f(x(size))}" y="${height - 12}" text-anchor="middle">${sizeText(size)}</text>`}`)}
 <line class="stroke control" stroke-dasharray="2 3" x1="${LEFT}" y1="${f(y(wanted))}" x2="${WIDTH - RIGHT}" y2="${f(y(wanted))}"/>
 ${[...new Set(points.map(({ name }) => name))].map((name) => {

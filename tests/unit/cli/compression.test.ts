@@ -47,7 +47,7 @@ test('terminal and report tell the same, escape what is the user\'s, and mark wh
   const view = compressedRun();
   const [text, page] = [describeRun(view, 200), renderReport({ view, audits: [], missing: [], version: '0' })];
   for (const figure of ['29.3 KiB', '98.02 %', '320,352', 'a processor, one thread', '* chosen', 'generalizes worse', 'true labels: told only']) expect(text).toContain(figure);
-  for (const figure of ['29.3 KiB', '98.02 %', '320,352', 'a processor, one thread', 'Accuracy kept against bytes', '95.00 % *', 'without a teacher', 'cnn &lt;b&gt;width=8&lt;/b&gt;', 'small in int8: 30,000 bytes, keeps 98.02 % on validation, 98.00 % on test; chosen']) expect(page).toContain(figure);
+  for (const figure of ['29.3 KiB', '98.02 %', '320,352', 'a processor, one thread', 'Accuracy kept, in percent, against bytes', '95.00 % *', 'without a teacher', 'cnn &lt;b&gt;width=8&lt;/b&gt;', 'small in int8: 30,000 bytes, keeps 98.02 % on validation, 98.00 % on test; chosen']) expect(page).toContain(figure);
   expect(page).not.toMatch(/NaN|Infinity|undefined/);
   expect(page.match(/r="8\.5"/g)).toHaveLength(1);
 });
