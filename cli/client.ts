@@ -162,7 +162,7 @@ export function connect(list: string): Operator {
     }
   }
 
-  /** @param done told by the run where an answer was lost: whether this very command was taken */
+  /** @param done told by the run where an answer was lost: whether it is as this command asks */
   async function steer<Request extends { runId: string }>(method: (client: OperatorServiceClient) => Unary<Request, RunView>, request: Request, done: (view: RunView) => boolean): Promise<RunView> {
     let again = false;
     try {

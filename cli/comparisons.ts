@@ -120,6 +120,7 @@ export function fewerErrorsText({ value, interval }: NonNullable<ComparisonRow['
 }
 
 const differenceText = (interval: Difference): string => `${points(interval.value)} (${points(interval.low)} to ${points(interval.high)})`;
+
 /** As a terminal shows them; empty where the recipe has none. */
 export function comparisonText(view: RunView): string {
   const rows = comparisonRows(view);

@@ -62,6 +62,8 @@ export interface Change {
   readonly before: RunState | undefined;
   /** Tasks that were completed. */
   readonly closed: readonly string[];
+  /** The facts are of old, and were brought back from the bucket. */
+  readonly restored: boolean;
 }
 
 export interface GroupCommitOptions {
@@ -176,6 +178,7 @@ export class GroupCommit {
         runId,
         before: taken.some((queued) => queued.restores) ? undefined : fold.runs.get(runId),
         closed: taken.flatMap(({ closes }) => closes ?? []),
+        restored: taken.some(({ restores }) => restores),
       }));
       fold.take(group);
       this.#options.facts?.publish({ ...group, events: facts });

@@ -31,13 +31,17 @@ export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows
 
 /** What happens under a leader, for who measures it. */
 export type Observation =
-  /** Those that are open now, of a run, as often as they change; none once it has ended. */
-  | { readonly kind: 'opened'; readonly runId: string; readonly tasks: readonly Task[] }
+  /** Those that are open now, of a run, as often as they change; none once it has ended. @property granting whether they are granted: not while it is paused */
+  | { readonly kind: 'opened'; readonly runId: string; readonly tasks: readonly Task[]; readonly granting: boolean }
   | { readonly kind: 'granted'; readonly task: Task }
+  /** A grant that no worker was told of. */
+  | { readonly kind: 'taken-back'; readonly task: Task }
   /** @property ranMs since its first lease that lived until then */
   | { readonly kind: 'done'; readonly task: Task; readonly ranMs: number }
-  | { readonly kind: 'lost'; readonly task: Task; readonly code: string }
-  | { readonly kind: 'journalled'; readonly events: readonly Event[] };
+  /** @property isLeased whether another worker still has it */
+  | { readonly kind: 'lost'; readonly task: Task; readonly code: string; readonly isLeased: boolean }
+  /** @property restored of old, and brought back from the bucket */
+  | { readonly kind: 'journalled'; readonly events: readonly Event[]; readonly restored: boolean };
 
 export interface LeaderOptions {
   readonly journal: Journal;
@@ -217,7 +221,9 @@ export class Leader {
 
   /** Of leases that no worker was told of: their tasks wait again, and nothing has failed. */
   takeBack(leases: readonly Lease[]): void {
-    for (const { leaseId } of leases) if (leaseId !== undefined) this.scheduler.release(leaseId, this.now(), false);
+    for (const { leaseId, task } of leases) {
+      if (leaseId !== undefined && this.scheduler.release(leaseId, this.now(), false) && task !== undefined) this.#observe({ kind: 'taken-back', task });
+    }
   }
 
   log(line: string): void {
@@ -253,8 +259,8 @@ export class Leader {
   /** What is journalled becomes what is wanted of workers. */
   #follow(events: readonly Event[], changes: readonly Change[]): void {
     for (const event of events) this.#tell(event);
-    this.#observe({ kind: 'journalled', events });
-    for (const { runId, before, closed } of changes) {
+    for (const { runId, before, closed, restored } of changes) {
+      this.#observe({ kind: 'journalled', events: events.filter((event) => event.runId === runId), restored });
       for (const taskId of closed) {
         const done = this.scheduler.close(runId, taskId, this.now());
         if (done !== undefined) this.#observe({ kind: 'done', ...done });
@@ -292,8 +298,9 @@ export class Leader {
     if (before !== undefined && sameQuarantined && key(before) === key(run)) return;
     const tasks = isEnded(run.phase) ? [] : openTasks({ ...run, phase: 'running' });
     // Of a paused run what is under way may finish, also under a new leader; nothing new is granted.
-    this.scheduler.setTasks(run.runId, run.recipe.weight, tasks, run.phase === 'running');
-    this.#observe({ kind: 'opened', runId: run.runId, tasks });
+    const granting = run.phase === 'running';
+    this.scheduler.setTasks(run.runId, run.recipe.weight, tasks, granting, this.now());
+    this.#observe({ kind: 'opened', runId: run.runId, tasks, granting });
   }
 
   /** Journals a lease's end as a failed attempt; returns when it is a fact. A task closed meanwhile is left alone; one that is no run's has no facts. */
@@ -301,7 +308,7 @@ export class Leader {
     const task = this.scheduler.task(lease.taskId);
     const heldMs = this.scheduler.heldMs(lease, this.now());
     if (task === undefined || !this.scheduler.release(lease.leaseId, this.now(), counts)) return;
-    this.#observe({ kind: 'lost', task, code });
+    this.#observe({ kind: 'lost', task, code, isLeased: this.scheduler.isLeased(lease.runId, lease.taskId) });
     if (task.spec?.$case === 'index') return this.indexing.failed(task, { workerId: lease.workerId, code, message, counts, fleet: this.scheduler.liveWorkers(this.now()) });
     try {
       await this.command(lease.runId, { kind: 'fail', task, workerId: lease.workerId, code, message, counts, heldMs });

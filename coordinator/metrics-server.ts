@@ -20,7 +20,7 @@ export async function serveMetrics(registry: Registry, listen: string): Promise<
   const at = listen.lastIndexOf(':');
   const host = listen.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (thrown: NodeJS.ErrnoException) => reject(thrown.code === 'EADDRINUSE' ? new AlumnusError('PORT_IN_USE', 'another program listens there', { where: listen, cause: thrown }) : new AlumnusError('USAGE', `cannot listen: ${thrown.message}`, { where: listen, cause: thrown })));
+    server.once('error', (thrown: NodeJS.ErrnoException) => reject(thrown.code === 'EADDRINUSE' ? new AlumnusError('PORT_IN_USE', 'another program listens where metrics were to be served', { where: `--metrics ${listen}`, cause: thrown }) : new AlumnusError('USAGE', `cannot listen: ${thrown.message}`, { where: listen, cause: thrown })));
     server.listen({ host, port: Number(listen.slice(at + 1)) }, resolve);
   });
   return {

@@ -17,13 +17,14 @@ const TASK_BUCKETS = [0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 10_800
 const WRITE_BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
 const LEASED = -1;
+const PAUSED = -2;
 
 const kindOf = ({ spec }: Task): string => spec?.$case ?? 'none';
 
 export class CoordinatorMetrics {
   readonly registry = new Registry();
   #leader: Leader | undefined;
-  /** Since when open tasks wait, in the leader's clock, or LEASED; by run and task. */
+  /** Since when open tasks wait, in the leader's clock, or LEASED, or PAUSED; by run and task. */
   readonly #sinceMs = new Map<string, Map<string, number>>();
   readonly #wait = this.#histogram('alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind'], TASK_BUCKETS);
   readonly #run = this.#histogram('alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind'], TASK_BUCKETS);
@@ -49,7 +50,7 @@ export class CoordinatorMetrics {
           this.reset();
           const leader = leaderNow();
           if (leader !== undefined) for (const [label, value] of values(leader)) this.set({ ...label }, value);
-          else if (labels.length === 0) this.set(Number.NaN);
+          else if (labels.length === 0) this.remove();
         },
       });
     };
@@ -59,8 +60,8 @@ export class CoordinatorMetrics {
     new Gauge({ name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry], collect: this.#sayLeads() });
     look('alumnus_term', 'The term that this coordinator leads.', [], ({ term }) => [[{}, term]]);
     look('alumnus_runs', 'Runs in the journal, by state.', ['state'], (leader) => counted(leader.runs().map(({ phase }) => ({ state: phase }))));
-    look('alumnus_tasks', 'Open tasks by what they are and how they are: waiting, backing_off (after a failed attempt), leased.', ['kind', 'state'], (leader) => counted(leader.runs().flatMap(({ runId }) => leader.scheduler.tasksOf(runId)).map(({ task, leases, notBeforeMs }) =>
-      ({ kind: kindOf(task), state: leases.length > 0 ? 'leased' : notBeforeMs > leader.now() ? 'backing_off' : 'waiting' }))));
+    look('alumnus_tasks', 'Open tasks of runs, by what they are and how they are: waiting, backing_off (after a failed attempt), leased, paused (with their run).', ['kind', 'state'], (leader) => counted(leader.runs().flatMap(({ runId, phase }) => leader.scheduler.tasksOf(runId).map(({ task, leases, notBeforeMs }) =>
+      ({ kind: kindOf(task), state: leases.length > 0 ? 'leased' : phase === 'paused' ? 'paused' : notBeforeMs > leader.now() ? 'backing_off' : 'waiting' })))));
     look('alumnus_workers', 'Workers by state: live, or silent since its time to be heard of was over.', ['state'], (leader) => counted(leader.scheduler.workers().map(({ worker }) => ({ state: leader.scheduler.isLive(worker.workerId, leader.now()) ? 'live' : 'silent' }))));
     look('alumnus_commands_waiting', 'Commands that wait for the journal.', [], (leader) => [[{}, leader.waiting]]);
   }
@@ -68,6 +69,12 @@ export class CoordinatorMetrics {
   leads(leader: Leader): void {
     this.#leader = leader;
     this.#led.inc();
+    // Of another term: what it waited for meanwhile nobody here has seen.
+    this.#sinceMs.clear();
+    for (const { runId, phase } of leader.runs()) {
+      const tasks = leader.scheduler.tasksOf(runId).map(({ task }) => task);
+      if (tasks.length > 0) this.observe({ kind: 'opened', runId, tasks, granting: phase === 'running' }, leader.now());
+    }
     leader.onFailure(() => {
       if (this.#leader === leader) this.#leader = undefined;
     });
@@ -77,10 +84,10 @@ export class CoordinatorMetrics {
   observe(observation: Observation, nowMs: number): void {
     switch (observation.kind) {
       case 'opened': {
-        const { runId, tasks } = observation;
+        const { runId, tasks, granting } = observation;
         const known = this.#sinceMs.get(runId);
         if (tasks.length === 0) this.#sinceMs.delete(runId);
-        else this.#sinceMs.set(runId, new Map(tasks.map(({ taskId }) => [taskId, known?.get(taskId) ?? nowMs])));
+        else this.#sinceMs.set(runId, new Map(tasks.map(({ taskId }) => [taskId, sinceOf(known?.get(taskId), granting, nowMs)])));
         return;
       }
       case 'granted': {
@@ -88,17 +95,22 @@ export class CoordinatorMetrics {
         const since = this.#sinceMs.get(task.runId);
         const sinceMs = since?.get(task.taskId) ?? LEASED;
         // A second lease of a straggler has not waited.
-        if (sinceMs !== LEASED) this.#wait.observe({ kind: kindOf(task) }, (nowMs - sinceMs) / 1000);
+        if (sinceMs !== LEASED && sinceMs !== PAUSED) this.#wait.observe({ kind: kindOf(task) }, (nowMs - sinceMs) / 1000);
         since?.set(task.taskId, LEASED);
         return;
       }
+      case 'taken-back':
+        this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
+        return;
       case 'done':
         return this.#run.observe({ kind: kindOf(observation.task) }, observation.ranMs / 1000);
       case 'lost':
-        this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
+        if (!observation.isLeased) this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
         return this.#lost.inc({ kind: kindOf(observation.task), reason: observation.code });
       case 'journalled':
         this.#facts.inc(observation.events.length);
+        // What was done long ago is not done now.
+        if (observation.restored) return;
         for (const { fact } of observation.events) this.#count(fact);
     }
   }
@@ -142,13 +154,13 @@ export class CoordinatorMetrics {
 
   store(store: ObjectStore): ObjectStore {
     return observedStore(store, (operation, seconds, thrown) => {
-      this.#store.observe({ operation }, seconds);
+      if (seconds !== undefined) this.#store.observe({ operation }, seconds);
       if (thrown !== undefined) this.#storeErrors.inc({ operation, code: toAlumnusError(thrown).code });
     });
   }
 
   #sayLeads(): (this: Gauge) => void {
-    const leads = (): boolean => this.#leader !== undefined;
+    const leads = (): boolean => this.#leader !== undefined && this.#leader.failure === undefined;
     return function collect() {
       this.set(leads() ? 1 : 0);
     };
@@ -161,6 +173,13 @@ export class CoordinatorMetrics {
   #histogram<Label extends string>(name: string, help: string, labels: readonly Label[], buckets: readonly number[]): Histogram<Label> {
     return new Histogram({ name, help, labelNames: [...labels], buckets: [...buckets], registers: [this.registry] });
   }
+}
+
+/** Of a run that is paused nothing waits: it begins again when the run goes on. */
+function sinceOf(known: number | undefined, granting: boolean, nowMs: number): number {
+  if (known === LEASED) return LEASED;
+  if (!granting) return PAUSED;
+  return known === undefined || known === PAUSED ? nowMs : known;
 }
 
 /** How often each set of labels is there. */

@@ -182,7 +182,8 @@ export class Node implements Leading {
     this.#recovered();
     log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
     facts?.publish({ schemaVersion: schemaVersionOf([]), term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
-    onLead?.(leader);
+    // One that was deposed before it began has said so to nobody.
+    if (leader.failure === undefined) onLead?.(leader);
     if (this.#stopping.signal.aborted) leader.stop(new AlumnusError('NOT_LEADER', 'this coordinator stops'));
     while (leader.failure === undefined) {
       await leader.tick().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));

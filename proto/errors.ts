@@ -110,7 +110,7 @@ export const errorTable = {
   DISK_FAILED: row('terminal', 'internal', 'environment', 'Look into the system\'s log for what ails the device, and replace it or mount it again; what other devices hold is intact.'),
   FILES_EXHAUSTED: row('retryable', 'resourceExhausted', 'environment', 'Raise the limit of open files (`ulimit -n`) and start the process again.'),
   CODE_OUTDATED: row('retryable', 'failedPrecondition', 'environment', 'A process keeps the code that it was started with: restart the one that is older, on the same code as the others.'),
-  PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another with --listen, or stop what holds it.'),
+  PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another (--listen, --metrics), or stop what holds it.'),
   HOME_IN_USE: row('terminal', 'failedPrecondition', 'conflict', 'Stop the other coordinator, or name another folder with --home.'),
   UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that a coordinator runs at that address: start one with `alumnus coordinator`.'),
   JOURNAL_CONFLICT: row('terminal', 'aborted', 'conflict', 'Another coordinator leads; this one has stepped down.'),

@@ -32,13 +32,17 @@ function placesOf(name: string, nodes: readonly Node[], path: string): string[] 
 /** A path as it is told: `models.ladder[1].width`. */
 export const printPath = (path: Path): string => path.map((part, at) => (typeof part === 'number' ? `[${part}]` : `${at === 0 ? '' : '.'}${String(part)}`)).join('');
 
+let described: Node | undefined;
+/** Made once: a recipe may have many fields that are none. */
+const schema = (): Node => (described ??= z.toJSONSchema(recipeSchema, { io: 'input', unrepresentable: 'any' }));
+
 /** What to say of a field that is none where it stands: nothing, or ` (did you mean steps?)`. */
 export function meant(path: Path): string {
-  const root = z.toJSONSchema(recipeSchema, { io: 'input', unrepresentable: 'any' });
+  const root = schema();
   const name = String(path.at(-1));
   const here = path.slice(0, -1).reduce<Node[]>(below, [root]);
   const [nearest] = namesOf(here).map((each) => ({ each, wrong: distance(name, each) })).filter(({ each, wrong }) => wrong <= Math.max(name.length, each.length) * WRONG_SHARE_MAX).sort((a, b) => a.wrong - b.wrong);
-  if (nearest?.each === name) return ` (another choice of ${printPath(path.slice(0, -1))} has it)`;
+  if (nearest?.each === name) return path.length === 1 ? '' : ` (another choice of ${printPath(path.slice(0, -1))} has it)`;
   if (nearest !== undefined) return ` (did you mean ${nearest.each}?)`;
   const places = placesOf(name, [root], '');
   return places.length === 0 || places.length > PLACES_MAX ? '' : ` (${places.join(' and ')} ${places.length === 1 ? 'is one' : 'are'})`;

@@ -51,7 +51,18 @@ function quoting(reason: string, code: string, written: unknown): string {
   return `${reason.replace(/, received .*$/, '')}, received ${typeof written === 'number' ? String(written) : clip(JSON.stringify(written))}`;
 }
 
+/** More of them help nobody, and an error must fit into the trailers of a gRPC answer. */
+const PROBLEMS_MAX = 20;
+
+/** @returns the recipe, or what is wrong with it: PROBLEMS_MAX problems at most, and then how many more there are */
 export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipeProblem[] } {
+  const { recipe, problems } = allProblems(text);
+  if (recipe !== undefined) return { recipe, problems: [] };
+  const more = problems.length - PROBLEMS_MAX;
+  return { problems: more <= 0 ? [...problems] : [...problems.slice(0, PROBLEMS_MAX), { path: '', line: 0, reason: `has ${more} more ${more === 1 ? 'problem' : 'problems'}` }] };
+}
+
+function allProblems(text: string): { recipe?: Recipe; problems: readonly RecipeProblem[] } {
   if (text.length > RECIPE_BYTES_MAX) return { problems: [{ path: '', line: 0, reason: `is longer than ${RECIPE_BYTES_MAX} bytes` }] };
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
@@ -74,11 +85,12 @@ export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipePr
     }
     return 0;
   };
+  let unknown = 0;
   return {
-    problems: parsed.error.issues.flatMap((issue) => {
+    problems: parsed.error.issues.flatMap((issue): RecipeProblem[] => {
       const reason = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
       if (issue.code === 'unrecognized_keys') {
-        return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: `is not a field of a recipe${meant([...issue.path, key])}` }));
+        return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: `is not a field of a recipe${(unknown += 1) > PROBLEMS_MAX ? '' : meant([...issue.path, key])}` }));
       }
       return [{ path: printPath(issue.path), line: lineOf(issue.path), reason: quoting(reason, issue.code, at(value, issue.path)) }];
     }),

@@ -6,8 +6,8 @@ import type { ObjectStore } from './object-store.ts';
 
 export type StoreOperation = Exclude<keyof ObjectStore, symbol>;
 
-/** @param seconds since the operation began @param thrown what it ended with; undefined where it did well */
-export type OnOperation = (operation: StoreOperation, seconds: number, thrown: unknown) => void;
+/** @param seconds since the operation began; undefined where it was told before, and failed after its first piece @param thrown what it ended with; undefined where it did well */
+export type OnOperation = (operation: StoreOperation, seconds: number | undefined, thrown: unknown) => void;
 
 /** @param nowMs of a clock that does not go back */
 export function observedStore(store: ObjectStore, told: OnOperation, nowMs: () => number = () => performance.now()): ObjectStore {
@@ -33,7 +33,7 @@ export function observedStore(store: ObjectStore, told: OnOperation, nowMs: () =
       }
       if (isFirst) told(operation, (nowMs() - beganMs) / 1000, undefined);
     } catch (thrown) {
-      told(operation, (nowMs() - beganMs) / 1000, thrown);
+      told(operation, isFirst ? (nowMs() - beganMs) / 1000 : undefined, thrown);
       throw thrown;
     }
   }

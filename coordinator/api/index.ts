@@ -12,10 +12,11 @@ import { workerService } from './worker-service.ts';
 /** Views of long runs and label stages of many shards stay far below; anything larger is not of ours. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Who holds a connection open for days is sent to a new one now and then, so that what stands between (a balancer, a name that moved) has its say. */
+/**
+ * Who holds a connection open for days is sent to a new one now and then, so that what stands between (a balancer, a name that moved) has its say. Calls under way
+ * keep the old one until they are done, however long: a reconcile may take hours, and a registration's tars begin anew with its call.
+ */
 const CONNECTION_AGE_MS = 3_600_000;
-/** Longer than an Acquire is held open: none is cut. Who watches asks again by itself. */
-const CONNECTION_GRACE_MS = 60_000;
 /** A caller whose machine is gone without a word is noticed after both together; one that is only slow isn't. */
 const PING_EVERY_MS = 20_000;
 const PING_MS_MAX = 20_000;
@@ -26,8 +27,8 @@ export interface ServeOptions {
   readonly storeUrl: string;
   readonly listen: string;
   readonly version: string;
-  /** Default CONNECTION_AGE_MS, CONNECTION_GRACE_MS. */
-  readonly connections?: { readonly ageMs: number; readonly graceMs: number };
+  /** Default CONNECTION_AGE_MS. */
+  readonly connectionAgeMs?: number;
 }
 
 export interface ApiServer {
@@ -47,12 +48,12 @@ function serviceName(definition: ServiceDefinition): string {
 
 /** @throws AlumnusError PORT_IN_USE naming the address. */
 export async function serve(options: ServeOptions): Promise<ApiServer> {
-  const { leading, store, storeUrl, listen, version, connections = { ageMs: CONNECTION_AGE_MS, graceMs: CONNECTION_GRACE_MS } } = options;
+  const { leading, store, storeUrl, listen, version, connectionAgeMs = CONNECTION_AGE_MS } = options;
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     // Linux would let two coordinators share the port, and each worker would find either.
     'grpc.so_reuseport': 0,
-    'grpc.max_connection_age_ms': connections.ageMs, 'grpc.max_connection_age_grace_ms': connections.graceMs,
+    'grpc.max_connection_age_ms': connectionAgeMs,
     'grpc.keepalive_time_ms': PING_EVERY_MS, 'grpc.keepalive_timeout_ms': PING_MS_MAX,
   });
   server.addService(WorkerServiceService, workerService(leading, storeUrl));

@@ -3,15 +3,21 @@
  * The server itself, `''`, is SERVING while it answers, standing by or leading: that is for who restarts processes. A service of ours is SERVING where it can be
  * used, on the coordinator that leads: that is for who sends calls somewhere.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import type { Server } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
 import { packageFolder } from '../../proto/version.ts';
 
-/** Files of ours that declare services; what they import comes with them. */
-const SERVICE_FILES = ['alumnus/v1/operator.proto', 'alumnus/v1/worker.proto'];
+/** Of services that are described: written beside the generated types (deploy/setup/protocol.mjs). */
+const DESCRIPTORS = ['alumnus.binpb', 'health.binpb'];
+
+/** The files of a set, each encoded by itself. */
+const filesOf = (name: string): Buffer[] =>
+  fromBinary(FileDescriptorSetSchema, readFileSync(join(packageFolder(), 'proto', 'gen', name))).file.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
 
 export interface WellKnown {
   /** From now on it leads, or no longer does. */
@@ -23,7 +29,8 @@ export function addWellKnown(server: Server, services: readonly string[]): WellK
   const statusOf = (leading: boolean): ServingStatus => (leading ? 'SERVING' : 'NOT_SERVING');
   const health = new HealthImplementation({ '': 'SERVING', ...Object.fromEntries(services.map((service) => [service, statusOf(false)])) });
   health.addToServer(server);
-  new ReflectionService(loadSync(SERVICE_FILES, { includeDirs: [join(packageFolder(), 'proto')] }), { services: [...services] }).addToServer(server);
+  // Of a package's definitions it reads the files alone.
+  new ReflectionService(Object.fromEntries(DESCRIPTORS.map((name) => [name, { format: 'described', type: {}, fileDescriptorProtos: filesOf(name) }])) as never).addToServer(server);
   return {
     leads: (leading) => {
       for (const service of services) health.setStatus(service, statusOf(leading));

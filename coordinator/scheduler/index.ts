@@ -8,7 +8,7 @@
  *  2. A worker holds at most `slots` leases, and a task that wants the device alone is the only one its worker was granted.
  *  3. One task has at most LEASES_PER_TASK_MAX live leases, never two of one worker.
  *  4. A closed task has no lease.
- *  5. On one host one measurement is under way: another one's load would be in its latency.
+ *  5. On one host, by its name, one measurement is under way: another one's load would be in its latency.
  *  6. A run that is not granted from (it is paused) keeps its tasks and leases, and is given no new lease.
  */
 import { invariant } from '../../proto/errors.ts';
@@ -106,9 +106,9 @@ export class Scheduler {
 
   /**
    * Replaces the open tasks of a run. Leases of tasks that are no longer open end; those of open ones live on.
-   * A run that is granted from again forgets its tasks' failures: whoever resumed it asks for another go.
+   * A run that is granted from again forgets its tasks' failures: whoever resumed it asks for another go. `nowMs`: when leases end, for `heldMs`.
    */
-  setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true): void {
+  setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true, nowMs = 0): void {
     const before = this.#runs.get(runId);
     const resumed = granting && before?.granting === false;
     const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, lastGranted: before?.lastGranted ?? 0, durations: before?.durations ?? new Map<string, number[]>() };
@@ -124,7 +124,7 @@ export class Scheduler {
       if (queued.leases.size === 0) queue.waiting.add(task.taskId);
       else queue.leased += queued.leases.size;
     }
-    for (const [taskId, queued] of before?.tasks ?? []) if (!queue.tasks.has(taskId)) for (const key of queued.leases) this.#forget(key);
+    for (const [taskId, queued] of before?.tasks ?? []) if (!queue.tasks.has(taskId)) for (const key of queued.leases) this.#free(key, nowMs);
     if (queue.tasks.size === 0 && tasks.length === 0) this.#runs.delete(runId);
     else this.#runs.set(runId, queue);
   }
@@ -324,6 +324,10 @@ export class Scheduler {
     return undefined;
   }
 
+  isLeased(runId: string, taskId: string): boolean {
+    return (this.#runs.get(runId)?.tasks.get(taskId)?.leases.size ?? 0) > 0;
+  }
+
   /** The open tasks of a run with the leases that live for each. */
   tasksOf(runId: string): { task: Task; leases: LiveLease[]; failures: number; notBeforeMs: number }[] {
     return [...(this.#runs.get(runId)?.tasks.values() ?? [])].map((queued) => ({
@@ -334,7 +338,8 @@ export class Scheduler {
   /**
    * How long this lease has had its worker's device, in milliseconds. A device works on one task at a time while the next
    * ones load: it has the oldest of its worker's leases in hand, since that was granted or, if that was later, since it
-   * was done with the one before. So of leases that end together each is given a part, and the device's time is counted once.
+   * was done with the one before. So of leases that end together each is given a part, and the device's time is counted once; but where a later one was done first,
+   * which has told its own time, that is in the older one's, too.
    */
   heldMs({ leaseId, workerId }: LiveLease, nowMs: number): number {
     const [inHand] = this.#leasesOf(workerId);
@@ -398,7 +403,7 @@ export class Scheduler {
     const lease = this.#leases.get(key);
     if (lease === undefined) return;
     const [inHand] = this.#leasesOf(lease.workerId);
-    if (inHand === lease) this.#freedMs.set(lease.workerId, nowMs);
+    if (inHand === lease) this.#freedMs.set(lease.workerId, Math.max(nowMs, this.#freedMs.get(lease.workerId) ?? 0));
     this.#forget(key);
   }
 

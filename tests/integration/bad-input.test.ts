@@ -1,5 +1,4 @@
 /** What people and disks do to a run: each fault has one clear error that names the thing, and nothing stored is lost. Real processes. */
-import { carriedBy } from '../../proto/status.ts';
 import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, readFile, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -13,6 +12,7 @@ import { loadManifest, readShard } from '../../dataset/index.ts';
 import { writeTar } from '../../dataset/tar.ts';
 import { errorTable, exitCode, type ErrorCode } from '../../proto/errors.ts';
 import type { Event } from '../../proto/gen/alumnus/v1/events.ts';
+import { carriedBy } from '../../proto/status.ts';
 import { canonicalJson, paths } from '../../store/index.ts';
 import { Cluster, removeClusters, useClusters } from '../harness/cluster.ts';
 import { digestsOf, evidenceOf, labelsIn, problemsOf, selectionOf, type Evidence } from '../harness/evidence.ts';

@@ -128,6 +128,9 @@ export class Decoders {
    * where a thread is torn down between two steps of zlib's ("close before init").
    */
   async close(): Promise<void> {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { request: { id, names }, settle } of waiting) settle({ id, failed: { code: 'ENGINE_CRASHED', message: 'the decoding threads were closed', where: names[0] ?? '' } });
     await Promise.all([...this.#threads].map(async (thread) => {
       const { worker } = thread;
       const exit = once(worker, 'exit');

@@ -22,7 +22,7 @@ async function served() {
   const clock = { now: () => Date.now(), sleep: () => new Promise<void>(() => undefined) };
   const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock });
   await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe(), data: makeData() });
-  const server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal, trouble: '' }, store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test', connections: { ageMs: AGE_MS, graceMs: AGE_MS } });
+  const server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal, trouble: '' }, store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test', connectionAgeMs: AGE_MS });
   ended.push(() => server.close());
   return { leader, address: server.address };
 }

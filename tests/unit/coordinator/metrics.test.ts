@@ -94,26 +94,78 @@ test('answers nothing else, and says where the port is taken', async () => {
   try {
     expect((await fetch(`http://${server.address}/`)).status).toBe(404);
     expect((await fetch(`http://${server.address}/metrics`, { method: 'POST' })).status).toBe(404);
-    await expect(serveMetrics(registry, server.address)).rejects.toMatchObject({ code: 'PORT_IN_USE', where: server.address });
+    await expect(serveMetrics(registry, server.address)).rejects.toMatchObject({ code: 'PORT_IN_USE', where: `--metrics ${server.address}` });
     await expect(serveMetrics(registry, 'no-such-host.invalid:1')).rejects.toMatchObject({ code: 'USAGE' });
   } finally {
     await server.close();
   }
 });
 
-test('every metric has help, the prefix, a base unit, and only bounded labels', async () => {
-  const { registry } = new CoordinatorMetrics();
-  for (const { name, help, type } of registry.getMetricsAsArray().map((each) => each as unknown as { name: string; help: string; type: string }).filter((each) => each.name.startsWith('alumnus_'))) {
+interface Metric {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly string[];
+}
+const ours = (): (Metric & { readonly type: string })[] =>
+  new CoordinatorMetrics().registry.getMetricsAsArray().filter(({ name }) => name.startsWith('alumnus_')).map((each) => ({ ...(each as unknown as Metric), type: each.constructor.name.toLowerCase() }));
+
+test('every metric has help, the prefix, a base unit, and only labels with a bound', () => {
+  for (const { name, help, labelNames, type } of ours()) {
     expect(help.length, name).toBeGreaterThan(20);
     expect(name).toMatch(/^alumnus_[a-z_]+$/);
-    if (String(type) === 'counter') expect(name).toMatch(/_total$/);
-    if (String(type) === 'histogram') expect(name).toMatch(/_seconds$/);
+    // A kind of task, a code of the table of errors, a method of the store, a state of a run, task or worker.
+    for (const label of labelNames) expect(['kind', 'reason', 'code', 'operation', 'state', 'decision']).toContain(label);
+    if (type === 'counter') expect(name).toMatch(/_total$/);
+    if (type === 'histogram') expect(name).toMatch(/_seconds$/);
+  }
+});
+
+test('alerts ask for metrics that there are', async () => {
+  const alerts = await readFile(fileURLToPath(new URL('../../../deploy/prometheus/alerts.yaml', import.meta.url)), 'utf8');
+  const asked = [...new Set([...alerts.matchAll(/\balumnus_[a-z_]+/g)].map(([name]) => name.replace(/_bucket$/, '')))];
+  expect(asked.length).toBeGreaterThan(5);
+  expect(ours().map(({ name }) => name)).toEqual(expect.arrayContaining(asked));
+});
+
+test('what waits does not wait while its run is paused, while a straggler has it, or while nobody leads; a grant that was taken back has waited again', async () => {
+  const metrics = new CoordinatorMetrics();
+  const server = await serveMetrics(metrics.registry, '127.0.0.1:0');
+  try {
+    let nowMs = 1_000_000;
+    const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
+    const leader = new Leader({
+      journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 10_000_000, clock: { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) },
+      observe: (observation, atMs) => metrics.observe(observation, atMs),
+    });
+    metrics.leads(leader);
+    leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 3, version: 'v' }, [], nowMs);
+    await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards: 3 }) });
+    const waited = async (): Promise<[number | undefined, number | undefined]> => {
+      const series = await read(server.address);
+      return [series.get('alumnus_task_wait_seconds_count{kind="train"}'), series.get('alumnus_task_wait_seconds_sum{kind="train"}')];
+    };
+    nowMs += 1_000;
+    await leader.command('run', { kind: 'pause', reason: 'asked for' });
+    nowMs += 100_000;
+    expect((await read(server.address)).get('alumnus_tasks{kind="train",state="paused"}')).toBe(1);
+    await leader.command('run', { kind: 'resume', inFlightMs: 0 });
+    nowMs += 2_000;
+    const taken = leader.grant('w1', 1, []);
+    expect(await waited()).toEqual([1, 2]);
+    leader.takeBack(taken);
+    nowMs += 3_000;
+    expect(leader.grant('w1', 1, [])).toHaveLength(1);
+    expect(await waited()).toEqual([2, 5]);
+    // It leads again after a while: its leases were granted before.
+    metrics.leads(leader);
+    expect(await waited()).toEqual([2, 5]);
+  } finally {
+    await server.close();
   }
 });
 
 test('the page of metrics has each as it is, and no other', async () => {
   const page = await readFile(fileURLToPath(new URL('../../../docs/metrics.md', import.meta.url)), 'utf8');
   const told = page.split('\n').filter((line) => line.startsWith('| `alumnus_'));
-  const metrics = new CoordinatorMetrics().registry.getMetricsAsArray().map((each) => each as unknown as { name: string; help: string; labelNames: string[] }).filter(({ name }) => name.startsWith('alumnus_'));
-  expect(told.map((line) => line.replace(/^(\| [^|]*\|)[^|]*\|/, '$1'))).toEqual(metrics.map(({ name, help, labelNames }) => `| \`${name}\` | ${labelNames.map((label) => `\`${label}\``).join(', ')} | ${help} |`));
+  expect(told).toEqual(ours().map(({ name, help, labelNames, type }) => `| \`${name}\` | ${type} | ${labelNames.map((label) => `\`${label}\``).join(', ')} | ${help} |`));
 });

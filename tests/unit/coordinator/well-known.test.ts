@@ -1,5 +1,7 @@
 /** What a server of ours answers to gRPC's own tools, over a real connection: its health by service, and what it speaks. */
 import { fileURLToPath } from 'node:url';
+import { fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { credentials, loadPackageDefinition, type Client, type ClientDuplexStream, type ClientReadableStream, type ServiceClientConstructor, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -80,10 +82,15 @@ test.each(['v1', 'v1alpha'])('describes itself to who has no description of it (
     call.write(request);
   });
   const { listServicesResponse } = await ask({ listServices: '' });
-  expect(listServicesResponse?.service.map(({ name }) => name)).toEqual(expect.arrayContaining([OPERATOR, 'alumnus.v1.WorkerService']));
+  expect(listServicesResponse?.service.map(({ name }) => name)).toEqual(expect.arrayContaining([OPERATOR, 'alumnus.v1.WorkerService', 'grpc.health.v1.Health']));
   // With what it imports.
   const { fileDescriptorResponse } = await ask({ fileContainingSymbol: OPERATOR });
-  expect(Buffer.concat(fileDescriptorResponse?.fileDescriptorProto ?? []).toString('latin1')).toMatch(/SubmitRunRequest[^]*FingerprintSpec|FingerprintSpec[^]*SubmitRunRequest/);
+  const files = (fileDescriptorResponse?.fileDescriptorProto ?? []).map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
+  expect(files.flatMap(({ messageType }) => messageType.map(({ name }) => name))).toEqual(expect.arrayContaining(['SubmitRunRequest', 'FingerprintSpec']));
+  // As protobuf's compilers name them, and grpcurl wants them: of a map `options` the entries are `OptionsEntry`.
+  const entries = files.flatMap(({ messageType }) => messageType.flatMap(({ field, nestedType }) => nestedType.filter(({ options }) => options?.mapEntry).map(({ name }) => [name, field.map((each) => each.name)] as const)));
+  expect(entries.length).toBeGreaterThan(1);
+  for (const [name, fields] of entries) expect(fields.map((field) => `${field.split('_').map((word) => `${word.charAt(0).toUpperCase()}${word.slice(1)}`).join('')}Entry`)).toContain(name);
   const { errorResponse } = await ask({ fileContainingSymbol: 'alumnus.v1.NoSuchService' });
   expect(errorResponse?.errorMessage).toContain('not found');
   call.on('error', () => undefined);
