@@ -64,8 +64,19 @@ export function rowsOf(runs: readonly Ran[]): readonly Named[] {
 
 const modelCalled = (name: string, { run }: Ran): Model | undefined => modelsOf(run).find((each) => each.name === name)?.model;
 
-/** Rows of markdown: of each model its test accuracy by seed, and what else is told, as means over the seeds whose run has it, all in percent. */
-function printModels(runs: readonly Ran[]): void {
+/**
+ * Rows of markdown: of each model its test accuracy by seed, and what else is told, as means, all in percent. Where a run ended early, means are once more over those that did not:
+ * what two rows have of different seeds cannot be compared.
+ */
+function printModels(all: readonly Ran[]): void {
+  printRows(all);
+  const whole = all.filter((ran) => rowsOf(all).every(({ name }) => modelCalled(name, ran)?.test !== undefined));
+  if (whole.length === 0 || whole.length === all.length) return;
+  print(`\nThe same of ${whole.length === 1 ? 'the one run that has' : `the ${whole.length} runs that have`} all models (seeds ${whole.map(({ seed }) => seed).join(', ')}):\n`);
+  printRows(whole);
+}
+
+function printRows(runs: readonly Ran[]): void {
   const rows = rowsOf(runs).map(({ name, what }) => {
     const has = runs.filter((ran) => modelCalled(name, ran)?.test !== undefined);
     const meanOf = (of: Figure): number => mean(has.map((ran) => of(modelCalled(name, ran), ran)));
