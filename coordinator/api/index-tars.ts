@@ -7,9 +7,9 @@ import { randomBytes } from 'node:crypto';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { toAlumnusError, type AlumnusError } from '../../proto/errors.ts';
 import type { IndexTarsProgress, IndexTarsRequest } from '../../proto/gen/alumnus/v1/operator.ts';
+import { statusOf } from '../../proto/status.ts';
 import type { Leader } from '../leader.ts';
 import type { Leading } from '../node.ts';
-import { statusOf } from '../../proto/status.ts';
 
 /** Progress without a tar that is done is told this often… */
 const PROGRESS_MS = 1_000;
