@@ -200,10 +200,8 @@ export function connect(list: string): Operator {
     let toldAway = false;
     let awaySince: number | undefined;
     while (!signal.aborted) {
-      let answered = false;
       try {
         for await (const answer of stream(open, signal)) {
-          answered = true;
           if (toldAway) onAway?.(false);
           toldAway = false;
           awaySince = undefined;
@@ -217,13 +215,14 @@ export function connect(list: string): Operator {
       } catch (thrown) {
         if (signal.aborted) return;
         if (!isAway(thrown) || (!seen && !several && thrown.code === 'UNREACHABLE')) throw thrown;
+        const justAnswered = seen && awaySince === undefined;
         awaySince ??= Date.now();
         if (Date.now() - awaySince > AWAY_MS_MAX) throw thrown;
         // A coordinator that sends us to another is no news.
         if (!addresses.failed(thrown)) continue;
         // A connection that ended, for its age or with its coordinator, is no news either: where the next call is heard, nobody was away.
-        if (!answered) {
-          if (!toldAway) onAway?.(true);
+        if (!justAnswered && !toldAway) {
+          onAway?.(true);
           toldAway = true;
         }
       }

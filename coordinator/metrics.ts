@@ -16,16 +16,17 @@ const TASK_BUCKETS = [0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 10_800
 /** Seconds: a write to a disk nearby, or to servers that are overloaded. */
 const WRITE_BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
-const LEASED = -1;
-const PAUSED = -2;
+/** Since when a task waits, in the leader's clock; or why it does not. */
+type Waiting = number | 'leased' | 'paused';
 
 const kindOf = ({ spec }: Task): string => spec?.$case ?? 'none';
 
 export class CoordinatorMetrics {
   readonly registry = new Registry();
-  #leader: Leader | undefined;
-  /** Since when open tasks wait, in the leader's clock, or LEASED, or PAUSED; by run and task. */
-  readonly #sinceMs = new Map<string, Map<string, number>>();
+  /** Who led here last. */
+  #led: Leader | undefined;
+  /** Open tasks by run and id. */
+  readonly #waiting = new Map<string, Map<string, Waiting>>();
   readonly #wait = this.#histogram('alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind'], TASK_BUCKETS);
   readonly #run = this.#histogram('alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind'], TASK_BUCKETS);
   readonly #lost = this.#counter('alumnus_leases_lost_total', 'Leases that ended without a result, by what the task is and by the code of the table of errors.', ['kind', 'reason']);
@@ -34,7 +35,7 @@ export class CoordinatorMetrics {
   readonly #quarantined = this.#counter('alumnus_shards_quarantined_total', 'Shards that were given up.');
   readonly #decided = this.#counter('alumnus_students_total', 'Students that were decided on.', ['decision']);
   readonly #ended = this.#counter('alumnus_runs_ended_total', 'Runs that ended here.', ['state']);
-  readonly #led = this.#counter('alumnus_leader_changes_total', 'Times that this coordinator began to lead.');
+  readonly #terms = this.#counter('alumnus_leader_changes_total', 'Times that this coordinator began to lead.');
   readonly #appended = this.#histogram('alumnus_journal_append_seconds', 'Time that appends of a group of facts to the journal took.', [], WRITE_BUCKETS);
   readonly #facts = this.#counter('alumnus_journal_facts_total', 'Facts that were journalled here.');
   readonly #store = this.#histogram('alumnus_store_operation_seconds', 'Time that operations on the object store took, of what comes in pieces until the first.', ['operation'], WRITE_BUCKETS);
@@ -42,13 +43,13 @@ export class CoordinatorMetrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    const leading = (): Leader | undefined => (this.#led?.failure === undefined ? this.#led : undefined);
     const look = (name: string, help: string, labels: readonly string[], values: (leader: Leader) => Iterable<readonly [Readonly<Record<string, string>>, number]>): void => {
-      const leaderNow = (): Leader | undefined => (this.#leader?.failure === undefined ? this.#leader : undefined);
       new Gauge({
         name, help, labelNames: [...labels], registers: [this.registry],
         collect() {
           this.reset();
-          const leader = leaderNow();
+          const leader = leading();
           if (leader !== undefined) for (const [label, value] of values(leader)) this.set({ ...label }, value);
           else if (labels.length === 0) this.remove();
         },
@@ -57,7 +58,12 @@ export class CoordinatorMetrics {
     // There from the beginning, so that the first of them is an increase.
     for (const decision of ['promoted', 'refused']) this.#decided.inc({ decision }, 0);
     for (const state of ['succeeded', 'failed', 'cancelled']) this.#ended.inc({ state }, 0);
-    new Gauge({ name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry], collect: this.#sayLeads() });
+    new Gauge({
+      name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry],
+      collect() {
+        this.set(leading() === undefined ? 0 : 1);
+      },
+    });
     look('alumnus_term', 'The term that this coordinator leads.', [], ({ term }) => [[{}, term]]);
     look('alumnus_runs', 'Runs in the journal, by state.', ['state'], (leader) => counted(leader.runs().map(({ phase }) => ({ state: phase }))));
     look('alumnus_tasks', 'Open tasks of runs, by what they are and how they are: waiting, backing_off (after a failed attempt), leased, paused (with their run).', ['kind', 'state'], (leader) => counted(leader.runs().flatMap(({ runId, phase }) => leader.scheduler.tasksOf(runId).map(({ task, leases, notBeforeMs }) =>
@@ -67,17 +73,14 @@ export class CoordinatorMetrics {
   }
 
   leads(leader: Leader): void {
-    this.#leader = leader;
-    this.#led.inc();
+    this.#led = leader;
+    this.#terms.inc();
     // Of another term: what it waited for meanwhile nobody here has seen.
-    this.#sinceMs.clear();
+    this.#waiting.clear();
     for (const { runId, phase } of leader.runs()) {
       const tasks = leader.scheduler.tasksOf(runId).map(({ task }) => task);
       if (tasks.length > 0) this.observe({ kind: 'opened', runId, tasks, granting: phase === 'running' }, leader.now());
     }
-    leader.onFailure(() => {
-      if (this.#leader === leader) this.#leader = undefined;
-    });
   }
 
   /** For whoever leads here. */
@@ -85,27 +88,24 @@ export class CoordinatorMetrics {
     switch (observation.kind) {
       case 'opened': {
         const { runId, tasks, granting } = observation;
-        const known = this.#sinceMs.get(runId);
-        if (tasks.length === 0) this.#sinceMs.delete(runId);
-        else this.#sinceMs.set(runId, new Map(tasks.map(({ taskId }) => [taskId, sinceOf(known?.get(taskId), granting, nowMs)])));
+        const known = this.#waiting.get(runId);
+        if (tasks.length === 0) this.#waiting.delete(runId);
+        else this.#waiting.set(runId, new Map(tasks.map(({ taskId }) => [taskId, waitingOf(known?.get(taskId), granting, nowMs)])));
         return;
       }
       case 'granted': {
         const { task } = observation;
-        const since = this.#sinceMs.get(task.runId);
-        const sinceMs = since?.get(task.taskId) ?? LEASED;
+        const since = this.#waiting.get(task.runId)?.get(task.taskId);
         // A second lease of a straggler has not waited.
-        if (sinceMs !== LEASED && sinceMs !== PAUSED) this.#wait.observe({ kind: kindOf(task) }, (nowMs - sinceMs) / 1000);
-        since?.set(task.taskId, LEASED);
-        return;
+        if (typeof since === 'number') this.#wait.observe({ kind: kindOf(task) }, (nowMs - since) / 1000);
+        return this.#becomes(task, 'leased');
       }
       case 'taken-back':
-        this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
-        return;
+        return this.#becomes(observation.task, nowMs);
       case 'done':
         return this.#run.observe({ kind: kindOf(observation.task) }, observation.ranMs / 1000);
       case 'lost':
-        if (!observation.isLeased) this.#sinceMs.get(observation.task.runId)?.set(observation.task.taskId, nowMs);
+        if (!observation.isLeased) this.#becomes(observation.task, nowMs);
         return this.#lost.inc({ kind: kindOf(observation.task), reason: observation.code });
       case 'journalled':
         this.#facts.inc(observation.events.length);
@@ -113,6 +113,11 @@ export class CoordinatorMetrics {
         if (observation.restored) return;
         for (const { fact } of observation.events) this.#count(fact);
     }
+  }
+
+  /** Where it is an open task of a run's. */
+  #becomes({ runId, taskId }: Task, waiting: Waiting): void {
+    this.#waiting.get(runId)?.set(taskId, waiting);
   }
 
   #count(fact: Event['fact']): void {
@@ -143,13 +148,17 @@ export class CoordinatorMetrics {
         ended();
       }
     };
-    return new Proxy(journal, {
-      get: (target, property) => {
-        if (property === 'append') return append;
-        const value: unknown = Reflect.get(target, property, target);
-        return typeof value === 'function' ? (value as (...given: unknown[]) => unknown).bind(target) : value;
-      },
-    });
+    return {
+      append,
+      get description() { return journal.description; },
+      get factBytesMax() { return journal.factBytesMax; },
+      get lastSequence() { return journal.lastSequence; },
+      begin: () => journal.begin(),
+      read: (sequence) => journal.read(sequence),
+      snapshot: () => journal.snapshot(),
+      truncate: (snapshot) => journal.truncate(snapshot),
+      close: () => journal.close(),
+    };
   }
 
   store(store: ObjectStore): ObjectStore {
@@ -157,13 +166,6 @@ export class CoordinatorMetrics {
       if (seconds !== undefined) this.#store.observe({ operation }, seconds);
       if (thrown !== undefined) this.#storeErrors.inc({ operation, code: toAlumnusError(thrown).code });
     });
-  }
-
-  #sayLeads(): (this: Gauge) => void {
-    const leads = (): boolean => this.#leader !== undefined && this.#leader.failure === undefined;
-    return function collect() {
-      this.set(leads() ? 1 : 0);
-    };
   }
 
   #counter<Label extends string>(name: string, help: string, labels: readonly Label[] = []): Counter<Label> {
@@ -176,10 +178,10 @@ export class CoordinatorMetrics {
 }
 
 /** Of a run that is paused nothing waits: it begins again when the run goes on. */
-function sinceOf(known: number | undefined, granting: boolean, nowMs: number): number {
-  if (known === LEASED) return LEASED;
-  if (!granting) return PAUSED;
-  return known === undefined || known === PAUSED ? nowMs : known;
+function waitingOf(known: Waiting | undefined, granting: boolean, nowMs: number): Waiting {
+  if (known === 'leased') return known;
+  if (!granting) return 'paused';
+  return typeof known === 'number' ? known : nowMs;
 }
 
 /** How often each set of labels is there. */

@@ -23,6 +23,15 @@ const QUOTED_CHARACTERS_MAX = 80;
 
 const clip = (text: string): string => (text.length <= QUOTED_CHARACTERS_MAX ? text : `${text.slice(0, QUOTED_CHARACTERS_MAX - 1)}…`);
 
+/** More of them help nobody, and an error must fit into the trailers of a gRPC answer. */
+const PROBLEMS_MAX = 20;
+
+/** Those that are told, of all that were found. */
+function told<Found>(found: readonly Found[], problemOf: (each: Found) => RecipeProblem): RecipeProblem[] {
+  const more = found.length - PROBLEMS_MAX;
+  return [...found.slice(0, PROBLEMS_MAX).map(problemOf), ...(more <= 0 ? [] : [{ path: '', line: 0, reason: `has ${more} more ${more === 1 ? 'problem' : 'problems'}` }])];
+}
+
 /**
  * Text that is no YAML. One mistake makes many errors further on, so the first is told, with its line, and the number of
  * the others. Fields that are written twice are told each.
@@ -31,7 +40,7 @@ function syntaxProblems(document: ReturnType<typeof parseDocument>, lines: LineC
   const { contents, errors } = document;
   const lineAt = (line: number): string => JSON.stringify(clip((text.split('\n')[line - 1] ?? '').trim()));
   const problems = errors.map((error) => ({ path: '', line: error.linePos?.[0].line ?? 0, reason: (error.message.split('\n')[0] ?? '').replace(/ at line.*$/, '') }));
-  if (errors.every((error) => error.code === 'DUPLICATE_KEY')) return problems.map((problem) => ({ ...problem, reason: `${problem.reason}: ${lineAt(problem.line)}` }));
+  if (errors.every((error) => error.code === 'DUPLICATE_KEY')) return told(problems, (problem) => ({ ...problem, reason: `${problem.reason}: ${lineAt(problem.line)}` }));
   const [first = { path: '', line: 0, reason: '' }] = problems;
   const others = errors.length < 2 ? '' : `; ${errors.length - 1} more ${errors.length === 2 ? 'problem follows' : 'problems follow'}, mostly from this one`;
   // A text that begins with something else is that, to YAML, and all of the recipe is too much.
@@ -51,18 +60,8 @@ function quoting(reason: string, code: string, written: unknown): string {
   return `${reason.replace(/, received .*$/, '')}, received ${typeof written === 'number' ? String(written) : clip(JSON.stringify(written))}`;
 }
 
-/** More of them help nobody, and an error must fit into the trailers of a gRPC answer. */
-const PROBLEMS_MAX = 20;
-
 /** @returns the recipe, or what is wrong with it: PROBLEMS_MAX problems at most, and then how many more there are */
 export function checkRecipe(text: string): { recipe?: Recipe; problems: RecipeProblem[] } {
-  const { recipe, problems } = allProblems(text);
-  if (recipe !== undefined) return { recipe, problems: [] };
-  const more = problems.length - PROBLEMS_MAX;
-  return { problems: more <= 0 ? [...problems] : [...problems.slice(0, PROBLEMS_MAX), { path: '', line: 0, reason: `has ${more} more ${more === 1 ? 'problem' : 'problems'}` }] };
-}
-
-function allProblems(text: string): { recipe?: Recipe; problems: readonly RecipeProblem[] } {
   if (text.length > RECIPE_BYTES_MAX) return { problems: [{ path: '', line: 0, reason: `is longer than ${RECIPE_BYTES_MAX} bytes` }] };
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
@@ -85,15 +84,16 @@ function allProblems(text: string): { recipe?: Recipe; problems: readonly Recipe
     }
     return 0;
   };
-  let unknown = 0;
+  // Fields that there are not are one issue of the schema's, and a problem each.
+  const found = parsed.error.issues.flatMap((issue) => {
+    const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+    return paths.map((path) => ({ path, code: String(issue.code), message: issue.message }));
+  });
   return {
-    problems: parsed.error.issues.flatMap((issue): RecipeProblem[] => {
-      const reason = issue.message.charAt(0).toLowerCase() + issue.message.slice(1);
-      if (issue.code === 'unrecognized_keys') {
-        return issue.keys.map((key) => ({ path: printPath([...issue.path, key]), line: lineOf([...issue.path, key]), reason: `is not a field of a recipe${(unknown += 1) > PROBLEMS_MAX ? '' : meant([...issue.path, key])}` }));
-      }
-      return [{ path: printPath(issue.path), line: lineOf(issue.path), reason: quoting(reason, issue.code, at(value, issue.path)) }];
-    }),
+    problems: told(found, ({ path, code, message }) => ({
+      path: printPath(path), line: lineOf(path),
+      reason: code === 'unrecognized_keys' ? `is not a field of a recipe${meant(path)}` : quoting(message.charAt(0).toLowerCase() + message.slice(1), code, at(value, path)),
+    })),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The public door of `coordinator/api`: the gRPC server that speaks for a node, whether it leads or stands by. */
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity, type ServiceDefinition } from '@grpc/grpc-js';
-import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { AlumnusError } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
 import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ObjectStore } from '../../store/index.ts';
@@ -39,13 +39,6 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-/** Such as `alumnus.v1.OperatorService`, out of the paths of its methods. */
-function serviceName(definition: ServiceDefinition): string {
-  const [, name = ''] = /^\/([^/]+)\//.exec(Object.values(definition)[0]?.path ?? '') ?? [];
-  invariant(name !== '', 'a service has methods, and each a path');
-  return name;
-}
-
 /** @throws AlumnusError PORT_IN_USE naming the address. */
 export async function serve(options: ServeOptions): Promise<ApiServer> {
   const { leading, store, storeUrl, listen, version, connectionAgeMs = CONNECTION_AGE_MS } = options;
@@ -58,7 +51,7 @@ export async function serve(options: ServeOptions): Promise<ApiServer> {
   });
   server.addService(WorkerServiceService, workerService(leading, storeUrl));
   server.addService(OperatorServiceService, operatorService(leading, store, storeUrl, version));
-  const { leads } = addWellKnown(server, [OperatorServiceService, WorkerServiceService].map(serviceName));
+  const { leads } = addWellKnown(server, [OperatorServiceService, WorkerServiceService]);
   // A port that can't be had is told once, by our own error; whoever asks the library to speak still hears it.
   const quiet = process.env.GRPC_VERBOSITY === undefined && process.env.GRPC_NODE_VERBOSITY === undefined;
   if (quiet) setLogVerbosity(logVerbosity.NONE);

@@ -7,9 +7,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import type { Server } from '@grpc/grpc-js';
+import type { Server, ServiceDefinition } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, type ServingStatus } from 'grpc-health-check';
+import { invariant } from '../../proto/errors.ts';
 import { packageFolder } from '../../proto/version.ts';
 
 /** Of services that are described: written beside the generated types (deploy/setup/protocol.mjs). */
@@ -24,8 +25,16 @@ export interface WellKnown {
   leads(leading: boolean): void;
 }
 
-/** @param services of ours, by their full names */
-export function addWellKnown(server: Server, services: readonly string[]): WellKnown {
+/** Such as `alumnus.v1.OperatorService`, out of the paths of its methods. */
+function serviceName(definition: ServiceDefinition): string {
+  const [, name = ''] = /^\/([^/]+)\//.exec(Object.values(definition)[0]?.path ?? '') ?? [];
+  invariant(name !== '', 'a service has methods, and each a path');
+  return name;
+}
+
+/** @param ours whose health is told */
+export function addWellKnown(server: Server, ours: readonly ServiceDefinition[]): WellKnown {
+  const services = ours.map(serviceName);
   const statusOf = (leading: boolean): ServingStatus => (leading ? 'SERVING' : 'NOT_SERVING');
   const health = new HealthImplementation({ '': 'SERVING', ...Object.fromEntries(services.map((service) => [service, statusOf(false)])) });
   health.addToServer(server);

@@ -404,12 +404,6 @@ export class Scheduler {
     if (lease === undefined) return;
     const [inHand] = this.#leasesOf(lease.workerId);
     if (inHand === lease) this.#freedMs.set(lease.workerId, Math.max(nowMs, this.#freedMs.get(lease.workerId) ?? 0));
-    this.#forget(key);
-  }
-
-  #forget(key: string): void {
-    const lease = this.#leases.get(key);
-    if (lease === undefined) return;
     this.#leases.delete(key);
     this.#heldBy.get(lease.workerId)?.delete(key);
   }

@@ -3,16 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { accuracyKept, compressionWarnings, chosenOf, keptOf, modelsToMeasure, smallestWithin, teacherErrors, type Form } from '../../../coordinator/run/compress.ts';
 import { decide, openTasks, stateFromJson, stateToJson, type RunState } from '../../../coordinator/run/index.ts';
-import { Fold } from '../../../coordinator/fold.ts';
-import { Leader } from '../../../coordinator/leader.ts';
 import { runView } from '../../../coordinator/api/views.ts';
 import { schemaVersionOf } from '../../../coordinator/journal/index.ts';
 import type { Event } from '../../../proto/gen/alumnus/v1/events.ts';
 import type { MeasureResult, Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { measuredOf } from '../../../proto/subjects.ts';
 import type { RecipeInput } from '../../../recipe/index.ts';
-import { MemoryStore } from '../../simulation/store.ts';
-import { MemoryDisk } from './memory-journal.ts';
+import { Scene } from './scene.ts';
 import { answer, makeData, makeRecipe, type AnswerWishes } from './work.ts';
 
 const form = (name: string, weights: string, bytes: number, right: number, total = 100): Form => ({ name, weights, bytes, validation: { wrong: total - right, total } });
@@ -181,8 +178,8 @@ describe('a run that compresses', () => {
 });
 
 test('time left has the measurements, each as long as an evaluation for each way to store weights', async () => {
-  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
-  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock: { now: () => 0, sleep: () => new Promise<void>(() => undefined) } });
+  const scene = new Scene();
+  const leader = await scene.lead(600_000);
   await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false, compress: {} }), data: makeData() });
   const secondsLeft = (): number => runView(leader, leader.run('run'), 'file:///store').secondsLeft;
   const open = (): Task => leader.scheduler.tasksOf('run')[0]!.task;
@@ -190,7 +187,7 @@ test('time left has the measurements, each as long as an evaluation for each way
   while (open().spec?.$case !== 'measure') await complete(open());
   // The teacher and the student, in float32, float16 and int8, a second each.
   expect(secondsLeft()).toBe(6);
-  leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 1, version: 'v' }, [], 0);
+  scene.register(leader, 1, 'w1');
   const [lease] = leader.grant('w1', 1, []);
   leader.scheduler.renew('w1', [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: { done: 500, total: 2000, unit: 'images', rate: 1, loss: 0 }, checkpoint: undefined }], 0);
   expect(secondsLeft()).toBe(5.25);

@@ -3,12 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { connect } from '../../../cli/client.ts';
 import { serve } from '../../../coordinator/api/index.ts';
-import { Fold } from '../../../coordinator/fold.ts';
-import { Leader } from '../../../coordinator/leader.ts';
 import { Addresses } from '../../../proto/call.ts';
 import { Line } from '../../../worker/lease-loop/line.ts';
-import { MemoryStore } from '../../simulation/store.ts';
-import { MemoryDisk } from './memory-journal.ts';
+import { Scene } from './scene.ts';
 import { makeData, makeRecipe } from './work.ts';
 
 const AGE_MS = 150;
@@ -18,11 +15,10 @@ afterEach(async () => {
 });
 
 async function served() {
-  const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
-  const clock = { now: () => Date.now(), sleep: () => new Promise<void>(() => undefined) };
-  const leader = new Leader({ journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 600_000, clock });
+  const scene = new Scene();
+  const leader = await scene.lead(600_000);
   await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe(), data: makeData() });
-  const server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal, trouble: '' }, store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test', connectionAgeMs: AGE_MS });
+  const server = await serve({ leading: { leader: () => leader, leaderAddress: '', journal: leader.journal, trouble: '' }, store: scene.store, storeUrl: 'file:///nowhere', listen: '127.0.0.1:0', version: 'test', connectionAgeMs: AGE_MS });
   ended.push(() => server.close());
   return { leader, address: server.address };
 }

@@ -2,13 +2,10 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { Fold } from '../../../coordinator/fold.ts';
-import { Leader } from '../../../coordinator/leader.ts';
 import { CoordinatorMetrics } from '../../../coordinator/metrics.ts';
 import { serveMetrics } from '../../../coordinator/metrics-server.ts';
 import { AlumnusError } from '../../../proto/errors.ts';
-import { MemoryStore } from '../../simulation/store.ts';
-import { MemoryDisk } from './memory-journal.ts';
+import { Scene } from './scene.ts';
 import { answer, makeData, makeRecipe } from './work.ts';
 
 const NAME = /^([a-z_]+)(\{[^}]*\})? (\S+)$/;
@@ -32,21 +29,18 @@ test('says what waits, what runs, what was lost and what came of it', async () =
     expect(standby.get('alumnus_leader')).toBe(0);
     expect([...standby.keys()].filter((name) => /^alumnus_(runs|tasks|workers)\{/.test(name))).toEqual([]);
 
-    let nowMs = 1_000_000;
-    const [journal, store] = [metrics.journal(new MemoryDisk().open()), metrics.store(new MemoryStore())];
-    const leader = new Leader({
-      journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 10_000, clock: { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) },
-      observe: (observation, atMs) => metrics.observe(observation, atMs),
-    });
+    const scene = new Scene();
+    const [journal, store] = [metrics.journal(scene.disk.open()), metrics.store(scene.store)];
+    const leader = await scene.lead(10_000, scene.disk, { journal, store, observe: (observation, atMs) => metrics.observe(observation, atMs) });
     metrics.leads(leader);
     await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards: 3 }) });
-    leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 3, version: 'v' }, [], nowMs);
+    scene.register(leader, 3, 'w1');
     const next = async (waitMs: number, ranMs: number): Promise<void> => {
-      nowMs += waitMs;
+      scene.nowMs += waitMs;
       const [lease] = leader.grant('w1', 1, []);
       const task = lease?.task;
       if (task === undefined) throw new Error('a task is open');
-      nowMs += ranMs;
+      scene.nowMs += ranMs;
       await leader.command('run', { kind: 'complete', task, workerId: 'w1', result: answer(task) });
     };
     await next(2_000, 60_000);
@@ -55,14 +49,14 @@ test('says what waits, what runs, what was lost and what came of it', async () =
     const [lost] = leader.grant('w1', 1, []);
     const live = leader.scheduler.workers()[0]?.leases[0];
     if (live === undefined || lost === undefined) throw new Error('a shard is leased');
-    nowMs += 1_000;
+    scene.nowMs += 1_000;
     await leader.failLease(live, 'ENGINE_CRASHED', 'died', true);
     const waiting = await read(server.address);
     expect([waiting.get('alumnus_tasks{kind="label",state="waiting"}'), waiting.get('alumnus_tasks{kind="label",state="backing_off"}')]).toEqual([2, 1]);
     leader.grant('w1', 1, []);
     expect((await read(server.address)).get('alumnus_tasks{kind="label",state="leased"}')).toBe(1);
     expect((await read(server.address)).get('alumnus_workers{state="live"}')).toBe(1);
-    nowMs += 60_000;
+    scene.nowMs += 60_000;
     const after = await read(server.address);
     expect(after.get('alumnus_workers{state="silent"}')).toBe(1);
     expect(Object.fromEntries([...after].filter(([name]) => /^alumnus_(leader|term|runs|leases|images|journal_facts|task_|commands)/.test(name)))).toMatchObject({
@@ -131,29 +125,25 @@ test('what waits does not wait while its run is paused, while a straggler has it
   const metrics = new CoordinatorMetrics();
   const server = await serveMetrics(metrics.registry, '127.0.0.1:0');
   try {
-    let nowMs = 1_000_000;
-    const [journal, store] = [new MemoryDisk().open(), new MemoryStore()];
-    const leader = new Leader({
-      journal, fold: await Fold.load(journal, store), store, term: await journal.begin(), leaseMs: 10_000_000, clock: { now: () => nowMs, sleep: () => new Promise<void>(() => undefined) },
-      observe: (observation, atMs) => metrics.observe(observation, atMs),
-    });
+    const scene = new Scene();
+    const leader = await scene.lead(10_000_000, scene.disk, { observe: (observation, atMs) => metrics.observe(observation, atMs) });
     metrics.leads(leader);
-    leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 3, version: 'v' }, [], nowMs);
+    scene.register(leader, 3, 'w1');
     await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards: 3 }) });
     const waited = async (): Promise<[number | undefined, number | undefined]> => {
       const series = await read(server.address);
       return [series.get('alumnus_task_wait_seconds_count{kind="train"}'), series.get('alumnus_task_wait_seconds_sum{kind="train"}')];
     };
-    nowMs += 1_000;
+    scene.nowMs += 1_000;
     await leader.command('run', { kind: 'pause', reason: 'asked for' });
-    nowMs += 100_000;
+    scene.nowMs += 100_000;
     expect((await read(server.address)).get('alumnus_tasks{kind="train",state="paused"}')).toBe(1);
     await leader.command('run', { kind: 'resume', inFlightMs: 0 });
-    nowMs += 2_000;
+    scene.nowMs += 2_000;
     const taken = leader.grant('w1', 1, []);
     expect(await waited()).toEqual([1, 2]);
     leader.takeBack(taken);
-    nowMs += 3_000;
+    scene.nowMs += 3_000;
     expect(leader.grant('w1', 1, [])).toHaveLength(1);
     expect(await waited()).toEqual([2, 5]);
     // It leads again after a while: its leases were granted before.

@@ -5,9 +5,7 @@ import { statusOf } from '../../../proto/status.ts';
 import { Task } from '../../../proto/gen/alumnus/v1/task.ts';
 import { WorkerServiceService, type AcquireRequest, type CompleteRequest, type FailRequest, type HeldLease, type Lease, type LeaseId, type RegisterRequest, type RenewRequest } from '../../../proto/gen/alumnus/v1/worker.ts';
 
-export const refuse = (code: ErrorCode, message: string, where = ''): ServiceError => {
-  return Object.assign(new Error(message), statusOf(new AlumnusError(code, message, { where })));
-};
+export const refuse = (code: ErrorCode, message: string, where = ''): ServiceError => Object.assign(new Error(message), statusOf(new AlumnusError(code, message, { where })));
 
 export class FakeCoordinator {
   /** 0: stands by. */

@@ -84,6 +84,7 @@ describe('a recipe', () => {
     ['a field in another place', `${least}noised_teacher: true\n`, ['noised_teacher (line 7): is not a field of a recipe (labels.noised_teacher is one)']],
     ['a misspelt field in a list', `${least}comparisons:\n  - { name: a, modle: { name: cnn } }\n`, ['comparisons[0].modle (line 8): is not a field of a recipe (did you mean model?)']],
     ['an unknown field, deep', `${least}labels:\n  treshold: 0.3\n`, ['labels.treshold (line 8): is not a field of a recipe (did you mean threshold?)']],
+    ['more problems than help', `${least}${Array.from({ length: 22 }, (_, n) => `zzz${n}: 1\n`).join('')}`, [...Array.from({ length: 20 }, (_, n) => `zzz${n} (line ${7 + n}): is not a field of a recipe`), 'the recipe: has 2 more problems']],
     ['a wrong type', `${least}rounds: three\n`, ['rounds (line 7): invalid input: expected number, received "three"']],
     ['a fraction for a whole number', `${least}rounds: 1.5\n`, ['rounds (line 7): invalid input: expected int, received 1.5']],
     ['a number out of range', `${least}labels:\n  threshold: 1.5\n`, ['labels.threshold (line 8): too big: expected number to be <=1, received 1.5']],
