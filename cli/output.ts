@@ -4,37 +4,18 @@
  */
 import Table from 'cli-table3';
 import { AlumnusError } from '../proto/errors.ts';
-import type { Stage } from '../proto/gen/alumnus/v1/task.ts';
-import { stageName } from '../proto/stages.ts';
+import { API_VERSION, machineDocument, machineForm } from '../proto/machine.ts';
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
 
 export const outputForms = ['table', 'json', 'jsonl', 'yaml', 'name'] as const;
 export type OutputForm = (typeof outputForms)[number];
 
-export const API_VERSION = 'alumnus/v1';
-
 /** @throws AlumnusError USAGE for a form there is none of. */
 export function outputForm(text: string): OutputForm {
   const form = outputForms.find((known) => known === text);
   if (form === undefined) throw new AlumnusError('USAGE', `there is no output form "${plain(text)}"; there are ${outputForms.join(', ')}`, { where: '--output' });
   return form;
-}
-
-/** A message of the wire as plain JSON: stages by name, oneofs by their field, embedded JSON documents unfolded. */
-export function machineForm(value: unknown, key = ''): unknown {
-  if (key === 'stage' && typeof value === 'number') return stageName(value as Stage);
-  if (typeof value === 'number') return Number.isFinite(value) ? value : null;
-  if (Array.isArray(value)) return value.map((entry) => machineForm(entry));
-  if (typeof value !== 'object' || value === null) return value;
-  if ('$case' in value && 'value' in value) return { [String(value.$case)]: machineForm(value.value) };
-  return Object.fromEntries(
-    Object.entries(value).flatMap(([name, field]): [string, unknown][] => {
-      if (field === undefined) return [];
-      if (name.endsWith('Json') && typeof field === 'string' && field !== '') return [[name.slice(0, -'Json'.length), JSON.parse(field) as unknown]];
-      return [[name, machineForm(field, name)]];
-    }),
-  );
 }
 
 export interface Listing<Row> {
@@ -74,9 +55,6 @@ export interface Single {
   readonly value: unknown;
   readonly text: () => string | Promise<string>;
 }
-
-/** What a program is told of one thing. */
-export const machineDocument = (kind: string, value: unknown): object => ({ apiVersion: API_VERSION, kind, ...(machineForm(value) as object) });
 
 export async function printSingle(context: Context, form: OutputForm, single: Single): Promise<void> {
   const machine = (): object => machineDocument(single.kind, single.value);

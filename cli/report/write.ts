@@ -5,7 +5,7 @@ import type { RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../../store/index.ts';
 import { withAgreement } from '../agreement.ts';
 import type { Context } from '../context.ts';
-import { machineDocument } from '../output.ts';
+import { machineDocument } from '../../proto/machine.ts';
 import { version } from '../../proto/version.ts';
 import { writeWhole } from '../write-file.ts';
 import { parseAudit } from './audit.ts';

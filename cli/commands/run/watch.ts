@@ -10,8 +10,8 @@ import { goesOnByItself } from '../../remedy.ts';
 
 /** @param at the flags that the next commands need to reach the coordinator, with a blank before each */
 export async function watchToEnd(context: Context, operator: Operator, runId: string, form: OutputForm, at: string): Promise<number> {
-  const [{ watchRun, codeOf }, { printSingle, machineForm, API_VERSION }, { summaryText }, { withShownAgreement }] = await Promise.all([
-    import('../../progress/watch.ts'), import('../../output.ts'), import('../../summary.ts'), import('../../agreement.ts'),
+  const [{ watchRun, codeOf }, { printSingle }, { machineDocument }, { summaryText }, { withShownAgreement }] = await Promise.all([
+    import('../../progress/watch.ts'), import('../../output.ts'), import('../../../proto/machine.ts'), import('../../summary.ts'), import('../../agreement.ts'),
   ]);
   // One line a view: what a program follows.
   const stream = form === 'jsonl';
@@ -22,7 +22,7 @@ export async function watchToEnd(context: Context, operator: Operator, runId: st
       const { state = '' } = seen.summary ?? {};
       if (state === 'paused' && !paused && !stream && !goesOnByItself(seen.summary)) context.note(`It waits; from another terminal, once the cause is gone:\n  alumnus run resume ${runId}${at}`);
       paused = state === 'paused';
-      if (stream) context.print(JSON.stringify({ apiVersion: API_VERSION, kind: 'Run', ...(machineForm(seen) as object) }));
+      if (stream) context.print(JSON.stringify(machineDocument('Run', seen)));
     },
   });
   if (context.signal.aborted) context.note(`Stopped watching; run ${runId} goes on. Next:\n  alumnus run watch ${runId}${at}\n  alumnus run cancel ${runId}${at}`);
