@@ -18,7 +18,7 @@ import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
 import { Indexing } from './indexing.ts';
 import type { FactSink, Journal } from './journal/index.ts';
-import { besidesOf, besideState, decide, fingerprintTurn, isDue, isEnded, openTasks, type Command, type RunState } from './run/index.ts';
+import { besidesOf, besideState, decide, fingerprintTurn, isDue, isEnded, isTurn, openTasks, tellFact, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
@@ -238,7 +238,7 @@ export class Leader {
   /** Takes a command; resolves with the run's state once its facts are journalled. @throws what `decide` throws; NOT_LEADER, where the facts may be journalled or not. */
   command(runId: string, command: Command): Promise<RunState> {
     const closes = command.kind === 'complete' ? { closes: command.task.taskId } : {};
-    return this.#commits.take({ runId, decide: (state, nowMs) => decide(state, { fleet: this.#fleet(nowMs), ...command }, nowMs), ...closes });
+    return this.#commits.take({ runId, decide: (state, nowMs) => decide(state, { fleet: this.#fleet(nowMs), leases: this.#leases(runId, nowMs), ...command }, nowMs), ...closes });
   }
 
   /** @see GroupCommit.restore */
@@ -256,6 +256,11 @@ export class Leader {
     return nowMs < this.#grantsFromMs ? undefined : this.scheduler.liveWorkers(nowMs);
   }
 
+  /** Attempts of a run that are under way; undefined while workers may not have had time to announce them. */
+  #leases(runId: string, nowMs: number): number | undefined {
+    return nowMs < this.#grantsFromMs ? undefined : this.scheduler.leasesOf(runId);
+  }
+
   /** What is journalled becomes what is wanted of workers. */
   #follow(events: readonly Event[], changes: readonly Change[]): void {
     for (const event of events) this.#tell(event);
@@ -270,20 +275,8 @@ export class Leader {
   }
 
   /** What an operator looks for in the log: a line for each turn of a run. */
-  #tell({ runId, fact }: Event): void {
-    const line = ((): string => {
-      switch (fact?.$case) {
-        case 'runSubmitted': return 'is submitted';
-        case 'runPaused': return `is paused by ${fact.value.by}: ${fact.value.reason}`;
-        case 'runResumed': return 'goes on';
-        case 'labelsReviewed': return `is given the labels of ${fact.value.samples} images, from iteration ${fact.value.fromIteration} on`;
-        case 'runCancelled': return `is cancelled: ${fact.value.reason}`;
-        case 'runFailed': return `failed: ${fact.value.reason} [${fact.value.code}]`;
-        case 'runSucceeded': return `succeeded with the model of iteration ${fact.value.bestIteration}`;
-        default: return '';
-      }
-    })();
-    if (line !== '') this.log(`run ${runId} ${line}`);
+  #tell(event: Event): void {
+    if (isTurn(event)) this.log(`run ${event.runId} ${tellFact(event).text}`);
   }
 
   /** Brings the scheduler in line with a run. Label completions were closed one by one; only changes of what is wanted rebuild the queue. */
@@ -333,7 +326,7 @@ export class Leader {
     const fleet = this.#fleet(nowMs);
     const due = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
-      return isDue(run, { nowMs, inFlightMs, fleet }) ? [this.#sayTime(run.runId, inFlightMs)] : [];
+      return isDue(run, { nowMs, inFlightMs, fleet, leases: this.#leases(run.runId, nowMs) }) ? [this.#sayTime(run.runId, inFlightMs)] : [];
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];

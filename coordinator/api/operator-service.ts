@@ -1,8 +1,8 @@
 /** What operators ask, answered. Every answer is a fold of journalled facts with the leases of the moment beside it. */
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall } from '@grpc/grpc-js';
-import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
-import type { ChangeBudgetRequest, GetRunRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
+import type { ChangeBudgetRequest, ChooseModelRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { statusOf } from '../../proto/status.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
@@ -14,11 +14,17 @@ import { isEnded, type Command } from '../run/index.ts';
 import { unary } from './grpc.ts';
 import { indexTars } from './index-tars.ts';
 import { prepareSubmission } from './submission.ts';
-import { runView, summaryOf, workerView } from './views.ts';
+import { eventsAfter, EVENTS_MAX, eventsTotal, newestEvents } from '../events.ts';
+import { explainTask } from '../explain.ts';
+import { cordonOf, cordons } from '../scheduler/index.ts';
+import { runView, summaryOf, taskViewOf, workerView } from './views.ts';
 
 /** A watcher sees progress this often, and changes at once but no closer than WATCH_MS_MIN. */
 const WATCH_MS = 1_000;
 const WATCH_MS_MIN = 100;
+/** Whose newest events are told where no run is named. */
+const RUNS_TOLD_MAX = 50;
+const PROJECT = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const RUN_ID = /^[a-z0-9]([a-z0-9._-]{0,78}[a-z0-9])?$/;
 
 export function operatorService(leading: Leading, store: ObjectStore, storeUrl: string, version: string): OperatorServiceServer {
@@ -99,6 +105,8 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     }),
     submitRun: unary(async (request) => {
       const leader = leading.leader();
+      const { project } = request;
+      if (project !== undefined && !PROJECT.test(project)) throw new AlumnusError('USAGE', 'a project\'s name is 1 to 63 of a-z, 0-9 and "-"', { where: project });
       const { recipe, data } = await prepareSubmission(store, request.recipe);
       const runId = request.runId === '' ? `${recipe.name}-${randomBytes(3).toString('hex')}` : request.runId;
       if (!RUN_ID.test(runId)) throw new AlumnusError('USAGE', 'a run id is 1 to 80 of a-z, 0-9, ".", "_" and "-"', { where: runId });
@@ -106,7 +114,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       if (!isKnown && await storeHoldsAnother(store, runId, canonicalJson(recipe))) {
         throw new AlumnusError('RUN_CONFLICT', 'the object store holds a run of this id that this journal does not know: `alumnus reconcile --dry-run` says what can be restored; or choose another id', { where: runId });
       }
-      await leader.command(runId, { kind: 'submit', runId, recipe, data, dataRef: await putRunData(store, runId, data) });
+      await leader.command(runId, { kind: 'submit', runId, recipe, data, dataRef: await putRunData(store, runId, data), ...(project === undefined ? {} : { project }) });
       return { runId, warnings: data.warnings };
     }),
     listRuns: unary(() => {
@@ -118,10 +126,40 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
     pauseRun: commanded((request: RunCommandRequest) => ({ kind: 'pause', reason: request.reason === '' ? 'paused by an operator' : request.reason })),
     resumeRun: commanded((_: RunCommandRequest, inFlightMs) => ({ kind: 'resume', inFlightMs })),
     cancelRun: commanded((request: RunCommandRequest) => ({ kind: 'cancel', reason: request.reason === '' ? 'cancelled by an operator' : request.reason })),
+    killRun: commanded((request: RunCommandRequest) => ({ kind: 'kill', reason: request.reason === '' ? 'killed by an operator' : request.reason })),
+    retryRun: commanded((_: RunCommandRequest) => ({ kind: 'retry', by: '' })),
+    promoteModel: commanded(({ iteration, reason }: ChooseModelRequest) => ({ kind: 'promote', iteration, reason: reason === '' ? 'promoted by an operator' : reason, by: '' })),
+    rollBackRun: commanded(({ iteration, reason }: ChooseModelRequest) => ({ kind: 'rollback', iteration, reason: reason === '' ? 'gone back to by an operator' : reason, by: '' })),
     changeBudget: commanded(({ deviceHours, wallHours }: ChangeBudgetRequest, inFlightMs) => ({ kind: 'budget', deviceHours, wallHours, inFlightMs })),
     reviewLabels: commanded(({ shards, labels, reviewed, samples, behindSha256 }: ReviewLabelsRequest) => ({ kind: 'review', review: { shards, labels, reviewed, samples }, behind: behindSha256 })),
     indexTars: indexTars(leading),
     reconcile: unary((request) => reconcile(leading.leader(), request)),
+    cordonWorker: unary(({ workerId, cordon }: CordonWorkerRequest) => {
+      const leader = leading.leader();
+      if (!cordons.some((known) => known === cordon)) throw new AlumnusError('USAGE', 'a worker is cordoned, draining, or neither (empty)', { where: cordon });
+      if (!leader.scheduler.cordon(workerId, cordonOf(cordon))) throw new AlumnusError('WORKER_NOT_FOUND', 'there is no such worker', { where: workerId });
+      leader.log(`worker ${workerId} is ${cordon === '' ? 'given work again' : cordon}, by an operator`);
+      leader.touch();
+      const found = leader.scheduler.workers().find(({ worker }) => worker.workerId === workerId);
+      invariant(found !== undefined, 'a worker that was cordoned is there');
+      return workerView(found, leader.scheduler.isLive(workerId, leader.now()));
+    }),
+    explainTask: unary(({ runId, task }: ExplainTaskRequest) => {
+      const leader = leading.leader();
+      const told = explainTask(leader, runId, task);
+      return { ...told, view: told.taskId === '' ? undefined : taskViewOf(leader, leader.run(told.runId), told.taskId) };
+    }),
+    listEvents: unary(async ({ runId, after, max, newest }: ListEventsRequest) => {
+      const leader = leading.leader();
+      const most = max === 0 ? EVENTS_MAX : Math.min(max, EVENTS_MAX);
+      if (runId !== '') {
+        const run = leader.run(runId);
+        return { events: await (newest ? newestEvents(leader, run, most) : eventsAfter(leader, run, after, most)), total: eventsTotal(leader, run) };
+      }
+      const runs = leader.runs().sort((a, b) => b.submittedAtMs - a.submittedAtMs).slice(0, RUNS_TOLD_MAX);
+      const events = (await Promise.all(runs.map((run) => newestEvents(leader, run, most)))).flat();
+      return { events: events.sort((a, b) => a.atMs - b.atMs || a.number - b.number).slice(-most), total: 0 };
+    }),
     listWorkers: unary(() => {
       const leader = leading.leader();
       return { workers: leader.scheduler.workers().map((each) => workerView(each, leader.scheduler.isLive(each.worker.workerId, leader.now()))) };

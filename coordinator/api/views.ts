@@ -4,13 +4,25 @@ import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { subjects } from '../../proto/subjects.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
+import { PROJECT_DEFAULT } from '../access.ts';
 import type { Leader } from '../leader.ts';
-import { besideOf, besidesOf, besideState, candidateOf, chosenOf, comparedTeacher, compressionWarnings, currentIteration, decideGate, driftWarnings, fingerprintProgress, firstScores, isBeside, isEnded, isFineTuned, keptOf, labelTotal, mcnemarExact, measurementOf, modelsToMeasure, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, teacherErrors, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
+import { besideOf, besidesOf, besideState, candidateOf, chosenOf, comparedTeacher, compressionWarnings, currentIteration, decideGate, driftWarnings, earlierTeachers, fingerprintProgress, firstScores, hasFailed, isCancelling, isBeside, isEnded, isFineTuned, keptOf, labelTotal, mcnemarExact, measurementOf, modelsToMeasure, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, promotable, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, teacherErrors, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
+
+/** What an operator may ask of a run now; in the order in which they are offered. */
+export function commandsOf(run: RunState): string[] {
+  const cancelling = isCancelling(run);
+  const open = !isEnded(run.phase);
+  const may: [string, boolean][] = [
+    ['pause', open && !cancelling && run.pausedBy !== 'operator'], ['resume', run.phase === 'paused' && !cancelling], ['retry', !cancelling && hasFailed(run)],
+    ['promote', promotable(run).length > 0], ['rollback', earlierTeachers(run).length > 0], ['cancel', open && !cancelling], ['kill', open],
+  ];
+  return may.flatMap(([command, now]) => (now ? [command] : []));
+}
 
 export function summaryOf(leader: Leader, run: RunState): RunSummary {
   return {
-    runId: run.runId, name: run.name, state: run.phase, reason: run.reason, iteration: run.iteration, rounds: run.recipe.rounds, stage: run.stage,
+    runId: run.runId, name: run.name, project: run.project === '' ? PROJECT_DEFAULT : run.project, state: isCancelling(run) ? 'cancelling' : run.phase, commands: commandsOf(run), reason: run.reason, iteration: run.iteration, rounds: run.recipe.rounds, stage: run.stage,
     submittedAtMs: run.submittedAtMs, endedAtMs: run.endedAtMs, teacherValidation: run.teacher?.evaluation.validation,
     waitsForWorker: run.phase === 'running' && leader.scheduler.liveWorkers(leader.now()) === 0,
   };
@@ -73,26 +85,37 @@ function iterationView(run: RunState, each: IterationState): IterationView {
   };
 }
 
+/** The newest, of the shards and teachers that a worker says to hold. */
+const HOLDS_TOLD_MAX = 8;
+
 export function workerView({ worker, leases }: { worker: WorkerState; leases: LiveLease[] }, live: boolean): WorkerView {
-  const { workerId, host, processId, device, lastSeenMs, version } = worker;
-  return { workerId, host, processId, device, state: !live ? 'lost' : leases.length > 0 ? 'busy' : 'idle', lastSeenMs, taskIds: leases.map((lease) => lease.taskId), version };
+  const { workerId, host, processId, device, lastSeenMs, version, slots, cordon, holds } = worker;
+  return { workerId, host, processId, device, state: !live ? 'lost' : leases.length > 0 ? 'busy' : 'idle', lastSeenMs, taskIds: leases.map((lease) => lease.taskId), version, slots, cordon, holds: [...holds].slice(-HOLDS_TOLD_MAX) };
+}
+
+type ScheduledTask = ReturnType<Leader['scheduler']['tasksOf']>[number];
+
+function taskView(run: RunState, { task, leases: [lease], failures }: ScheduledTask): TaskView {
+  const lastError = run.failures.get(task.taskId)?.at(-1);
+  return {
+    task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
+    lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`, lastErrorWorkerId: lastError?.workerId ?? '',
+    checkpointStep: run.checkpoints.get(task.taskId)?.[0]?.step ?? 0,
+  };
+}
+
+/** Undefined where it is not open. */
+export function taskViewOf(leader: Leader, run: RunState, taskId: string): TaskView | undefined {
+  const open = leader.scheduler.tasksOf(run.runId).find(({ task }) => task.taskId === taskId);
+  return open === undefined ? undefined : taskView(run, open);
 }
 
 export function runView(leader: Leader, run: RunState, storeUrl: string): RunView {
   const now = leader.now();
   const current = currentIteration(run);
   const scheduled = leader.scheduler.tasksOf(run.runId);
-  const tasks: TaskView[] = scheduled.flatMap(({ task, leases, failures }): TaskView[] => {
-    const lastError = run.failures.get(task.taskId)?.at(-1);
-    // A stage of thousands of waiting shards is told by its counts; what is leased or failed is told one by one.
-    if (leases.length === 0 && failures === 0 && (task.stage === Stage.LABEL || task.spec?.$case === 'fingerprint')) return [];
-    const [lease] = leases;
-    return [{
-      task: slim(task), state: lease === undefined ? 'waiting' : 'leased', workerId: lease?.workerId ?? '', progress: lease?.progress, failures,
-      lastError: lastError === undefined ? '' : `${lastError.code}: ${lastError.message}`, lastErrorWorkerId: lastError?.workerId ?? '',
-      checkpointStep: run.checkpoints.get(task.taskId)?.[0]?.step ?? 0,
-    }];
-  });
+  // A stage of thousands of waiting shards is told by its counts; what is leased or failed is told one by one.
+  const tasks = scheduled.filter(({ task, leases, failures }) => leases.length > 0 || failures > 0 || !(task.stage === Stage.LABEL || task.spec?.$case === 'fingerprint')).map((each) => taskView(run, each));
   const label = run.stage === Stage.LABEL;
   const fineTunes = run.recipe.training.fine_tune !== undefined && !isImported(run.recipe, run.iteration) && (run.stage === Stage.TRAIN || run.stage === Stage.EVALUATE);
   const looking = run.stage === Stage.SELECT ? fingerprintProgress(run) : undefined;

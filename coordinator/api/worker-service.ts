@@ -4,6 +4,8 @@ import { AlumnusError, isErrorCode, toAlumnusError } from '../../proto/errors.ts
 import type { AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse, WorkerServiceServer } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { Leader } from '../leader.ts';
 import type { Leading } from '../node.ts';
+import { isCancelling } from '../run/index.ts';
+import { cordonOf } from '../scheduler/index.ts';
 import { unary } from './grpc.ts';
 
 /** Longest that one Acquire is held open; shorter than proxies' usual idle time-outs. */
@@ -20,7 +22,7 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     takeCheckpoints(leader, workerId, request.held);
     if (workerId === '') throw new AlumnusError('USAGE', 'a worker must name itself', { where: 'worker_id' });
     tellOf(leader, request);
-    const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version }, request.held, leader.now());
+    const { lost, abandoned } = leader.scheduler.register({ workerId, host, processId, device, slots: Math.max(1, slots), version, cordon: cordonOf(request.cordon) }, request.held, leader.now());
     await Promise.all(abandoned.map((lease) => leader.failLease(lease, 'WORKER_RESTARTED', `worker ${workerId} came back without it`, true)));
     leader.touch();
     return { term: leader.term, leaseMs: leader.leaseMs, renewEveryMs: Math.floor(leader.leaseMs / RENEWALS_PER_LEASE), lost, storeUrl };
@@ -32,6 +34,8 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     const now = (): number => leader.now();
     if (!leader.scheduler.workers().some(({ worker }) => worker.workerId === workerId)) throw new AlumnusError('NOT_LEADER', `worker ${workerId} has not registered with this leader`);
     const untilMs = now() + Math.min(request.waitMs, WAIT_MS_MAX);
+    const cordon = (): string => leader.scheduler.worker(workerId)?.cordon ?? '';
+    const before = cordon();
     for (;;) {
       if (leader.failure !== undefined) throw leader.failure;
       if (call.cancelled) {
@@ -40,17 +44,19 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
         leader.touch();
         return { term: leader.term, leases: [] };
       }
+      // It is to know, so that it can say so to the next leader.
+      if (cordon() !== before) return { term: leader.term, leases: [], cordon: cordon() };
       const leases = leader.grant(workerId, max, holds);
       if (leases.length > 0) {
         leader.touch();
         const portable = await leader.portable(leases);
-        if (!call.cancelled) return { term: leader.term, leases: portable };
+        if (!call.cancelled) return { term: leader.term, leases: portable, cordon: cordon() };
         // Nobody heard of them: others need not wait for their time to be over.
         leader.takeBack(leases);
         continue;
       }
       const waitMs = Math.min(untilMs - now(), now() < leader.grantsFromMs ? leader.grantsFromMs - now() : Math.min(LOOK_MS_MAX, leader.leaseMs / 2));
-      if (waitMs <= 0) return { term: leader.term, leases: [] };
+      if (waitMs <= 0) return { term: leader.term, leases: [], cordon: cordon() };
       await changeOr(leader, waitMs);
     }
   }
@@ -59,7 +65,8 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     const leader = leading.leader();
     takeCheckpoints(leader, request.workerId, request.held);
     const lost = leader.scheduler.renew(request.workerId, request.held, leader.now());
-    return { term: leader.term, lost };
+    const handBack = leader.scheduler.toHandBack(request.workerId, (runId) => isCancelling(leader.run(runId)));
+    return { term: leader.term, lost, cordon: leader.scheduler.worker(request.workerId)?.cordon, handBack };
   }
 
   async function complete(request: CompleteRequest): Promise<CompleteResponse> {

@@ -20,8 +20,9 @@ import type { Recipe } from '../../recipe/index.ts';
  * says. 2: a submission may name its data by digest, and a training's checkpoints are facts.
  * 3: trainings may be shared by several workers, in rounds, be fine-tuned and stop early, and a first teacher may be imported.
  * 4: a recipe may ask for comparisons, distillation, corrupted images, near-duplicates, how labels drift, and compression, and people may give labels.
+ * 5: a run may be tried again after its end, and people may choose its model.
  */
-export const EVENT_SCHEMA_VERSION = 4;
+export const EVENT_SCHEMA_VERSION = 5;
 
 /** The oldest version that holds a run of this recipe: an earlier release would break on what it does not know. */
 export const versionOfRecipe = ({ data, models, training, labels, promotion, comparisons, compress }: Recipe): number => {
@@ -40,6 +41,7 @@ export const schemaVersionOf = (events: readonly Event[]): number => Math.max(1,
     case 'taskCompleted': return sinceOf[fact.value.result?.result?.$case ?? ''] ?? 1;
     case 'checkpointReached': return 2;
     case 'labelsReviewed': return 4;
+    case 'runRetried': case 'modelChosen': return 5;
     default: return 1;
   }
 }));

@@ -7,7 +7,8 @@
  *  1. The first accepted completion of a task wins; any later one changes nothing.
  *  2. A student's stage is entered only when each shard of the stage before is accepted or quarantined.
  *  3. Only validation decides. No field of the test split is read here.
- *  4. A run that ended takes no more facts; the leader adds but the one about the manifest that holds its end.
+ *  4. A run that ended takes no more facts but a person's: that it is to be tried again, or to return another model. The leader adds the one about
+ *     the manifest that holds its end.
  *  5. A run whose budget is spent waits for nothing: it ends by what is known, or is paused. No resume passes by that.
  */
 import { AlumnusError, errorTable, exitCode, invariant, isErrorCode, type ErrorCode } from '../../proto/errors.ts';
@@ -19,6 +20,7 @@ import { mustAnswer, mustBeNewer } from './answers.ts';
 import { givesUp } from './attempts.ts';
 import { besidesOwed } from './beside.ts';
 import { isBudgetDue, spentBudget, type SpentBudget } from './budget.ts';
+import { chosen, nextTry } from './choose.ts';
 import { measurementsOwed } from './compress.ts';
 import { thinClasses } from './coverage.ts';
 import { labelTotal } from './distill.ts';
@@ -30,17 +32,19 @@ import { isFingerprintWanted } from './near-duplicates.ts';
 import { reviewed, type Review } from './reviews.ts';
 import { corruptionRatio } from './robustness.ts';
 import { canDoWithout, roundConsequence, sharedOf } from './rounds.ts';
-import { currentIteration, isAudit, isBeside, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
+import { currentIteration, isAudit, isBeside, isCancelling, isEnded, pauseRules, placeOf, type Phase, type RunState, type Teacher } from './state.ts';
 import { auditWanted, besideTasks, openTasks, openTrainings } from './tasks.ts';
 import { thresholdOf } from './threshold.ts';
 
 export type Command = Said & {
   /** Workers that live now. Absent where whoever says it can't know: then no round opens that depends on it, and no task is given up for their being few. */
   readonly fleet?: number | undefined;
+  /** Attempts of the run that are under way. Absent where whoever says it can't know: then nothing that waits for their end follows. */
+  readonly leases?: number | undefined;
 };
 
 type Said =
-  | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined }
+  | { readonly kind: 'submit'; readonly runId: string; readonly recipe: Recipe; readonly data: RunData; readonly dataRef?: ObjectRef | undefined; readonly project?: string }
   | { readonly kind: 'complete'; readonly task: Task; readonly workerId: string; readonly result: TaskResult }
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly heldMs: number }
   | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
@@ -52,7 +56,11 @@ type Said =
   | { readonly kind: 'clock'; readonly inFlightMs: number }
   /** Labels that a person gave. `behind`: digest of the labels that these were written behind. */
   | { readonly kind: 'review'; readonly review: Review; readonly behind: string }
-  | { readonly kind: 'cancel'; readonly reason: string };
+  /** `cancel` waits for what is under way, `kill` for nothing. */
+  | { readonly kind: 'cancel' | 'kill'; readonly reason: string }
+  | { readonly kind: 'retry'; readonly by: string }
+  /** @see chosen */
+  | { readonly kind: 'promote' | 'rollback'; readonly iteration?: number | undefined; readonly reason: string; readonly by: string };
 
 type Fact = NonNullable<Event['fact']>;
 
@@ -67,10 +75,13 @@ const WORKERS_TOLD_MAX = 5;
 export function decide(state: RunState | undefined, command: Command, nowMs: number): { events: Event[]; state: RunState } {
   const runId = command.kind === 'submit' ? command.runId : state?.runId;
   if (runId === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
-  const moment: Moment = { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0, fleet: command.fleet };
+  const moment: Moment = { nowMs, inFlightMs: 'inFlightMs' in command ? command.inFlightMs ?? 0 : 0, fleet: command.fleet, leases: command.leases };
   const decided = follow(runId, state, respond(state, command, moment), moment);
+  if (command.kind === 'retry' && decided.state.phase === 'failed') {
+    throw new AlumnusError('RUN_CONFLICT', `it would fail again at once: ${decided.state.reason}; \`alumnus run resubmit ${runId} --set FIELD=VALUE\` runs a changed recipe`, { where: runId });
+  }
   if (decided.state.pauseRule !== pauseRules.budget) return decided;
-  if (command.kind === 'resume') throw stillSpent(decided.state, moment);
+  if (command.kind === 'resume' || command.kind === 'retry') throw stillSpent(decided.state, moment);
   if (command.kind !== 'complete') return decided;
   // The last result came after the budget was spent: what ends without a device needs no larger one.
   const goneOn = follow(runId, decided.state, [{ $case: 'runResumed', value: {} }], moment);
@@ -88,7 +99,7 @@ function follow(runId: string, state: RunState | undefined, facts: readonly Fact
   };
   facts.forEach(apply);
   for (;;) {
-    const fact = next === undefined ? undefined : consequence(next) ?? roundDue(next, moment) ?? budgetConsequence(next, moment);
+    const fact = next === undefined ? undefined : consequence(next) ?? roundDue(next, moment) ?? budgetConsequence(next, moment) ?? cancelConsequence(next, moment);
     if (fact === undefined) break;
     apply(fact);
   }
@@ -103,25 +114,28 @@ export interface Moment {
   readonly inFlightMs: number;
   /** Workers that live now; undefined where the command does not tell. */
   readonly fleet: number | undefined;
+  /** Attempts of the run under way; undefined where the command does not tell. */
+  readonly leases?: number | undefined;
 }
 
 const roundDue = (state: RunState, moment: Moment): Fact | undefined => roundConsequence(state, () => openTrainings(state), moment);
 
 /**
- * Whether a `clock` command would say something now: a budget is spent, a round waited for workers and some are there, or a
- * straggler's time is over. Cheap, so that a leader can ask for each run on each tick.
+ * Whether a `clock` command would say something now: a budget is spent, a round waited for workers and some are there, a
+ * straggler's time is over, or a run that is being cancelled has nothing under way any more. Cheap, so that a leader can ask for each run on each tick.
  */
-export const isDue = (state: RunState, moment: Moment): boolean => isBudgetDue(state, moment.nowMs, moment.inFlightMs) || roundDue(state, moment) !== undefined;
+export const isDue = (state: RunState, moment: Moment): boolean => isBudgetDue(state, moment.nowMs, moment.inFlightMs) || roundDue(state, moment) !== undefined || cancelConsequence(state, moment) !== undefined;
 
 function respond(state: RunState | undefined, command: Command, moment: Moment): Fact[] {
   if (command.kind === 'submit') {
     if (state !== undefined) throw new AlumnusError('RUN_CONFLICT', 'a run of this id is there already', { where: command.runId });
-    return [{ $case: 'runSubmitted', value: { name: command.recipe.name, recipeJson: canonicalJson(command.recipe), data: command.data, dataRef: command.dataRef } }];
+    return [{ $case: 'runSubmitted', value: { name: command.recipe.name, recipeJson: canonicalJson(command.recipe), data: command.data, dataRef: command.dataRef, ...(command.project === undefined ? {} : { project: command.project }) } }];
   }
   if (state === undefined) throw new AlumnusError('RUN_NOT_FOUND', 'there is no such run');
   const only = (phases: Phase[], wish: string): void => {
     if (!phases.includes(state.phase)) throw new AlumnusError('RUN_CONFLICT', `it ${state.phase === 'succeeded' || state.phase === 'failed' ? 'has' : 'is'} ${state.phase} and cannot be ${wish}`, { where: state.runId });
   };
+  if (isCancelling(state) && OF_PEOPLE.includes(command.kind)) throw new AlumnusError('RUN_CONFLICT', 'it is being cancelled: what is under way is finished first; `alumnus run kill` does not wait for it', { where: state.runId });
   switch (command.kind) {
     case 'complete': {
       mustBeOpen(state, command.task);
@@ -164,15 +178,45 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       return budgetChanged(state, command, moment);
     case 'clock':
       // What a tick saw may be over when its turn comes: raised, paused, ended.
-      if (!isDue(state, moment)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and neither its budget nor a round of it is due`, { where: state.runId });
+      if (!isDue(state, moment)) throw new AlumnusError('RUN_CONFLICT', `it is ${state.phase}, and nothing of it is due`, { where: state.runId });
       return [];
     case 'review':
       only(['running', 'paused'], 'given labels (a dataset can: `alumnus review import --dataset NAME`)');
       return [{ $case: 'labelsReviewed', value: reviewed(state, command.review, command.behind) }];
     case 'cancel':
       only(['running', 'paused'], 'cancelled');
+      if (moment.leases === 0) return [{ $case: 'runCancelled', value: { reason: command.reason } }];
+      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'operator', rule: pauseRules.cancel } }];
+    case 'kill':
+      only(['running', 'paused'], 'killed');
       return [{ $case: 'runCancelled', value: { reason: command.reason } }];
+    case 'retry':
+      if (!hasFailed(state)) throw new AlumnusError('RUN_CONFLICT', 'nothing of it failed or was given up; `alumnus run resubmit` does all of it again, as a new run', { where: state.runId });
+      return [{ $case: 'runRetried', value: { by: command.by } }];
+    case 'promote':
+    case 'rollback': {
+      const choice: Fact = { $case: 'modelChosen', value: chosen(state, command.kind, command.iteration, command.reason, command.by) };
+      // What it waited for is decided, or gone. A person's own pause and a spent budget stand.
+      return state.phase === 'paused' && state.pausedBy !== 'operator' && state.pauseRule !== pauseRules.budget ? [choice, { $case: 'runResumed', value: {} }] : [choice];
+    }
   }
+}
+
+/** What a run that is being cancelled takes no more of. */
+const OF_PEOPLE: readonly Command['kind'][] = ['pause', 'resume', 'budget', 'review', 'cancel', 'retry', 'promote', 'rollback'];
+
+/** A run that is being cancelled ends with its last attempt. */
+function cancelConsequence(state: RunState, { leases }: Moment): Fact | undefined {
+  return isCancelling(state) && leases === 0 ? { $case: 'runCancelled', value: { reason: state.reason } } : undefined;
+}
+
+/** Whether there is something that `retry` tries again. What was quarantined in a stage that is over stays so: another go would throw away what was made of the rest. */
+export function hasFailed(state: RunState): boolean {
+  const { phase, control, comparisons, measurements, rounds, stage } = state;
+  const { quarantined, auditGivenUp } = currentIteration(state);
+  return phase === 'failed' || phase === 'cancelled' || (stage === Stage.LABEL && quarantined.size > 0) || auditGivenUp !== undefined
+    || [control, ...comparisons.values(), ...measurements.values()].some(({ givenUp }) => givenUp !== undefined)
+    || [...rounds.values()].some(({ current }) => (current?.givenUp.size ?? 0) > 0);
 }
 
 /** New limits; a run that the old ones paused goes on where nothing is spent any more, and is told afresh why not where it is. */
@@ -339,7 +383,7 @@ function afterDecision(state: RunState, enter: (stage: Stage, attempt?: number, 
     }
     if (wish === 'stop') return finish(state);
   }
-  if (iteration < recipe.rounds) return enter(Stage.LABEL, 0, iteration + 1);
+  if (iteration < recipe.rounds) return enter(Stage.LABEL, nextTry(state, iteration + 1), iteration + 1);
   return finish(state);
 }
 

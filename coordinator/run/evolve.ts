@@ -10,6 +10,7 @@ import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { besidesGivenAnotherGo, withBeside } from './beside.ts';
 import { wallMsSpent } from './budget.ts';
+import { modelChosen } from './choose.ts';
 import { candidateOf } from './fine-tune.ts';
 import { fingerprinted } from './near-duplicates.ts';
 import { closed as roundClosed, givenAnotherGo, mergeDone, opened as roundOpened, replicaDone, replicaGivenUp, sharedOf } from './rounds.ts';
@@ -45,6 +46,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     return {
       runId,
       name: fact.value.name,
+      project: fact.value.project ?? '',
       recipe,
       recipeJson: fact.value.recipeJson,
       data: fact.value.data,
@@ -128,6 +130,17 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       if (state.stage === Stage.LABEL) return withIteration(resumed, { quarantined: ImmutableMap() });
       return state.stage === Stage.PROMOTE ? withIteration(resumed, { acknowledged: true }) : resumed;
     }
+    case 'runRetried': {
+      const again: RunState = {
+        ...state, phase: 'running', reason: '', pauseRule: '', pausedBy: '', endedAtMs: 0, budget: { ...state.budget, runningSinceMs: state.budget.runningSinceMs ?? atMs },
+        failures: ImmutableMap(), ...besidesGivenAnotherGo(state), rounds: givenAnotherGo(state.rounds),
+      };
+      const { auditGivenUp: _, ...current } = currentIteration(again);
+      const reopened = state.stage === Stage.LABEL ? { ...current, quarantined: ImmutableMap<string, string>() } : current;
+      return { ...again, iterations: again.iterations.with(state.iteration, reopened) };
+    }
+    case 'modelChosen':
+      return modelChosen(state, fact.value);
     case 'manifestWritten': {
       const { manifest, number, facts } = fact.value;
       invariant(manifest !== undefined, 'a manifest that was written has a digest');
@@ -207,8 +220,9 @@ function stageEntered(state: RunState, iteration: number, stage: RunState['stage
     const previous = state.iterations[iteration - 1];
     const fresh = emptyIteration(iteration, attempt, state.teacher?.model);
     // The same teacher would write the same labels: an iteration that keeps its teacher keeps its labels, and what a person has seen of them.
-    const same = previous?.teacher !== undefined && previous.teacher.sha256 === fresh.teacher?.sha256;
-    return { ...next, iterations: [...state.iterations, same ? { ...fresh, labels: previous.labels, ...seenOfLabels(previous) } : fresh] };
+    // So does one that is made anew, since a person went back to the teacher that it had.
+    const same = [previous, ...state.refusedTries.filter((each) => each.iteration === iteration)].find((each) => each?.teacher !== undefined && each.teacher.sha256 === fresh.teacher?.sha256);
+    return { ...next, iterations: [...state.iterations, same === undefined ? fresh : { ...fresh, labels: same.labels, ...seenOfLabels(same) }] };
   }
   if (attempt === current.try) return next;
   // Another seed: training and what follows are done again, labels and selection stand.

@@ -2,9 +2,10 @@
 export { givesUp } from './attempts.ts';
 export { besidesOf, besideState, type Beside } from './beside.ts';
 export { hoursText, isBudgetDue, MS_PER_HOUR, spentBudget, wallMsSpent, type SpentBudget } from './budget.ts';
+export { earlierTeachers, promotable } from './choose.ts';
 export { chosenOf, comparedTeacher, compressionWarnings, keptOf, measurementOf, modelsToMeasure, teacherErrors } from './compress.ts';
 export { thinClasses, type ThinClass } from './coverage.ts';
-export { bestOf, decide, isDue, isOpen, type Command, type Moment } from './decide.ts';
+export { bestOf, decide, hasFailed, isDue, isOpen, type Command, type Moment } from './decide.ts';
 export { labelTotal } from './distill.ts';
 export { driftWarnings, precisionDrift } from './drift.ts';
 export { evolve } from './evolve.ts';
@@ -18,6 +19,7 @@ export { labeledPart, leftOutOf, reviewWarnings, type Review } from './reviews.t
 export { firstScores, robustnessOn } from './robustness.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';
 export { stateFromJson, stateToJson } from './snapshot.ts';
-export { currentIteration, guardRules, isAudit, isBeside, isEnded, isFineTuned, measuredOf, pauseRules, placeOf, besideOf, subjects, type BesideState, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
+export { currentIteration, guardRules, isAudit, isBeside, isCancelling, isEnded, isFineTuned, measuredOf, pauseRules, placeOf, besideOf, subjects, taskIdPrefix, type BesideState, type Budget, type Failure, type IterationState, type Phase, type Round, type RunState, type SharedTraining, type Teacher, type Trained } from './state.ts';
 export { deriveSeed, openTasks, openTrainings, PAIRED_SUBSETS } from './tasks.ts';
+export { isTurn, tellFact, type ToldFact } from './tell.ts';
 export { labelThreshold, shareAtLeast, thresholdOf } from './threshold.ts';

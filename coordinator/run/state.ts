@@ -25,7 +25,7 @@ export interface Trained {
   readonly deviceMs: number;
 }
 
-/** One try of one iteration. A refused try that is taken again moves to `refusedTries` of the run. */
+/** One try of one iteration. A try that is taken again, refused or gone back before by a person, moves to `refusedTries` of the run. */
 export interface IterationState {
   readonly iteration: number;
   readonly try: number;
@@ -44,6 +44,8 @@ export interface IterationState {
   readonly audit?: AuditResult;
   readonly auditGivenUp?: string;
   readonly decision?: 'promoted' | 'refused';
+  /** A person promoted it, whatever the gate said: why. */
+  readonly chosen?: string;
   readonly gate?: Gate;
   /** A person has seen the refusal and resumed the run. */
   readonly acknowledged?: boolean;
@@ -82,7 +84,7 @@ export interface Budget {
 }
 
 /** Rules of our own that pause a run and that need to know later that it was they. */
-export const pauseRules = { budget: 'budget', coverage: 'coverage', precision: 'precision', skew: 'skew', calibration: 'calibration' } as const;
+export const pauseRules = { budget: 'budget', coverage: 'coverage', precision: 'precision', skew: 'skew', calibration: 'calibration', cancel: 'cancel' } as const;
 
 /** Those that are about a teacher's labels, and so hold as long as the teacher. */
 export const labelGuards: readonly string[] = [pauseRules.precision, pauseRules.skew];
@@ -137,6 +139,8 @@ export interface Round {
 export interface RunState {
   readonly runId: string;
   readonly name: string;
+  /** Empty: the default one. */
+  readonly project: string;
   readonly recipe: Recipe;
   readonly recipeJson: string;
   readonly data: RunData;
@@ -191,6 +195,9 @@ export const CHECKPOINTS_MAX = 2;
 export const taskIdPrefix = (place: Pick<TaskPlace, 'iteration' | 'stage' | 'subject' | 'try'>): string => `i${place.iteration}.${stageName(place.stage)}.${place.subject}.t${place.try}-`;
 
 export const placeOf = ({ taskId, iteration, stage, subject, try: attempt }: TaskPlace): TaskPlace => ({ taskId, iteration, stage, subject, try: attempt });
+
+/** An operator wants its end, and what is under way is waited for. */
+export const isCancelling = ({ phase, pauseRule }: Pick<RunState, 'phase' | 'pauseRule'>): boolean => phase === 'paused' && pauseRule === pauseRules.cancel;
 
 export const isEnded = (phase: Phase): boolean => phase === 'succeeded' || phase === 'failed' || phase === 'cancelled';
 

@@ -10,6 +10,8 @@
  *  4. A closed task has no lease.
  *  5. On one host, by its name, one measurement is under way: another one's load would be in its latency.
  *  6. A run that is not granted from (it is paused) keeps its tasks and leases, and is given no new lease.
+ *  7. A worker that is cordoned is given no new lease, and counts for nobody as one that lives.
+ *  8. What `explain` says keeps a task from a worker is what `grant` goes by.
  */
 import { invariant } from '../../proto/errors.ts';
 import type { Task } from '../../proto/gen/alumnus/v1/task.ts';
@@ -49,7 +51,30 @@ export interface WorkerState {
   /** Its call for work was cut, and it has not been heard of since. */
   readonly left: boolean;
   readonly holds: ReadonlySet<string>;
+  /** By an operator's word; empty: none. */
+  readonly cordon: Cordon;
 }
+
+/** `cordoned`: nothing more is granted to it; `draining`: nor does it keep its trainings. */
+export const cordons = ['', 'cordoned', 'draining'] as const;
+export type Cordon = (typeof cordons)[number];
+/** What is no word of ours is none. */
+export const cordonOf = (text: string | undefined): Cordon => cordons.find((known) => known === text) ?? '';
+
+/** Why one worker is not given a task; `detail` names what has it instead. */
+export type WhyNot = 'cordoned' | 'draining' | 'device-taken' | 'full' | 'finishes-first' | 'measured-beside' | 'failed-here';
+
+export type Obstacle =
+  /** The run is not granted from. */
+  | { readonly kind: 'run' }
+  | { readonly kind: 'back-off'; readonly untilMs: number; readonly failures: number }
+  /** None lives, or those that do are cordoned. */
+  | { readonly kind: 'no-worker'; readonly cordoned: number }
+  | { readonly kind: 'worker'; readonly workerId: string; readonly why: WhyNot; readonly detail: string }
+  /** So many tasks of the run are before it. */
+  | { readonly kind: 'turn'; readonly before: number }
+  /** Runs that have less than their share. */
+  | { readonly kind: 'share'; readonly runs: readonly string[] };
 
 export interface LiveLease {
   readonly leaseId: LeaseId;
@@ -84,6 +109,7 @@ interface RunQueue {
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 const wantsDeviceAlone = ({ spec }: Task): boolean => spec?.$case !== 'label' && spec?.$case !== 'index';
+const isTraining = ({ spec }: Task): boolean => spec?.$case === 'train' || spec?.$case === 'replica';
 const isMeasurement = ({ spec }: Task): boolean => spec?.$case === 'measure';
 /** A merge is short against its replicas: among their times it would make stragglers of them. */
 const stageKey = (task: Task): string => `${task.iteration}/${task.stage}/${task.spec?.$case}`;
@@ -149,9 +175,9 @@ export class Scheduler {
   }
 
   /** A worker says who it is and what it still holds. Returns the leases it must drop, and those that its earlier self left behind. */
-  register(worker: Omit<WorkerState, 'lastSeenMs' | 'left' | 'holds'>, held: readonly HeldLease[], nowMs: number): { lost: LeaseId[]; abandoned: LiveLease[] } {
+  register(worker: Omit<WorkerState, 'lastSeenMs' | 'left' | 'holds' | 'cordon'> & { readonly cordon?: Cordon }, held: readonly HeldLease[], nowMs: number): { lost: LeaseId[]; abandoned: LiveLease[] } {
     const before = this.#workers.get(worker.workerId);
-    this.#workers.set(worker.workerId, { ...worker, lastSeenMs: nowMs, left: false, holds: before?.holds ?? new Set() });
+    this.#workers.set(worker.workerId, { ...worker, lastSeenMs: nowMs, left: false, holds: before?.holds ?? new Set(), cordon: before?.cordon ?? worker.cordon ?? '' });
     const announced = new Set(held.map((each) => (each.leaseId === undefined ? '' : keyOf(each.leaseId))));
     const abandoned = [...(this.#heldBy.get(worker.workerId) ?? [])].filter((key) => !announced.has(key)).map((key) => this.#mustLease(key));
     const lost = this.renew(worker.workerId, held, nowMs);
@@ -188,10 +214,27 @@ export class Scheduler {
     return false;
   }
 
+  worker(workerId: string): WorkerState | undefined {
+    return this.#workers.get(workerId);
+  }
+
+  /** @returns whether there is such a worker */
+  cordon(workerId: string, cordon: Cordon): boolean {
+    const worker = this.#workers.get(workerId);
+    if (worker !== undefined) this.#workers.set(workerId, { ...worker, cordon });
+    return worker !== undefined;
+  }
+
+  /** Leases that a worker is to hand back: trainings, which go on elsewhere from their newest checkpoint. Anything else is finished sooner than it would be begun again. */
+  toHandBack(workerId: string, ofRun: (runId: string) => boolean): LeaseId[] {
+    const draining = this.#workers.get(workerId)?.cordon === 'draining';
+    return this.#leasesOf(workerId).filter((lease) => isTraining(this.#mustQueued(lease).task) && (draining || ofRun(lease.runId))).map(({ leaseId }) => leaseId);
+  }
+
   /** At most `max` leases for this worker now; fewer, or none, where nothing fits. */
   grant(workerId: string, max: number, holds: readonly string[], nowMs: number): Lease[] {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined) return [];
+    if (worker === undefined || worker.cordon !== '') return [];
     this.#workers.set(workerId, { ...worker, lastSeenMs: nowMs, left: false, holds: new Set(holds) });
     const granted: Lease[] = [];
     while (granted.length < max) {
@@ -234,11 +277,59 @@ export class Scheduler {
   }
 
   #mayTake(queued: QueuedTask, worker: WorkerState, nowMs: number): boolean {
-    if (queued.notBeforeMs > nowMs) return false;
-    if (isMeasurement(queued.task) && [...this.#leases.values()].some((lease) => this.#workers.get(lease.workerId)?.host === worker.host && isMeasurement(this.#mustQueued(lease).task))) return false;
-    // A task that failed here goes elsewhere while there is an elsewhere: a live worker that isn't shut away with a
-    // training, which may take hours.
-    return !(queued.failedOn.has(worker.workerId) && [...this.#workers.values()].some((other) => this.#isLive(other, nowMs) && !queued.failedOn.has(other.workerId) && !this.#leasesOf(other.workerId).some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task))));
+    return queued.notBeforeMs <= nowMs && !this.#isMeasuredBeside(queued, worker) && this.#elsewhere(queued, worker, nowMs) === undefined;
+  }
+
+  #isMeasuredBeside({ task }: QueuedTask, { host }: WorkerState): boolean {
+    return isMeasurement(task) && [...this.#leases.values()].some((lease) => this.#workers.get(lease.workerId)?.host === host && isMeasurement(this.#mustQueued(lease).task));
+  }
+
+  /** A task that failed here goes elsewhere while there is an elsewhere: a live worker that isn't shut away with a training, which may take hours. */
+  #elsewhere({ failedOn }: QueuedTask, worker: WorkerState, nowMs: number): WorkerState | undefined {
+    if (!failedOn.has(worker.workerId)) return undefined;
+    return [...this.#workers.values()].find((other) => this.#isLive(other, nowMs) && other.cordon === '' && !failedOn.has(other.workerId) && !this.#holdsDeviceAlone(other.workerId));
+  }
+
+  #holdsDeviceAlone(workerId: string): boolean {
+    return this.#leasesOf(workerId).some((lease) => wantsDeviceAlone(this.#mustQueued(lease).task));
+  }
+
+  /**
+   * Why an open task that has no lease is not granted now: of itself, then worker by worker, then what goes before it. Empty where the next
+   * worker that asks gets it. Undefined where the task is not open.
+   */
+  explain(runId: string, taskId: string, nowMs: number): Obstacle[] | undefined {
+    const queue = this.#runs.get(runId);
+    const queued = queue?.tasks.get(taskId);
+    if (queue === undefined || queued === undefined) return undefined;
+    if (queued.leases.size > 0) return [];
+    const obstacles: Obstacle[] = [];
+    if (!queue.granting) obstacles.push({ kind: 'run' });
+    if (queued.notBeforeMs > nowMs) obstacles.push({ kind: 'back-off', untilMs: queued.notBeforeMs, failures: queued.failures });
+    const living = [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs));
+    if (living.every(({ cordon }) => cordon !== '')) obstacles.push({ kind: 'no-worker', cordoned: living.length });
+    for (const worker of living) {
+      const why = this.#whyNot(queued, worker, nowMs);
+      if (why !== undefined) obstacles.push({ kind: 'worker', workerId: worker.workerId, ...why });
+    }
+    const before = [...queue.waiting].indexOf(taskId);
+    if (before > 0) obstacles.push({ kind: 'turn', before });
+    const share = queue.leased / queue.weight;
+    const ahead = [...this.#runs].filter(([otherId, other]) => otherId !== runId && other.granting && other.waiting.size > 0 && other.leased / other.weight <= share).map(([otherId]) => otherId);
+    if (ahead.length > 0) obstacles.push({ kind: 'share', runs: ahead });
+    return obstacles;
+  }
+
+  #whyNot(queued: QueuedTask, worker: WorkerState, nowMs: number): { readonly why: WhyNot; readonly detail: string } | undefined {
+    const mine = this.#leasesOf(worker.workerId);
+    const held = mine.map(({ taskId }) => taskId).join(', ');
+    if (worker.cordon !== '') return { why: worker.cordon, detail: '' };
+    if (this.#holdsDeviceAlone(worker.workerId)) return { why: 'device-taken', detail: held };
+    if (mine.length >= worker.slots) return { why: 'full', detail: held };
+    if (mine.length > 0 && wantsDeviceAlone(queued.task)) return { why: 'finishes-first', detail: held };
+    if (this.#isMeasuredBeside(queued, worker)) return { why: 'measured-beside', detail: worker.host };
+    const other = this.#elsewhere(queued, worker, nowMs);
+    return other === undefined ? undefined : { why: 'failed-here', detail: other.workerId };
   }
 
   #pickWaiting(queue: RunQueue, worker: WorkerState, sharedOnly: boolean, nowMs: number): QueuedTask | undefined {
@@ -347,6 +438,11 @@ export class Scheduler {
     return Math.max(0, nowMs - Math.max(inHand.grantedAtMs, this.#freedMs.get(workerId) ?? 0));
   }
 
+  /** How many attempts of a run are under way. */
+  leasesOf(runId: string): number {
+    return this.#runs.get(runId)?.leased ?? 0;
+  }
+
   /** How long this run's attempts under way have had their devices, in milliseconds. */
   inFlightMs(runId: string, nowMs: number): number {
     return [...this.#leases.values()].reduce((sum, lease) => sum + (lease.runId === runId ? this.heldMs(lease, nowMs) : 0), 0);
@@ -362,8 +458,9 @@ export class Scheduler {
     if (worker !== undefined) this.#workers.set(workerId, { ...worker, left: true });
   }
 
+  /** Those that take work. */
   liveWorkers(nowMs: number): number {
-    return [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs)).length;
+    return [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs) && worker.cordon === '').length;
   }
 
   isLive(workerId: string, nowMs: number): boolean {

@@ -13,12 +13,14 @@
  *   fail STAGE SUBJECT [by WORKER] …         code, message, counts=no, fleet, held=HOURS, iteration, try
  *   evaluate student=+A/-B [right=N]         completes the student's evaluation
  *   review NAME images=N                      a person's labels of so many images
- *   pause | resume | cancel                  resume in_flight=HOURS
+ *   pause | resume | cancel | kill | retry   resume in_flight=HOURS
+ *   promote | rollback [to=ITERATION]        a person's word on models
  *   wait HOURS                               nothing but time
  *   clock [in_flight=HOURS]                  the leader's tick: wall time, and device time of attempts under way
  *   budget [device_hours=N] [wall_hours=N]   in_flight=HOURS
  *
- * Each of them but `wait` may name the fleet, fleet=N: the workers that live. Without it whoever commands does not know.
+ * Each of them but `wait` may name the fleet, fleet=N: the workers that live; and leases=N: attempts of the run that are under way. Without them whoever
+ * commands does not know.
  *
  * A task that is no longer open is found among those that once were, so that late and repeated answers can be given.
  * A completion names in brackets what it puts in: the digests' first characters tell a kept label from a new one.
@@ -100,6 +102,8 @@ function printFact({ fact }: Event): string {
     }
     case 'runPaused': return `paused by ${fact.value.by}${fact.value.rule === '' ? '' : ` (${fact.value.rule})`}: ${fact.value.reason}`;
     case 'runResumed': return 'resumed';
+    case 'runRetried': return `retried by ${fact.value.by}`;
+    case 'modelChosen': return `chosen i${fact.value.iteration}${fact.value.try > 0 ? ` try ${fact.value.try}` : ''} by ${fact.value.by}: ${fact.value.reason}`;
     case 'runCancelled': return `cancelled: ${fact.value.reason}`;
     case 'runFailed': return `run failed: ${fact.value.code}: ${fact.value.reason}`;
     case 'runSucceeded': return `run succeeded with the model of i${fact.value.bestIteration}`;
@@ -153,7 +157,8 @@ export class Scenario {
       this.#nowMs += hoursMs(rest[0]);
       return [];
     }
-    const knowing = (said: Command): Command => (said.kind === 'fail' || named.fleet === undefined ? said : { ...said, fleet: Number(named.fleet) });
+    const leases = named.leases === undefined ? {} : { leases: Number(named.leases) };
+    const knowing = (said: Command): Command => ({ ...said, ...leases, ...(said.kind === 'fail' || named.fleet === undefined ? {} : { fleet: Number(named.fleet) }) });
     if (verb === 'complete' && rest[0] === 'all') {
       const stage = this.#state?.stage;
       return this.#open().filter((task) => task.stage === stage && !isBeside(task)).flatMap((task) => this.#try(knowing({ kind: 'complete', task, workerId, result: answer(task) })));
@@ -191,7 +196,9 @@ export class Scenario {
       case 'resume': return { kind: 'resume', inFlightMs: hoursMs(named.in_flight) };
       case 'clock': return { kind: 'clock', inFlightMs: hoursMs(named.in_flight) };
       case 'budget': return { kind: 'budget', deviceHours: hoursOf(named.device_hours), wallHours: hoursOf(named.wall_hours), inFlightMs: hoursMs(named.in_flight) };
-      case 'cancel': return { kind: 'cancel', reason: 'no longer needed' };
+      case 'cancel': case 'kill': return { kind: verb, reason: 'no longer needed' };
+      case 'retry': return { kind: 'retry', by: 'ana' };
+      case 'promote': case 'rollback': return { kind: verb, iteration: named.to === undefined ? undefined : Number(named.to), reason: 'looked at it', by: 'ana' };
       default: throw new Error(`a scenario has no command "${verb}"`);
     }
   }

@@ -82,6 +82,8 @@ export class LeaseLoop {
   readonly #holds = new Set<string>();
   readonly #stopping = new AbortController();
   #registration: RegisterResponse | undefined;
+  /** What the last leader said of us: the next one is told. */
+  #cordon = '';
   /** Registrations so far: says whether a call failed before or after the last. */
   #joined = 0;
   #joining: Promise<void> | undefined;
@@ -150,7 +152,7 @@ export class LeaseLoop {
       }
       moves = this.#line.moves;
       try {
-        const request = { workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version };
+        const request = { workerId, host: hostname(), processId: process.pid, device, slots: SLOTS, held: this.#announce(), version, cordon: this.#cordon };
         const response = await this.#line.call<RegisterRequest, RegisterResponse>((client) => client.register, request, CALL_MS_MAX, this.#stopping.signal);
         this.#registration = response;
         this.#joined += 1;
@@ -200,6 +202,7 @@ export class LeaseLoop {
         const request = { workerId, max: free, waitMs: ACQUIRE_WAIT_MS, holds: [...this.#holds] };
         const response = await this.#ask<AcquireRequest, AcquireResponse>((client) => client.acquire, request, ACQUIRE_WAIT_MS + CALL_MS_MAX, signal);
         backoff.reset();
+        this.#isTold(response.cordon);
         for (const lease of response.leases) this.#begin(lease);
       } catch (thrown) {
         if (signal.aborted) return;
@@ -247,6 +250,8 @@ export class LeaseLoop {
         const response = await this.#line.call<RenewRequest, RenewResponse>((client) => client.renew, { workerId: this.#options.workerId, held: this.#announce() }, this.#registration?.renewEveryMs ?? CALL_MS_MAX);
         late = 0;
         this.#drop(response.lost, 'the coordinator gave it up');
+        this.#isTold(response.cordon);
+        this.#handBack(response.handBack);
         if (response.term !== this.#registration?.term) await this.#rejoin(undefined, joined, moves);
       } catch (thrown) {
         // The next renewal tries again; whether the lease lives is the coordinator's to say.
@@ -340,6 +345,20 @@ export class LeaseLoop {
   /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
     return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress, checkpoint }) => ({ leaseId, taskId: task.taskId, progress, checkpoint }));
+  }
+
+  #isTold(cordon = ''): void {
+    if (cordon !== this.#cordon) this.#options.log(cordon === '' ? 'is given work again' : `is ${cordon} by an operator: it is given no work`);
+    this.#cordon = cordon;
+  }
+
+  /** Nobody's failure: whoever goes on has the newest checkpoint. */
+  #handBack(leaseIds: readonly LeaseId[]): void {
+    for (const leaseId of leaseIds) {
+      const held = this.#held.get(keyOf(leaseId));
+      if (held === undefined || held.abort.signal.aborted) continue;
+      held.abort.abort(new AlumnusError('WORKER_STOPPED', 'the coordinator asked for it back', { where: held.task.taskId }));
+    }
   }
 
   #drop(lost: readonly LeaseId[], why: string): void {

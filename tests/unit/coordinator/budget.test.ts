@@ -24,7 +24,7 @@ describe('what is spent', () => {
     expect(spentBudget(submitted({}), hour(1e9), hour(1e9))).toBeUndefined();
     const state = submitted({ device_hours: 1 });
     expect(isBudgetDue(state, 0, hour(1))).toBe(true);
-    expect(isBudgetDue(decide(state, { kind: 'cancel', reason: 'enough' }, 0).state, 0, hour(1))).toBe(false);
+    expect(isBudgetDue(decide(state, { kind: 'kill', reason: 'enough' }, 0).state, 0, hour(1))).toBe(false);
   });
 
   test('a clock that went back takes nothing away: not between facts, not at a pause, not at the end', () => {
@@ -34,7 +34,7 @@ describe('what is spent', () => {
     const resumed = decide(paused, { kind: 'resume' }, hour(5)).state;
     expect(wallMsSpent(resumed, hour(4))).toBe(hour(1));
     expect(wallMsSpent(resumed, hour(6))).toBe(hour(2));
-    const ended = decide(resumed, { kind: 'cancel', reason: 'enough' }, hour(7)).state;
+    const ended = decide(resumed, { kind: 'kill', reason: 'enough' }, hour(7)).state;
     expect([hour(7), hour(99)].map((nowMs) => wallMsSpent(ended, nowMs))).toEqual([hour(3), hour(3)]);
   });
 
@@ -90,7 +90,7 @@ describe('a snapshot', () => {
   test('gives back the budget, running, paused and ended', () => {
     const running = submitted({ device_hours: 3, wall_hours: 4 }, hour(1));
     const paused = decide(running, { kind: 'clock', inFlightMs: hour(3) }, hour(2)).state;
-    const ended = decide(paused, { kind: 'cancel', reason: 'enough' }, hour(3)).state;
+    const ended = decide(paused, { kind: 'kill', reason: 'enough' }, hour(3)).state;
     for (const state of [running, paused, ended]) expect(stateFromJson(stateToJson(state))).toEqual(state);
   });
 

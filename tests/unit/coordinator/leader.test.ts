@@ -280,7 +280,7 @@ describe('the leader', () => {
     const { journal, leader } = await labeling(1);
     nowMs = 5_000;
     expect((await lead(journal, 2)).grantsFromMs).toBe(5_000 + ADOPTION_MS);
-    await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
+    await leader.command(RUN, { kind: 'kill', reason: 'enough' });
     expect((await lead(journal, 2)).grantsFromMs).toBe(0);
   });
 
@@ -288,7 +288,7 @@ describe('the leader', () => {
     const { leader } = await labeling(3);
     register(leader, 'w1');
     const [held] = leader.scheduler.grant('w1', 1, [], nowMs);
-    await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
+    await leader.command(RUN, { kind: 'kill', reason: 'enough' });
     expect(leader.scheduler.tasksOf(RUN)).toEqual([]);
     expect(leader.scheduler.workers()[0]?.leases).toEqual([]);
     expect(leader.scheduler.renew('w1', [{ leaseId: held?.leaseId, taskId: held?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }], nowMs)).toEqual([held?.leaseId]);
@@ -327,7 +327,7 @@ describe('the leader', () => {
     register(leader, 'w1');
     const [lease] = leader.scheduler.grant('w1', 1, [], nowMs);
     for (; nowMs <= 1_200; nowMs += 200) await leader.tick();
-    await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
+    await leader.command(RUN, { kind: 'kill', reason: 'enough' });
     expect(logged).toEqual([
       'run run is submitted', 'run run is paused by operator: lunch', 'run run goes on',
       `the lease of ${lease?.task?.taskId} expired: worker w1 did not renew it`, 'worker w1 is lost', 'run run is cancelled: enough',

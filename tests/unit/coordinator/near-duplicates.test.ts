@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Fold } from '../../../coordinator/fold.ts';
-import { EVENT_SCHEMA_VERSION, schemaVersionOf } from '../../../coordinator/journal/index.ts';
+import { schemaVersionOf } from '../../../coordinator/journal/index.ts';
 import { Leader } from '../../../coordinator/leader.ts';
 import { reconcile } from '../../../coordinator/reconcile.ts';
 import { decide, fingerprintTurn, isEnded, labeledPart, openTasks, stateFromJson, stateToJson, type Command, type Review, type RunState } from '../../../coordinator/run/index.ts';
@@ -80,11 +80,11 @@ describe('a result that does not answer', () => {
   });
 });
 
-test('a journal with near-duplicates or people\'s labels is of the newest schema', () => {
+test('a journal with near-duplicates or people\'s labels is of schema 4', () => {
   const { events } = decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe(near), data: makeData() }, 0);
-  expect(schemaVersionOf(events)).toBe(EVENT_SCHEMA_VERSION);
+  expect(schemaVersionOf(events)).toBe(4);
   const fact: Event = { runId: 'run', atMs: 0, fact: { $case: 'labelsReviewed', value: { fromIteration: 1, ...review('a', 1) } } };
-  expect(schemaVersionOf([fact])).toBe(EVENT_SCHEMA_VERSION);
+  expect(schemaVersionOf([fact])).toBe(4);
   expect(schemaVersionOf(decide(undefined, { kind: 'submit', runId: 'run', recipe: makeRecipe(), data: makeData() }, 0).events)).toBe(1);
 });
 

@@ -52,7 +52,7 @@ test('a watcher that stops reading is told nothing more until it reads on, and t
     leader.touch();
     await sleep(110);
   }
-  await leader.command(RUN, { kind: 'cancel', reason: 'enough' });
+  await leader.command(RUN, { kind: 'kill', reason: 'enough' });
   watch.resume();
   await ended;
   // What the two ends of a connection and the watcher's own library hold, whatever the number of changes.

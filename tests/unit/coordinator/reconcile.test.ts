@@ -135,7 +135,7 @@ describe('reconcile', () => {
     other.term = disk.term + 5;
     await go(first, 2);
     const second = await lead(other);
-    await second.command(RUN, { kind: 'cancel', reason: 'by another' });
+    await second.command(RUN, { kind: 'kill', reason: 'by another' });
     const done = await only(second);
     expect(done.verdict).toBe('diverged');
     expect(done.state).toBe('cancelled');
@@ -265,7 +265,7 @@ describe('reconcile', () => {
     timers.forEach((ends) => ends());
     await paused;
     late = undefined;
-    await first.command(RUN, { kind: 'cancel', reason: 'wrong data' });
+    await first.command(RUN, { kind: 'kill', reason: 'wrong data' });
     landing.forEach((lands) => lands());
     await new Promise((resolve) => setImmediate(resolve));
     expect([...store.objects.keys()].filter((key) => key.endsWith('.manifest'))).toHaveLength(3);

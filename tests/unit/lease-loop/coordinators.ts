@@ -63,7 +63,7 @@ export class FakeCoordinator {
       renew: led(({ held }: RenewRequest) => {
         this.renewals += 1;
         this.renewed.push(held);
-        return { term: this.term, lost: this.#refused(held) };
+        return { term: this.term, lost: this.#refused(held), handBack: [] };
       }),
       complete: led((request: CompleteRequest) => {
         this.completed.push(request);

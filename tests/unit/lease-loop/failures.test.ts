@@ -21,7 +21,7 @@ async function reportOf(error: Error): Promise<FailRequest> {
       granted = true;
       callback(null, { term: 1, leases: [{ leaseId: { term: 1, counter: 1 }, task: Task.fromPartial({ taskId: 't1' }), attempt: 0 }] });
     },
-    renew: (_, callback) => callback(null, { term: 1, lost: [] }),
+    renew: (_, callback) => callback(null, { term: 1, lost: [], handBack: [] }),
     complete: (_, callback) => callback(null, { accepted: true, reason: '' }),
     fail: (call, callback) => {
       tell(call.request);
@@ -60,7 +60,7 @@ async function joined(tryStore: (storeUrl: string) => Promise<void>): Promise<{ 
   const service: WorkerServiceServer = {
     register: (_, callback) => callback(null, { term: 1, leaseMs: 60_000, renewEveryMs: 15_000, lost: [], storeUrl: 's3://bucket' }),
     acquire: () => void (asked += 1),
-    renew: (_, callback) => callback(null, { term: 1, lost: [] }),
+    renew: (_, callback) => callback(null, { term: 1, lost: [], handBack: [] }),
     complete: (_, callback) => callback(null, { accepted: true, reason: '' }),
     fail: (_, callback) => callback(null, {}),
   };
