@@ -4,7 +4,7 @@
  *
  * Invariants (S: stays on in production as an assertion, in the file named):
  *   I1  Groups follow one another without gaps, and terms never go back; a term is begun once. (S: fold.ts, journal/)
- *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more; none is given up for the store. (S: run/decide.ts)
+ *   I2  A task is accepted once, was handed out before, and a run that ended takes nothing more, unless a person has it tried again; none is given up for the store. (S: run/decide.ts)
  *   I3  A shard has one accepted label by one teacher.
  *   I4  What a selection or a training reads are the accepted labels of its teacher, each once, and nothing else; only quarantined shards are left out. What a student
  *       distills from store are those of all its labeled shards. Fine-tuning begins with the model that was accepted of its own training.
@@ -140,6 +140,7 @@ export class Checker {
 
   #fact({ runId, fact }: Event, before: RunState | undefined): void {
     // Its last manifest is told behind the end that it holds.
+    if (fact?.$case === 'runRetried') this.#ended.delete(runId);
     must(!this.#ended.has(runId) || fact?.$case === 'manifestWritten', `run ${runId} ended and took ${fact?.$case}`);
     switch (fact?.$case) {
       case 'taskCompleted': {

@@ -1,6 +1,7 @@
 /**
- * The operator of a simulated cluster: submits the plan's runs until they are written, resumes what pauses itself, repairs
- * a shard that keeps failing, brings labels, and reconciles when the journal lost something. Speaks to whoever leads, as a person would.
+ * The operator of a simulated cluster: submits the plan's runs until they are written, cancels or kills some and tries most of those again,
+ * resumes what pauses itself, repairs a shard that keeps failing, cordons and drains workers for a while, brings labels, and reconciles when
+ * the journal lost something. Speaks to whoever leads, as a person would.
  */
 import type { Leader } from '../../coordinator/leader.ts';
 import { reconcile } from '../../coordinator/reconcile.ts';
@@ -67,6 +68,7 @@ export class Operator {
   /** Runs that were told that labels come too late for them. */
   readonly #late = new Set<string>();
   #reviews = 0;
+  #looks = 0;
   #lostAtMs: number | undefined;
 
   constructor(options: OperatorOptions) {
@@ -108,9 +110,36 @@ export class Operator {
     written.then((dataRef) => leading()?.command(run.runId, { kind: 'submit', runId: run.runId, recipe: recipeOf(run, plan), data, dataRef })).catch(() => undefined);
     if (run.cancelAtMs !== undefined) {
       world.after(run.cancelAtMs, () => {
-        leading()?.command(run.runId, { kind: 'cancel', reason: 'no longer needed' }).then(() => world.count('fault: operator cancels'), () => undefined);
+        const kind = this.#turnOf(run) % 2 === 0 ? 'cancel' : 'kill';
+        leading()?.command(run.runId, { kind, reason: 'no longer needed' }).then(() => world.count(`fault: operator ${kind}s`), () => undefined);
       });
     }
+  }
+
+  /** A number of each run's own in each seed, so that what is asked of it needs no draw. */
+  #turnOf(run: RunPlan): number {
+    const { plan } = this.#options;
+    return plan.seed + plan.runs.indexOf(run);
+  }
+
+  /** Whether a run that was cancelled is to be tried again: the simulation goes on until it was. */
+  wantsRetry(run: RunPlan, state: RunState): boolean {
+    return state.phase === 'cancelled' && this.#turnOf(run) % 3 !== 0;
+  }
+
+  /** One worker at a time is given no more work, or hands back what it has, until the next look. */
+  #cordon(): void {
+    const { world, plan, leading } = this.#options;
+    this.#looks += 1;
+    const leader = leading();
+    if (leader === undefined) return;
+    const workers = leader.scheduler.workers().map(({ worker }) => worker);
+    for (const { workerId, cordon } of workers) if (cordon !== '') leader.scheduler.cordon(workerId, '');
+    const worker = workers[this.#looks % Math.max(1, workers.length)];
+    if (worker === undefined || workers.length < 2 || (this.#looks + plan.seed) % 3 !== 0 || world.nowMs - this.#beganMs > plan.healAtMs) return;
+    const cordon = this.#looks % 2 === 0 ? 'draining' : 'cordoned';
+    leader.scheduler.cordon(worker.workerId, cordon);
+    world.count(`fault: a worker is ${cordon}`);
   }
 
   /** Looks from now on, again and again. */
@@ -123,8 +152,10 @@ export class Operator {
         this.#reconcile();
         return;
       }
+      this.#cordon();
       for (const run of plan.runs) {
         const state = checker.state(run.runId);
+        if (state !== undefined && this.wantsRetry(run, state)) leading()?.command(run.runId, { kind: 'retry', by: 'operator' }).then(() => world.count('branch: a cancelled run is tried again'), () => undefined);
         if (state !== undefined) this.#bringLabels(run, state);
         if (state?.phase !== 'paused') continue;
         const resumes = (this.#resumes.get(run.runId) ?? 0) + 1;

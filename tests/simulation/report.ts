@@ -19,7 +19,7 @@ const FAULTS = [
   ...[['worker', 'coordinator'], ['coordinator', 'worker'], ['coordinator', 'journal'], ['journal', 'coordinator'], ['coordinator', 'entry'], ['entry', 'coordinator'], ['coordinator', 'store'], ['worker', 'store'], ['store', 'worker']].flatMap(([from, to]) => [`link cut (${from} to ${to}, one way)`, `link cut (${from} to ${to} and back)`]),
   'acknowledged groups are lost', 'the journal is lost', 'power loss of the whole cluster', 'the store fails (5xx)', 'the store is full', 'the store cuts an upload off', 'the store doesn\'t answer', 'wrong bytes from the store',
   'wrong bytes from the store, by name', 'the store\'s list is stale', 'labels of the former teacher', 'a checkpoint is lost', 'a coordinator\'s clock steps ahead', 'a coordinator is upgraded',
-  'operator pauses', 'operator cancels', 'a person\'s labels are said twice',
+  'operator pauses', 'operator cancels', 'operator kills', 'a worker is cordoned', 'a worker is draining', 'a person\'s labels are said twice',
 ].map((fault) => `fault: ${fault}`);
 const BRANCHES = [
   'a standby sends a worker on to the leader', 'an older term\'s lease is adopted', 'a result of an older term\'s lease is accepted', 'a worker is told that its lease is lost', 'a second lease', 'a second completion is refused', 'a completion of a closed task is refused', 'a result that is refused for good is reported as a failure',
@@ -34,7 +34,7 @@ const BRANCHES = [
   'a shard is looked through (near-duplicates)', 'a shard is looked through (nothing is near)', 'a selection leaves out near-duplicates',
   'a person\'s labels are taken', 'a person\'s labels are refused (too late)', 'a person\'s labels are refused (not behind the last)', 'a selection leaves out images with a person\'s label', 'a student learns from a person\'s labels',
   'a model is measured', 'a measurement is given up', 'the smallest that keeps enough is chosen', 'no model keeps enough',
-  'a submission names its data by digest', 'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
+  'a cancelled run is tried again', 'a submission names its data by digest', 'a shard is quarantined', 'a shard is repaired', 'another try', 'labels are kept with their teacher', 'audit is given up', 'control is given up',
   'the run pauses itself (quarantine)', 'the run pauses itself (the store)', 'the run pauses itself (refusal or evaluation)', 'the run pauses itself (a model is given up)', 'the run pauses itself (precision)', 'the run pauses itself (skew)', 'the run pauses itself (calibration)', 'a run ends (runSucceeded)', 'a run ends (runCancelled)', 'compared, nothing quarantined', 'compared, shards quarantined',
 ].map((branch) => `branch: ${branch}`);
 

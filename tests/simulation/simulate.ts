@@ -166,7 +166,7 @@ class Simulation {
   #isOver(): boolean {
     return !this.#operator.isReconciling && this.#plan.runs.every((run) => {
       const state = this.#checker.state(run.runId);
-      return state !== undefined && isEnded(state.phase);
+      return state !== undefined && isEnded(state.phase) && !this.#operator.wantsRetry(run, state);
     });
   }
 
