@@ -27,6 +27,9 @@ export function fromStatus(thrown: unknown, address: string): Error {
     // Whoever cancels a call of its own doesn't ask how it ended: this is a coordinator that stops.
     case grpcStatus.cancelled: return new AlumnusError('UNREACHABLE', 'the coordinator ended the call', options);
     case grpcStatus.unimplemented: return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', options);
+    // Of a proxy between us and the coordinator, which says why in words of its own.
+    case grpcStatus.unauthenticated: return new AlumnusError('ACCESS_UNAUTHENTICATED', thrown.details || 'the call carries no token that is known there', options);
+    case grpcStatus.permissionDenied: return new AlumnusError('ACCESS_REFUSED', thrown.details || 'the call is not allowed', options);
     default: return new AlumnusError('INTERNAL', thrown.details, options);
   }
 }
