@@ -37,15 +37,15 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe validate mnist.yaml', 'alumnus recipe init | alumnus recipe validate -'],
   }).addOption(outputOption());
   action(validate, context, async (file: string, flags: OutputFlag) => {
-    const [{ checkRecipe, foreignTeacherName, parseRecipe, modelOfIteration }, { outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
+    const [{ checkRecipe, foreignTeacherName, parseRecipe, modelOfIteration }, { isForPeople, outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
     const form = outputForm(flags.output);
-    if (form === 'table' || form === 'name') {
+    if (isForPeople(form) || form === 'name') {
       const recipe = parseRecipe(text, file);
       const [{ costText, describeModel }, { plural }] = await Promise.all([import('../cost.ts'), import('../format.ts')]);
       const { teacher } = recipe.models;
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => (iteration === 0 && teacher !== undefined ? foreignTeacherName(teacher) : describeModel(modelOfIteration(recipe, iteration))));
       context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${plural(recipe.rounds, 'round')}, ${ladder.join(' → ')}`);
-      if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
+      if (isForPeople(form)) context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;
     }
     const { recipe, problems } = checkRecipe(text);
@@ -101,7 +101,7 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe models', 'alumnus recipe models resnet', 'alumnus recipe models efficientnet-b0 -o json'],
   }).addOption(outputOption());
   action(models, context, async (name: string | undefined, flags: OutputFlag) => {
-    const [{ findModel, modelNames }, { outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
+    const [{ findModel, modelNames }, { isForPeople, outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
       import('../../recipe/index.ts'), import('../output.ts'), import('../recipe-models.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -112,7 +112,7 @@ export function addRecipe(program: Command, context: Context): void {
         cells: (model) => [model.name, model.family, Object.entries(model.options).map(([option, range]) => `${option} ${range.default}`).join(', ')],
         empty: '',
       });
-      if (form === 'table') context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
+      if (isForPeople(form)) context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
       return;
     }
     const model = findModel(name);

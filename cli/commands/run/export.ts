@@ -1,14 +1,14 @@
 /** `alumnus run export`: a model and its weights as files. */
 import { Option, type Command } from 'commander';
-import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, outputOption, wholeNumber, type OutputFlag } from '../../command.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
 import type { WeightScheme } from '../../../recipe/index.ts';
 import type { ExportFormat } from '../../export-model.ts';
 import { plain } from '../../format.ts';
-import { coordinatorAddress } from '../../home.ts';
 import { calledFlag } from '../../model-flag.ts';
 
-interface Flags extends AddressFlag, OutputFlag {
+interface Flags extends ConnectionFlags, OutputFlag {
   to: string;
   model?: string;
   iteration?: number;
@@ -34,13 +34,13 @@ export function addRunExport(group: Command, context: Context): void {
     .addOption(new Option('--weights <type>', 'what kernels are stored in, of savedmodel, onnx and tfjs-graph (float32; of --model chosen what it was chosen in)').choices(['float32', 'float16', 'int8']))
     .option('--page', 'with tfjs-graph: a page beside the model that runs it in a browser')
     .option('--samples <n>', 'with --page: so many of the run\'s test images to try it on, which become part of the page', wholeNumber(0), 8)
-    .option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (runId: string, flags: Flags) => {
+    .option('--store <url>', 'the object store, where it has another address from here').addOption(outputOption());
+  action(connected(command), context, async (runId: string, flags: Flags) => {
     const [{ withOperator }, { exportModel }, { outputForm, printSingle }, { storeUrl }] = await Promise.all([
       import('../../client.ts'), import('../../export-model.ts'), import('../../output.ts'), import('../../home.ts'),
     ]);
     const form = outputForm(flags.output);
-    const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
+    const view = await withOperator(await connectionOf(context, flags), (operator) => operator.run(runId));
     const exported = await exportModel(view, {
       to: flags.to, ...(flags.format === undefined ? {} : { format: flags.format }), ...(flags.weights === undefined ? {} : { weights: flags.weights }), ...calledFlag(flags), storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
       ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }),

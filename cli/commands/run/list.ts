@@ -1,21 +1,20 @@
 /** `alumnus run list`: all runs the coordinator knows, the newest first. */
 import type { Command } from 'commander';
-import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, outputOption, type OutputFlag } from '../../command.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
 
 export function addRunList(group: Command, context: Context): void {
   const command = declare(group, 'list', {
     summary: 'List the runs',
     examples: ['alumnus run list', 'alumnus run list -o name', 'alumnus run list -o json | jq -r \'.items[] | select(.state == "failed").runId\''],
-  }).addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (flags: AddressFlag & OutputFlag) => {
+  }).addOption(outputOption());
+  action(connected(command), context, async (flags: ConnectionFlags & OutputFlag) => {
     const [{ withOperator }, { outputForm, printListing }, { stageName }, { duration, instant, none, percent, plain }] = await Promise.all([
       import('../../client.ts'), import('../../output.ts'), import('../../../proto/stages.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
-    const address = coordinatorAddress(context.env, flags.address);
-    const { runs, notice } = await withOperator(address, (operator) => operator.runs());
+    const { runs, notice } = await withOperator(await connectionOf(context, flags), (operator) => operator.runs());
     const now = Date.now();
     if (notice !== '') context.note(`Notice: ${plain(notice)}`);
     await printListing(context, form, {

@@ -168,7 +168,7 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   test('an argument that is missing', async () => expectSentence(await run(['run', 'describe']), 2, /missing required argument 'run'/));
   test('a file that is not there', async () => expectSentence(await run(['recipe', 'validate', join(folder, 'absent.yaml')]), 2, /absent\.yaml: there is no such file/));
   test('an address that is none', async () => expectSentence(await run(['status', '--address', 'localhost']), 2, /"localhost" is not an address/));
-  test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, json, jsonl, yaml, name/));
+  test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, wide, json, jsonl, yaml, name/));
   test('a ready recipe there is none of', async () => expectSentence(await run(['recipe', 'init', 'cifar']), 2, /there are .*fashion-mnist, mnist/));
 });
 
