@@ -37,7 +37,7 @@ function changed(before: NamedContext, flags: SetFlags): NamedContext {
   };
 }
 
-const tlsText = ({ tls }: NamedContext): string => (tls === undefined ? 'no' : [tls.ca === undefined ? 'yes' : tls.ca, ...(tls.cert === undefined ? [] : [`own certificate ${tls.cert}`]), ...(tls.serverName === undefined ? [] : [`as ${tls.serverName}`])].join(', '));
+const tlsText = ({ tls }: NamedContext): string => (tls === undefined ? 'no' : tls.cert === undefined ? 'yes' : 'mutual');
 const tokenText = ({ token, tokenFile }: NamedContext): string => (token !== undefined ? 'kept here' : tokenFile ?? 'none');
 
 export function addConfig(program: Command, context: Context): void {
@@ -60,6 +60,7 @@ export function addConfig(program: Command, context: Context): void {
       kind: 'Context', rows: Object.entries(config.contexts).map(([name, each]) => ({ name, current: name === config.currentContext, ...redactedContext(each) })), name: ({ name }) => name,
       head: ['', 'name', 'address', 'tls', 'token'],
       cells: (row) => [row.current ? '*' : '', row.name, row.address ?? none, tlsText(row), tokenText(row)],
+      wide: { head: ['authority', 'own certificate', 'own key', 'name'], cells: ({ tls }) => [tls?.ca ?? none, tls?.cert ?? none, tls?.key ?? none, tls?.serverName ?? none] },
       empty: 'There are no contexts. Next:\n  alumnus config set-context NAME --address HOST:PORT',
     });
   });

@@ -59,10 +59,11 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe list', 'alumnus recipe list -o name'],
   }).addOption(outputOption());
   action(list, context, async (flags: OutputFlag) => {
-    const [{ readyRecipeNames, readyRecipeSummary }, { outputForm, printListing }] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts')]);
+    const [{ parseRecipe, readyRecipe, readyRecipeNames, readyRecipeSummary }, { outputForm, printListing }, { none }] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), import('../format.ts')]);
     await printListing(context, outputForm(flags.output), {
       kind: 'ReadyRecipe', rows: readyRecipeNames().map((name) => ({ name, summary: readyRecipeSummary(name) })),
       name: ({ name }) => name, head: ['NAME', 'WHAT'], cells: ({ name, summary }) => [name, summary], empty: '',
+      wide: { head: ['ROUNDS', 'DATASET'], cells: ({ name }) => [parseRecipe(readyRecipe(name) ?? '')].flatMap(({ rounds, data }) => [String(rounds), data.dataset ?? none]) },
     });
   });
 
@@ -101,7 +102,7 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe models', 'alumnus recipe models resnet', 'alumnus recipe models efficientnet-b0 -o json'],
   }).addOption(outputOption());
   action(models, context, async (name: string | undefined, flags: OutputFlag) => {
-    const [{ findModel, modelNames }, { isForPeople, outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
+    const [{ findModel, modelNames }, { isForPeople, outputForm, printListing, printSingle }, { describeModelOptions, rangeText }] = await Promise.all([
       import('../../recipe/index.ts'), import('../output.ts'), import('../recipe-models.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -110,6 +111,7 @@ export function addRecipe(program: Command, context: Context): void {
         kind: 'Model', rows: modelNames.flatMap((each) => findModel(each) ?? []).map((model) => ({ name: model.name, family: model.family, options: model.options })), name: (model) => model.name,
         head: ['model', 'family', 'options with their defaults'],
         cells: (model) => [model.name, model.family, Object.entries(model.options).map(([option, range]) => `${option} ${range.default}`).join(', ')],
+        wide: { head: ['values of each'], cells: (model) => [Object.entries(model.options).map(([option, range]) => `${option}: ${rangeText(range)}`).join('; ')] },
         empty: '',
       });
       if (isForPeople(form)) context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');

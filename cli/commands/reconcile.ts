@@ -53,6 +53,7 @@ export function addReconcile(program: Command, context: Context): void {
       kind: 'ReconciledRun', rows: runs, name: (run) => run.runId,
       head: ['run', 'verdict', 'facts', 'results', 'checkpoints', 'to do', 'state', 'notes'],
       cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, figure(run, run.factsRestored), figure(run, run.resultsTaken), figure(run, run.checkpointsTaken), run.verdict === 'diverged' ? none : String(run.tasksOpen), where(run), notesOf(run.notes).join('\n')],
+      wide: { head: ['what was found'], cells: (run) => [run.verdict] },
       empty: 'There are no runs in the object store.',
     });
     const diverged = runs.filter((run) => run.verdict === 'diverged').map((run) => run.runId);

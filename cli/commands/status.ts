@@ -51,6 +51,7 @@ export function addStatus(program: Command, context: Context): void {
       kind: 'Status', rows, name: (row) => row.address,
       head: ['address', 'role', 'term', 'workers', 'facts', 'version', 'journal'],
       cells: (row) => [row.address, row.role ?? `away: ${row.error ?? ''}`, leads(row) ? String(row.term) : '', leads(row) ? String(row.workers) : '', row.sequence === undefined ? '' : String(row.sequence), row.version ?? '', row.journal ?? ''],
+      wide: { head: ['leader', 'store'], cells: (row) => [row.leaderAddress ?? '', row.storeUrl ?? ''] },
       empty: '',
     });
     for (const { address, notice = '' } of rows) if (notice !== '') context.note(`${address}: ${plain(notice)}`);

@@ -72,7 +72,7 @@ export function addWorker(program: Command, context: Context): void {
     examples: ['alumnus worker list', 'alumnus worker list -o name'],
   }).addOption(outputOption());
   action(connected(list), context, async (listFlags: ConnectionFlags & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printListing }, { duration, none }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../format.ts')]);
+    const [{ withOperator }, { outputForm, printListing }, { duration, instant, none }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../format.ts')]);
     const form = outputForm(listFlags.output);
     const { workers } = await withOperator(await connectionOf(context, listFlags), (operator) => operator.workers());
     const now = Date.now();
@@ -80,6 +80,7 @@ export function addWorker(program: Command, context: Context): void {
       kind: 'Worker', rows: workers, name: (worker) => worker.workerId,
       head: ['worker', 'state', 'host', 'process', 'device', 'seen', 'tasks'],
       cells: (worker) => [worker.workerId, worker.state, worker.host, String(worker.processId), worker.device, `${duration(now - worker.lastSeenMs)} ago`, worker.taskIds.join(', ') || none],
+      wide: { head: ['release', 'last seen'], cells: (worker) => [worker.version, instant(worker.lastSeenMs)] },
       empty: 'There are no workers. Next:\n  alumnus worker',
     });
   });

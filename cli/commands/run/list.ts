@@ -18,7 +18,7 @@ export function addRunList(group: Command, context: Context): void {
     const now = Date.now();
     if (notice !== '') context.note(`Notice: ${plain(notice)}`);
     await printListing(context, form, {
-      kind: 'Run',
+      kind: 'RunSummary',
       rows: [...runs].sort((a, b) => b.submittedAtMs - a.submittedAtMs),
       name: (run) => run.runId,
       head: ['run', 'state', 'iteration', 'stage', 'teacher', 'submitted', 'took'],
@@ -31,6 +31,7 @@ export function addRunList(group: Command, context: Context): void {
         instant(run.submittedAtMs),
         duration((run.endedAtMs || now) - run.submittedAtMs),
       ],
+      wide: { head: ['recipe', 'ended', 'reason'], cells: (run) => [run.name, instant(run.endedAtMs) || none, run.reason || none] },
       empty: 'There are no runs yet. Next:\n  alumnus run submit FILE',
     });
   });

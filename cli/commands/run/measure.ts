@@ -40,9 +40,9 @@ export function addRunMeasure(group: Command, context: Context): void {
     try {
       const measured = await measuredModel(stored, weights, { threads: flags.threads, times: flags.times, signal: context.signal }, (done, total) => progress.update(done, total, 'predictions'));
       progress.end();
-      const { latencyMs: { p50, p95, predictions }, memoryBytes: { peak, withoutModel } } = measured;
+      const { latencyMs: { p50, p95, predictions }, memoryBytes: { peak, withoutModel }, ...rest } = measured;
       await printSingle(context, form, {
-        kind: 'ModelMeasurement', name: runId, value: { runId, iteration, ...measured },
+        kind: 'ModelMeasurement', name: runId, value: { runId, iteration, ...rest, memoryBytes: measured.memoryBytes, latencyP50Ms: p50, latencyP95Ms: p95, predictions },
         text: () => facts([
           ['model', `${measured.model}, iteration ${iteration}`], ['parameters', integer(measured.parameters)], ['multiply-adds', `${integer(measured.multiplyAdds)} an image`],
           ...Object.entries(measured.bytes).map(([format, sizes]): [string, string] => [format, Object.entries(sizes).map(([scheme, size]) => `${scheme} ${bytes(size)}`).join(', ')]),

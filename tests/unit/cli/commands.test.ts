@@ -184,7 +184,7 @@ describe('reading', () => {
   });
   test('answers programs in JSON with apiVersion and kind, stages by name', async () => {
     const listed = JSON.parse((await ask('run', 'list', '-o', 'json')).out);
-    expect(listed).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunList' });
+    expect(listed).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunSummaryList' });
     expect(listed.items[1]).toMatchObject({ runId: 'other-000001', stage: 'label' });
     const described = JSON.parse((await ask('run', 'describe', 'mnist-4f2a91', '-o', 'json')).out);
     expect(described).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'Run', recipe: { name: 'mnist' }, summary: { state: 'succeeded' } });
@@ -192,8 +192,8 @@ describe('reading', () => {
   });
   test('answers in lines of JSON, in YAML and by name', async () => {
     const lines = (await ask('run', 'list', '-o', 'jsonl')).out.trim().split('\n').map((line) => JSON.parse(line));
-    expect(lines.map((line) => [line.kind, line.runId])).toEqual([['Run', 'mnist-4f2a91'], ['Run', 'other-000001']]);
-    expect((await ask('run', 'list', '-o', 'yaml')).out).toMatch(/^apiVersion: alumnus\/v1\nkind: RunList\nitems:\n/);
+    expect(lines.map((line) => [line.kind, line.runId])).toEqual([['RunSummary', 'mnist-4f2a91'], ['RunSummary', 'other-000001']]);
+    expect((await ask('run', 'list', '-o', 'yaml')).out).toMatch(/^apiVersion: alumnus\/v1\nkind: RunSummaryList\nitems:\n/);
     expect((await ask('run', 'list', '-o', 'name')).out).toBe('mnist-4f2a91\nother-000001\n');
   });
   test('describes data, iterations and findings', async () => {
