@@ -84,6 +84,7 @@ export const errorTable = {
   RUN_CONFLICT: row('terminal', 'failedPrecondition', 'conflict', 'See the run\'s state with `alumnus run describe`.'),
   FACT_TOO_LARGE: row('terminal', 'resourceExhausted', 'badData', 'Import the set in fewer, larger shards; with NATS, raising max_payload of its servers helps, too.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
+  WORKER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the workers with `alumnus worker list`.'),
   SAMPLE_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'A key is an image\'s name in its shard, without its ending; docs/lineage.md says where to look it up.'),
   MODEL_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Name a model by the sha256 of its document, as `alumnus run describe RUN -o json` tells it, or by RUN or RUN/ITERATION.'),
   // Teachers from elsewhere

@@ -10,7 +10,7 @@ import { action, declare, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
 import type { DemoPlan } from '../demo/plan.ts';
 import { homeFolder, storeFolder } from '../home.ts';
-import { readText } from './recipe.ts';
+import { readText } from '../read-text.ts';
 import { threadsEach } from './worker.ts';
 
 interface Flags {

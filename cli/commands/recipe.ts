@@ -1,28 +1,11 @@
 /** `alumnus recipe`: name and begin one, check one, and the schema for an editor. Needs no coordinator. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AlumnusError, exitCode, toAlumnusError } from '../../proto/errors.ts';
 import { action, declare, declareGroup, outputOption, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
-
-const STANDARD_INPUT = '-';
-
-/** @throws AlumnusError USAGE when the file cannot be read. */
-export async function readText(file: string): Promise<string> {
-  if (file === STANDARD_INPUT) {
-    let text = '';
-    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk);
-    return text;
-  }
-  try {
-    return await readFile(file, 'utf8');
-  } catch (thrown) {
-    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-    if (code === 'ENOENT') throw new AlumnusError('USAGE', 'there is no such file', { where: file, cause: thrown });
-    if (code === 'EISDIR') throw new AlumnusError('USAGE', 'is a folder, not a recipe', { where: file, cause: thrown });
-    throw new AlumnusError('USAGE', 'the file cannot be read', { where: file, cause: thrown });
-  }
-}
+import { readText } from '../read-text.ts';
+import { addRecipeDiff } from './recipe/diff.ts';
 
 export function addRecipe(program: Command, context: Context): void {
   const group = declareGroup(program, 'recipe', {
@@ -85,6 +68,8 @@ export function addRecipe(program: Command, context: Context): void {
     }
     context.note(`Wrote ${flags.out}. Next:\n  alumnus recipe validate ${flags.out}\n  alumnus run submit ${flags.out} --watch`);
   });
+
+  addRecipeDiff(group, context);
 
   const schema = declare(group, 'schema', {
     summary: 'Print the JSON Schema of recipes, for editors',
