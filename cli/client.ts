@@ -10,13 +10,15 @@
  *  3. `watch` and `index` go on with another leader once one has answered; `index` asks it only for tars that are not done.
  */
 import { randomBytes } from 'node:crypto';
-import { connectivityState, credentials, type CallOptions, type ClientReadableStream, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { connectivityState, type CallOptions, type ClientReadableStream, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
+import { accessTo } from '../proto/credentials.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
   OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { parseRecipe } from '../recipe/index.ts';
+import type { Connection } from './connection.ts';
 import { pause } from './pause.ts';
 
 /** Reads answer from memory; a longer silence is a coordinator that hangs. */
@@ -95,15 +97,18 @@ function chooseRunId(recipe: string): string {
 
 const isIn = (state: string) => (view: RunView): boolean => view.summary?.state === state;
 
-/** @param list `host:port`, several with commas between them. @throws AlumnusError USAGE */
-export function connect(list: string): Operator {
-  const addresses = new Addresses(list);
+/** @throws AlumnusError USAGE */
+export function connect(connection: Connection): Operator {
+  const addresses = new Addresses(connection.address);
   const several = addresses.text.includes(',');
   const clients = new Map<string, OperatorServiceClient>();
   const clientOf = (address: string): OperatorServiceClient => {
     const known = clients.get(address);
     if (known !== undefined) return known;
-    const client = new OperatorServiceClient(address, credentials.createInsecure(), {
+    // Of whoever is asked, a leader that a standby names too: a token goes nowhere in the clear.
+    const { credentials, options } = accessTo(address, connection);
+    const client = new OperatorServiceClient(address, credentials, {
+      ...options,
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
       'grpc.initial_reconnect_backoff_ms': 100,
@@ -120,7 +125,7 @@ export function connect(list: string): Operator {
       const client = clientOf(address);
       const sent = method(client).call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
         clearTimeout(connecting);
-        if (error !== null) return reject(fromStatus(error, address));
+        if (error !== null) return reject(fromStatus(error, address, connection.tls !== undefined));
         addresses.answered();
         resolve(response);
       });
@@ -187,7 +192,7 @@ export function connect(list: string): Operator {
     try {
       for await (const answer of answers) yield answer as Answer;
     } catch (thrown) {
-      throw fromStatus(thrown, address);
+      throw fromStatus(thrown, address, connection.tls !== undefined);
     } finally {
       signal.removeEventListener('abort', stop);
       answers.cancel();
@@ -270,8 +275,8 @@ export function connect(list: string): Operator {
 }
 
 /** Runs `body` with a connection that is closed afterwards, so that the process can end. */
-export async function withOperator<Result>(address: string, body: (operator: Operator) => Promise<Result>): Promise<Result> {
-  const operator = connect(address);
+export async function withOperator<Result>(connection: Connection, body: (operator: Operator) => Promise<Result>): Promise<Result> {
+  const operator = connect(connection);
   try {
     return await body(operator);
   } finally {

@@ -34,18 +34,20 @@ export function action<Arguments extends unknown[]>(command: Command, context: C
   });
 }
 
-export const addressOption = (): Option => new Option('--address <host:port,...>', `the coordinator, or each of several (ALUMNUS_ADDRESS; ${DEFAULT_ADDRESS})`);
-export const outputOption = (): Option => new Option('-o, --output <form>', 'table, json, jsonl, yaml or name').default('table');
+/** For a command that talks to a coordinator: which one, and how. */
+export const connected = (command: Command): Command => [
+  new Option('--context <name>', 'a coordinator of `alumnus config` (ALUMNUS_CONTEXT; the one of `config use-context`)'),
+  new Option('--address <host:port,...>', `the coordinator, or each of several (ALUMNUS_ADDRESS; the context's; ${DEFAULT_ADDRESS})`),
+  new Option('--tls', 'over TLS, by the authorities that Node.js trusts'),
+  new Option('--tls-ca <file>', 'over TLS, by this authority (ALUMNUS_TLS_CA; the context\'s)'),
+  new Option('--token-file <file>', 'the file with the token that each call carries (ALUMNUS_TOKEN is the token itself; the context\'s)'),
+  new Option('--insecure-token', 'the token may go over the network without TLS'),
+].reduce((each, option) => each.addOption(option.helpGroup('Coordinator:')), command);
+export const outputOption = (): Option => new Option('-o, --output <form>', 'table, wide, json, jsonl, yaml or name').default('table');
 export const homeOption = (): Option => new Option('--home <folder>', 'where everything is kept (ALUMNUS_HOME; ~/.local/share/alumnus)');
 export const storeOption = (): Option => new Option('--store <url>', 'the object store (ALUMNUS_STORE; the one in the home folder)');
 
 export const journalOption = (): Option => new Option('--journal <url>', 'the journal, nats://host:port,host:port/NAME (ALUMNUS_JOURNAL; the one in the home folder)');
-
-export interface AddressFlag {
-  address?: string;
-}
-/** For a command that is told next: the flag again where it was given, a blank before it. */
-export const addressAgain = ({ address }: AddressFlag): string => (address === undefined ? '' : ` --address ${address}`);
 
 export interface OutputFlag {
   output: string;

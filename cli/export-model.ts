@@ -145,7 +145,20 @@ function parseDocument(bytes: Uint8Array, where: string): StoredDocument {
   return value as StoredDocument;
 }
 
+/** @throws AlumnusError MODEL_NOT_FOUND */
+function modelOfDigest(view: RunView, sha256: string): Chosen {
+  const all: { readonly iteration: number; readonly model: ModelView | undefined; readonly called?: string }[] = [
+    ...view.iterations.flatMap(({ iteration, model, fineTuned }) => [{ iteration, model }, { iteration, model: fineTuned }]),
+    ...[{ name: 'control', model: view.control, fineTuned: view.controlFineTuned }, ...view.comparisons].flatMap(({ name, model, fineTuned }) => [model, fineTuned].map((each) => ({ iteration: view.summary?.rounds ?? 0, model: each, called: name }))),
+  ];
+  const found = all.find(({ model }) => model?.model?.sha256 === sha256);
+  if (found?.model?.model === undefined) throw new AlumnusError('MODEL_NOT_FOUND', 'the run tells of no such model', { where: sha256 });
+  return { ...found, ref: found.model.model };
+}
+
 interface WhichModel {
+  /** Its document's, instead of the others. */
+  readonly sha256?: string;
   /** As of `modelCalled`, instead of the others. */
   readonly called?: string;
   readonly iteration?: number;
@@ -155,7 +168,7 @@ interface WhichModel {
 
 /** The model that is asked for, its document and its weights as they are stored. @throws AlumnusError RUN_CONFLICT, STORE_NOT_FOUND, OBJECT_NOT_FOUND, DIGEST_MISMATCH, SHARD_CORRUPT */
 export async function takeModel(view: RunView, options: WhichModel): Promise<Chosen & { store: ObjectStore; stored: Uint8Array; document: StoredDocument; weights: Uint8Array }> {
-  const chosen = options.called === undefined ? chooseModel(view, options.iteration, options.fineTuned) : modelCalled(view, options.called);
+  const chosen = options.sha256 !== undefined ? modelOfDigest(view, options.sha256) : options.called === undefined ? chooseModel(view, options.iteration, options.fineTuned) : modelCalled(view, options.called);
   const { ref } = chosen;
   if (ref.bytes > DOCUMENT_BYTES_MAX) throw new AlumnusError('SHARD_CORRUPT', `the model document is larger than ${DOCUMENT_BYTES_MAX} bytes`, { where: ref.key });
   const store = await openStore(options.storeUrl, { create: false });

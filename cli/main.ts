@@ -7,6 +7,9 @@ import { exitCode } from '../proto/errors.ts';
 import { Context, sinkOf } from './context.ts';
 import { execute } from './program.ts';
 
+// What a package of ours is told of its future is no news for a user, such as that an address in digits is no name for TLS.
+process.noDeprecation = true;
+
 const context = new Context(sinkOf(process.stdout, process.env), sinkOf(process.stderr, process.env), process.env);
 
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -1,5 +1,5 @@
 /**
- * The forms that a reading command answers in: a table for people; json, jsonl, yaml and name for programs. The machine
+ * The forms that a reading command answers in: a table for people, `wide` with more columns; json, jsonl, yaml and name for programs. The machine
  * forms carry `apiVersion` and `kind`, name stages and states by word, and give every figure unrounded.
  */
 import Table from 'cli-table3';
@@ -8,7 +8,7 @@ import { API_VERSION, machineDocument, machineForm } from '../proto/machine.ts';
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
 
-export const outputForms = ['table', 'json', 'jsonl', 'yaml', 'name'] as const;
+export const outputForms = ['table', 'wide', 'json', 'jsonl', 'yaml', 'name'] as const;
 export type OutputForm = (typeof outputForms)[number];
 
 /** @throws AlumnusError USAGE for a form there is none of. */
@@ -18,6 +18,9 @@ export function outputForm(text: string): OutputForm {
   return form;
 }
 
+/** Whether a person reads it. */
+export const isForPeople = (form: OutputForm): boolean => form === 'table' || form === 'wide';
+
 export interface Listing<Row> {
   /** The kind of one row, such as `Run`; a list of them is a `RunList`. */
   readonly kind: string;
@@ -25,6 +28,8 @@ export interface Listing<Row> {
   readonly name: (row: Row) => string;
   readonly head: readonly string[];
   readonly cells: (row: Row) => readonly string[];
+  /** More columns, for `-o wide`. */
+  readonly wide?: { readonly head: readonly string[]; readonly cells: (row: Row) => readonly string[] };
   /** Said on stderr when there are no rows: what to do next. */
   readonly empty: string;
 }
@@ -44,8 +49,11 @@ export async function printListing<Row>(context: Context, form: OutputForm, list
     case 'yaml':
       return context.out.write(await toYaml(items()));
     case 'table':
+    case 'wide': {
       if (listing.rows.length === 0) return context.note(listing.empty);
-      return context.print(table(listing.head, listing.rows.map((row) => listing.cells(row))));
+      const more = form === 'wide' ? listing.wide : undefined;
+      return context.print(table([...listing.head, ...(more?.head ?? [])], listing.rows.map((row) => [...listing.cells(row), ...(more?.cells(row) ?? [])])));
+    }
   }
 }
 
@@ -68,6 +76,7 @@ export async function printSingle(context: Context, form: OutputForm, single: Si
     case 'yaml':
       return context.out.write(await toYaml(machine()));
     case 'table':
+    case 'wide':
       return context.print(await single.text());
   }
 }

@@ -8,6 +8,7 @@ import { AlumnusError, errorTable, exitCode, toAlumnusError } from '../proto/err
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
 import { version } from '../proto/version.ts';
+import { addConfig } from './commands/config.ts';
 import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';
@@ -50,6 +51,7 @@ export function createProgram(context: Context): Command {
   addModel(program, context);
   addReview(program, context);
   addReconcile(program, context);
+  addConfig(program, context);
   addStatus(program, context);
   addVersion(program, context);
   return program;

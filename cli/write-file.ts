@@ -3,12 +3,12 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { toAlumnusError } from '../proto/errors.ts';
 
-/** Makes the folder where it is not there, and replaces what lies there. @throws AlumnusError STORE_FULL, STORE_UNWRITABLE */
-export async function writeWhole(file: string, content: string | Uint8Array): Promise<void> {
+/** Makes the folder where it is not there, and replaces what lies there. @param mode of the file; who may read it, where not everybody may. @throws AlumnusError STORE_FULL, STORE_UNWRITABLE */
+export async function writeWhole(file: string, content: string | Uint8Array, mode?: number): Promise<void> {
   const draft = `${file}.${process.pid}.part`;
   try {
     await mkdir(dirname(file), { recursive: true });
-    await writeFile(draft, content);
+    await writeFile(draft, content, mode === undefined ? {} : { mode });
     await rename(draft, file);
   } catch (thrown) {
     await rm(draft, { force: true });

@@ -40,7 +40,8 @@ export async function readHistory(store: ObjectStore, request: HistoryRequest, o
   return { ...history, wanted, tasks, notes: [...notes] };
 }
 
-async function factsInBucket(store: ObjectStore, runId: string): Promise<{ facts: Event[]; notes: readonly string[] }> {
+/** Of a run its facts as far as its manifests go; none where it has none. @returns also which manifests were not used, and why */
+export async function factsInBucket(store: ObjectStore, runId: string): Promise<{ facts: Event[]; notes: readonly string[] }> {
   const { chain, notes } = await readManifests(store, runId);
   return { facts: await Promise.all(factsOf(chain).map((fact) => hydrate(store, fact))), notes };
 }

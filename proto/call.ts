@@ -15,20 +15,35 @@ export const isWildcard = (address: string): boolean => /^(0\.0\.0\.0|\[::\]|::|
 const isServiceError = (thrown: unknown): thrown is ServiceError =>
   thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown;
 
-/** The error of our table that a status carries; of a status without one, what the network or the library meant. */
-export function fromStatus(thrown: unknown, address: string): Error {
+/** The error of our table that a status carries; of a status without one, what the network or the library meant. @param secured whether the call was made over TLS */
+export function fromStatus(thrown: unknown, address: string, secured = false): Error {
   if (!isServiceError(thrown)) return thrown instanceof Error ? thrown : new Error(String(thrown));
   const carried = carriedBy(thrown.metadata);
   if (carried !== undefined) return new AlumnusError(carried.code, thrown.details, { where: carried.where, cause: thrown });
   const options = { where: address, cause: thrown };
   switch (thrown.code) {
-    case grpcStatus.unavailable: return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
+    case grpcStatus.unavailable: return unavailable(thrown.details, secured, options);
     case grpcStatus.deadlineExceeded: return new AlumnusError('TIMED_OUT', 'the coordinator did not answer in time', options);
     // Whoever cancels a call of its own doesn't ask how it ended: this is a coordinator that stops.
     case grpcStatus.cancelled: return new AlumnusError('UNREACHABLE', 'the coordinator ended the call', options);
     case grpcStatus.unimplemented: return new AlumnusError('USAGE', 'what answers there is no coordinator, or one of another release', options);
+    // Of a proxy between us and the coordinator, which says why in words of its own.
+    case grpcStatus.unauthenticated: return new AlumnusError('ACCESS_UNAUTHENTICATED', thrown.details || 'the call carries no token that is known there', options);
+    case grpcStatus.permissionDenied: return new AlumnusError('ACCESS_REFUSED', thrown.details || 'the call is not allowed', options);
     default: return new AlumnusError('INTERNAL', thrown.details, options);
   }
+}
+
+/** gRPC says of a connection that failed only how, in the words of OpenSSL and Node.js. */
+function unavailable(details: string, secured: boolean, options: { where: string; cause: unknown }): AlumnusError {
+  const untrusted = (what: string): AlumnusError => new AlumnusError('ACCESS_UNTRUSTED', what, options);
+  if (!secured) return new AlumnusError('UNREACHABLE', /Failed to connect|ECONNRESET|Connection dropped/.test(details) ? 'what answers there ends the connection: it may speak TLS alone (--tls-ca FILE, or --tls)' : 'no coordinator answers there', options);
+  if (/ALTNAME_INVALID/.test(details)) return untrusted('the certificate that is shown there is for another name');
+  if (/alert (certificate required|bad certificate|unknown ca|handshake failure)/.test(details)) return new AlumnusError('ACCESS_UNAUTHENTICATED', 'it wants a certificate of the client\'s own, by an authority that it knows (--tls-cert and --tls-key of `alumnus config set-context`)', options);
+  if (/wrong version number|packet length too long|unexpected message|disconnected before secure TLS connection/i.test(details)) return untrusted('what answers there does not speak TLS');
+  if (/certificate has expired|not yet valid/i.test(details)) return untrusted('the certificate that is shown there has expired, or is not valid yet');
+  if (/certificate|self-signed/i.test(details)) return untrusted('the certificate that is shown there is not trusted');
+  return new AlumnusError('UNREACHABLE', 'no coordinator answers there', options);
 }
 
 const isSaid = (error: AlumnusError): boolean => isServiceError(error.cause) && carriedBy(error.cause.metadata) !== undefined;

@@ -20,6 +20,7 @@ export const grpcStatus = {
   internal: 13,
   unavailable: 14,
   dataLoss: 15,
+  unauthenticated: 16,
 } as const;
 
 /** Exit codes of the CLI; documented in docs/cli.md. */
@@ -85,6 +86,7 @@ export const errorTable = {
   TASK_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List what a run has under way with `alumnus task list RUN`.'),
   WORKER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the workers with `alumnus worker list`.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
+  WORKER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the workers with `alumnus worker list`.'),
   SAMPLE_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'A key is an image\'s name in its shard, without its ending; docs/lineage.md says where to look it up.'),
   MODEL_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Name a model by the sha256 of its document, as `alumnus run describe RUN -o json` tells it, or by RUN or RUN/ITERATION.'),
   // Teachers from elsewhere
@@ -108,6 +110,10 @@ export const errorTable = {
   TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.optimizer.learning_rate, set training.clip_norm or weaken the noise, then submit again.'),
   LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
   CANCELLED: row('terminal', 'cancelled', 'interrupted', 'Nothing to do: it was asked for.'),
+  // Access
+  ACCESS_UNAUTHENTICATED: row('terminal', 'unauthenticated', 'refused', 'Give a token that the coordinator knows: ALUMNUS_TOKEN, or `alumnus config set-context NAME --token-file FILE`.'),
+  ACCESS_REFUSED: row('terminal', 'permissionDenied', 'refused', 'The token does not allow this: use one that does, or ask whoever runs the coordinator for it.'),
+  ACCESS_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the authority that signed its certificate (--tls-ca FILE), and the address, or --tls-server-name of the context, that the certificate is for.'),
   // Surroundings
   DISK_FAILED: row('terminal', 'internal', 'environment', 'Look into the system\'s log for what ails the device, and replace it or mount it again; what other devices hold is intact.'),
   FILES_EXHAUSTED: row('retryable', 'resourceExhausted', 'environment', 'Raise the limit of open files (`ulimit -n`) and start the process again.'),

@@ -120,7 +120,7 @@ async function runArm(arm: Arm, settings: Settings, known: Set<string>): Promise
   const store = await openStore(pathToFileURL(join(home, 'store')).href);
   return {
     arm, kills, curve: await curveOf(store, view.runId, model, settings), validation: percent(iteration?.model.validation),
-    seconds: (Number(view.summary.endedAtMs) - Number(view.summary.submittedAtMs)) / 1000, images: Number(iteration?.model.images),
+    seconds: (Date.parse(view.summary.endedAt) - Date.parse(view.summary.submittedAt)) / 1000, images: Number(iteration?.model.images),
   };
 }
 

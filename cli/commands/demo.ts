@@ -10,7 +10,7 @@ import { action, declare, wholeNumber } from '../command.ts';
 import type { Context } from '../context.ts';
 import type { DemoPlan } from '../demo/plan.ts';
 import { homeFolder, storeFolder } from '../home.ts';
-import { readText } from './recipe.ts';
+import { readText } from '../read-text.ts';
 import { threadsEach } from './worker.ts';
 
 interface Flags {
@@ -79,7 +79,7 @@ async function demo(context: Context, flags: Flags): Promise<number> {
     tell('coordinator ready');
     context.note(`While it runs, other commands reach it with --address ${fleet.address}.`);
     const { connect } = await import('../client.ts');
-    const operator = connect(fleet.address);
+    const operator = connect({ address: fleet.address });
     try {
       const lost = new AbortController();
       fleet.failed.catch(() => lost.abort());

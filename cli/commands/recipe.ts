@@ -1,28 +1,11 @@
 /** `alumnus recipe`: name and begin one, check one, and the schema for an editor. Needs no coordinator. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AlumnusError, exitCode, toAlumnusError } from '../../proto/errors.ts';
 import { action, declare, declareGroup, outputOption, type OutputFlag } from '../command.ts';
 import type { Context } from '../context.ts';
-
-const STANDARD_INPUT = '-';
-
-/** @throws AlumnusError USAGE when the file cannot be read. */
-export async function readText(file: string): Promise<string> {
-  if (file === STANDARD_INPUT) {
-    let text = '';
-    for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk);
-    return text;
-  }
-  try {
-    return await readFile(file, 'utf8');
-  } catch (thrown) {
-    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-    if (code === 'ENOENT') throw new AlumnusError('USAGE', 'there is no such file', { where: file, cause: thrown });
-    if (code === 'EISDIR') throw new AlumnusError('USAGE', 'is a folder, not a recipe', { where: file, cause: thrown });
-    throw new AlumnusError('USAGE', 'the file cannot be read', { where: file, cause: thrown });
-  }
-}
+import { readText } from '../read-text.ts';
+import { addRecipeDiff } from './recipe/diff.ts';
 
 export function addRecipe(program: Command, context: Context): void {
   const group = declareGroup(program, 'recipe', {
@@ -37,15 +20,15 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe validate mnist.yaml', 'alumnus recipe init | alumnus recipe validate -'],
   }).addOption(outputOption());
   action(validate, context, async (file: string, flags: OutputFlag) => {
-    const [{ checkRecipe, foreignTeacherName, parseRecipe, modelOfIteration }, { outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
+    const [{ checkRecipe, foreignTeacherName, parseRecipe, modelOfIteration }, { isForPeople, outputForm, printSingle }, text] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), readText(file)]);
     const form = outputForm(flags.output);
-    if (form === 'table' || form === 'name') {
+    if (isForPeople(form) || form === 'name') {
       const recipe = parseRecipe(text, file);
       const [{ costText, describeModel }, { plural }] = await Promise.all([import('../cost.ts'), import('../format.ts')]);
       const { teacher } = recipe.models;
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => (iteration === 0 && teacher !== undefined ? foreignTeacherName(teacher) : describeModel(modelOfIteration(recipe, iteration))));
       context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${plural(recipe.rounds, 'round')}, ${ladder.join(' → ')}`);
-      if (form === 'table') context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
+      if (isForPeople(form)) context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
       return exitCode.ok;
     }
     const { recipe, problems } = checkRecipe(text);
@@ -59,10 +42,11 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe list', 'alumnus recipe list -o name'],
   }).addOption(outputOption());
   action(list, context, async (flags: OutputFlag) => {
-    const [{ readyRecipeNames, readyRecipeSummary }, { outputForm, printListing }] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts')]);
+    const [{ parseRecipe, readyRecipe, readyRecipeNames, readyRecipeSummary }, { outputForm, printListing }, { none }] = await Promise.all([import('../../recipe/index.ts'), import('../output.ts'), import('../format.ts')]);
     await printListing(context, outputForm(flags.output), {
       kind: 'ReadyRecipe', rows: readyRecipeNames().map((name) => ({ name, summary: readyRecipeSummary(name) })),
       name: ({ name }) => name, head: ['NAME', 'WHAT'], cells: ({ name, summary }) => [name, summary], empty: '',
+      wide: { head: ['ROUNDS', 'DATASET'], cells: ({ name }) => [parseRecipe(readyRecipe(name) ?? '')].flatMap(({ rounds, data }) => [String(rounds), data.dataset ?? none]) },
     });
   });
 
@@ -85,6 +69,8 @@ export function addRecipe(program: Command, context: Context): void {
     context.note(`Wrote ${flags.out}. Next:\n  alumnus recipe validate ${flags.out}\n  alumnus run submit ${flags.out} --watch`);
   });
 
+  addRecipeDiff(group, context);
+
   const schema = declare(group, 'schema', {
     summary: 'Print the JSON Schema of recipes, for editors',
     description: 'An editor with a YAML language server uses it when the first line of a recipe reads: # yaml-language-server: $schema=recipe.schema.json',
@@ -101,7 +87,7 @@ export function addRecipe(program: Command, context: Context): void {
     examples: ['alumnus recipe models', 'alumnus recipe models resnet', 'alumnus recipe models efficientnet-b0 -o json'],
   }).addOption(outputOption());
   action(models, context, async (name: string | undefined, flags: OutputFlag) => {
-    const [{ findModel, modelNames }, { outputForm, printListing, printSingle }, { describeModelOptions }] = await Promise.all([
+    const [{ findModel, modelNames }, { isForPeople, outputForm, printListing, printSingle }, { describeModelOptions, rangeText }] = await Promise.all([
       import('../../recipe/index.ts'), import('../output.ts'), import('../recipe-models.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -110,9 +96,10 @@ export function addRecipe(program: Command, context: Context): void {
         kind: 'Model', rows: modelNames.flatMap((each) => findModel(each) ?? []).map((model) => ({ name: model.name, family: model.family, options: model.options })), name: (model) => model.name,
         head: ['model', 'family', 'options with their defaults'],
         cells: (model) => [model.name, model.family, Object.entries(model.options).map(([option, range]) => `${option} ${range.default}`).join(', ')],
+        wide: { head: ['values of each'], cells: (model) => [Object.entries(model.options).map(([option, range]) => `${option}: ${rangeText(range)}`).join('; ')] },
         empty: '',
       });
-      if (form === 'table') context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
+      if (isForPeople(form)) context.note('Ranges, and what each option does:\n  alumnus recipe models NAME');
       return;
     }
     const model = findModel(name);

@@ -2,12 +2,12 @@
 import type { Command } from 'commander';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ReconciledRun } from '../../proto/gen/alumnus/v1/operator.ts';
-import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../command.ts';
+import { action, connected, declare, outputOption, type OutputFlag } from '../command.ts';
+import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { none } from '../format.ts';
-import { coordinatorAddress } from '../home.ts';
 
-interface Flags extends AddressFlag, OutputFlag {
+interface Flags extends ConnectionFlags, OutputFlag {
   dryRun?: boolean;
 }
 
@@ -40,12 +40,12 @@ export function addReconcile(program: Command, context: Context): void {
     description: 'For when a journal was lost, or lost what it had acknowledged: leaders write every decision to the bucket before they journal it, and workers a record of each finished task. '
       + 'What the journal has stands; facts are only added behind it. Ends with 4 where a run has diverged: its journal went on otherwise than its manifests say. It reads every record and output that it uses, so it takes a while on large runs.',
     examples: ['alumnus reconcile --dry-run', 'alumnus reconcile', 'alumnus reconcile mnist-4f2a91 -o json'],
-  }).option('--dry-run', 'only say what would be done').addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (runId: string | undefined, flags: Flags) => {
+  }).option('--dry-run', 'only say what would be done').addOption(outputOption());
+  action(connected(command), context, async (runId: string | undefined, flags: Flags) => {
     const [{ withOperator }, { outputForm, printListing }, { stageName }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../../proto/stages.ts')]);
     const form = outputForm(flags.output);
     const apply = flags.dryRun !== true;
-    const { runs, objectsSeen } = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.reconcile(runId ?? '', apply));
+    const { runs, objectsSeen } = await withOperator(await connectionOf(context, flags), (operator) => operator.reconcile(runId ?? '', apply));
     // Nothing lies below its name in the bucket, and the journal does not know it either.
     if (runId !== undefined && objectsSeen === 0 && runs.every((run) => run.verdict === 'unreadable')) throw new AlumnusError('RUN_NOT_FOUND', 'neither the journal nor the object store knows such a run', { where: runId });
     const where = (run: ReconciledRun): string => (run.state === '' ? '' : `${run.state}, iteration ${run.iteration}, ${stageName(run.stage)}`);
@@ -53,6 +53,7 @@ export function addReconcile(program: Command, context: Context): void {
       kind: 'ReconciledRun', rows: runs, name: (run) => run.runId,
       head: ['run', 'verdict', 'facts', 'results', 'checkpoints', 'to do', 'state', 'notes'],
       cells: (run) => [run.runId, words[run.verdict]?.[apply ? 0 : 1] ?? run.verdict, figure(run, run.factsRestored), figure(run, run.resultsTaken), figure(run, run.checkpointsTaken), run.verdict === 'diverged' ? none : String(run.tasksOpen), where(run), notesOf(run.notes).join('\n')],
+      wide: { head: ['what was found'], cells: (run) => [run.verdict] },
       empty: 'There are no runs in the object store.',
     });
     const diverged = runs.filter((run) => run.verdict === 'diverged').map((run) => run.runId);

@@ -6,9 +6,10 @@ import type { Command } from 'commander';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import type { ReviewLabelsRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ReviewRow } from '../../proto/told.ts';
-import { action, addressOption, declare, declareGroup, homeOption, outputOption, storeOption, wholeNumber, type AddressFlag, type OutputFlag } from '../command.ts';
+import { action, connected, declare, declareGroup, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../command.ts';
+import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
-import { coordinatorAddress, storeUrl } from '../home.ts';
+import { storeUrl } from '../home.ts';
 
 /** A morning's work. */
 const MOST_DEFAULT = 200;
@@ -27,7 +28,7 @@ interface ExportFlags extends StoreFlags {
   images?: string;
 }
 
-interface ImportFlags extends StoreFlags, AddressFlag, OutputFlag {
+interface ImportFlags extends StoreFlags, ConnectionFlags, OutputFlag {
   run: string;
   dataset?: string;
 }
@@ -74,8 +75,8 @@ export function addReview(program: Command, context: Context): void {
     examples: ['alumnus review import review.csv --run mnist-4f2a91', 'alumnus review import review.csv --run mnist-4f2a91 --dataset mnist'],
   })
     .requiredOption('--run <run>', 'the run that the labels were exported from').option('--dataset <name>', 'make a new version of this dataset instead')
-    .addOption(addressOption()).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
-  action(importing, context, async (file: string, flags: ImportFlags) => {
+    .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
+  action(connected(importing), context, async (file: string, flags: ImportFlags) => {
     const [{ readReviewFile, reviewInvalid }, { facts, outputForm, printSingle }, { integer }] = await Promise.all([import('../review-file.ts'), import('../output.ts'), import('../format.ts')]);
     const form = outputForm(flags.output);
     const answers = readReviewFile(await readFile(file, 'utf8').catch((thrown: unknown) => {
@@ -120,7 +121,7 @@ const missing = (thrown: unknown): boolean => typeof thrown === 'object' && thro
 
 async function toRun(context: Context, flags: ImportFlags, review: Omit<ReviewLabelsRequest, 'runId'>): Promise<RunView> {
   const { withOperator } = await import('../client.ts');
-  return withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.review({ ...review, runId: flags.run }));
+  return withOperator(await connectionOf(context, flags), (operator) => operator.review({ ...review, runId: flags.run }));
 }
 
 async function askReview(context: Context, run: string, flags: StoreFlags, request: object, onLine: (line: Readonly<Record<string, unknown>>) => void): Promise<void> {

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import { exitCode, toAlumnusError, type AlumnusError } from '../../proto/errors.ts';
 import type { GetStatusResponse } from '../../proto/gen/alumnus/v1/operator.ts';
-import { action, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../command.ts';
+import { action, connected, declare, outputOption, type OutputFlag } from '../command.ts';
+import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
-import { coordinatorAddress } from '../home.ts';
 
 interface Row extends Partial<GetStatusResponse> {
   readonly address: string;
@@ -16,13 +16,14 @@ export function addStatus(program: Command, context: Context): void {
     summary: 'Show the coordinator: whether it leads, its term, its store, its workers',
     description: 'With several addresses, a line for each; it ends without an error where one of them leads. A coordinator that its journal does not answer says so (exit code 5 where none leads).',
     examples: ['alumnus status', 'alumnus status --address 10.0.0.4:7700,10.0.0.5:7700 -o json'],
-  }).addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (flags: AddressFlag & OutputFlag) => {
+  }).addOption(outputOption());
+  action(connected(command), context, async (flags: ConnectionFlags & OutputFlag) => {
     const [{ withOperator }, { facts, outputForm, printListing, printSingle }, { plain }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../format.ts')]);
     const form = outputForm(flags.output);
-    const addresses = coordinatorAddress(context.env, flags.address).split(',');
+    const connection = await connectionOf(context, flags);
+    const addresses = connection.address.split(',');
     const [first = ''] = addresses;
-    const ask = (address: string): Promise<GetStatusResponse> => withOperator(address, (operator) => operator.status());
+    const ask = (address: string): Promise<GetStatusResponse> => withOperator({ ...connection, address }, (operator) => operator.status());
     if (addresses.length === 1) {
       const status = await ask(first);
       await printSingle(context, form, {
@@ -50,6 +51,7 @@ export function addStatus(program: Command, context: Context): void {
       kind: 'Status', rows, name: (row) => row.address,
       head: ['address', 'role', 'term', 'workers', 'facts', 'version', 'journal'],
       cells: (row) => [row.address, row.role ?? `away: ${row.error ?? ''}`, leads(row) ? String(row.term) : '', leads(row) ? String(row.workers) : '', row.sequence === undefined ? '' : String(row.sequence), row.version ?? '', row.journal ?? ''],
+      wide: { head: ['leader', 'store'], cells: (row) => [row.leaderAddress ?? '', row.storeUrl ?? ''] },
       empty: '',
     });
     for (const { address, notice = '' } of rows) if (notice !== '') context.note(`${address}: ${plain(notice)}`);

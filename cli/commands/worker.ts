@@ -3,7 +3,8 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type AlumnusError, exitCode } from '../../proto/errors.ts';
-import { action, addressOption, declare, homeOption, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../command.ts';
+import { action, connected, declare, homeOption, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
+import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress, homeFolder } from '../home.ts';
 
@@ -69,16 +70,17 @@ export function addWorker(program: Command, context: Context): void {
   const list = declare(command, 'list', {
     summary: 'List the workers and what each does',
     examples: ['alumnus worker list', 'alumnus worker list -o name'],
-  }).addOption(addressOption()).addOption(outputOption());
-  action(list, context, async (listFlags: AddressFlag & OutputFlag) => {
-    const [{ withOperator }, { outputForm, printListing }, { duration, none }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../format.ts')]);
+  }).addOption(outputOption());
+  action(connected(list), context, async (listFlags: ConnectionFlags & OutputFlag) => {
+    const [{ withOperator }, { outputForm, printListing }, { duration, instant, none }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../format.ts')]);
     const form = outputForm(listFlags.output);
-    const { workers } = await withOperator(coordinatorAddress(context.env, listFlags.address), (operator) => operator.workers());
+    const { workers } = await withOperator(await connectionOf(context, listFlags), (operator) => operator.workers());
     const now = Date.now();
     await printListing(context, form, {
       kind: 'Worker', rows: workers, name: (worker) => worker.workerId,
       head: ['worker', 'state', 'host', 'process', 'device', 'seen', 'tasks'],
       cells: (worker) => [worker.workerId, worker.state, worker.host, String(worker.processId), worker.device, `${duration(now - worker.lastSeenMs)} ago`, worker.taskIds.join(', ') || none],
+      wide: { head: ['release', 'last seen'], cells: (worker) => [worker.version, instant(worker.lastSeenMs)] },
       empty: 'There are no workers. Next:\n  alumnus worker',
     });
   });

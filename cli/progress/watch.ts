@@ -43,11 +43,11 @@ export function codeOf(view: RunView | undefined): number {
 }
 
 /** A signal that also fires after `seconds`; TIMED_OUT is for the caller to say, by `timedOut`. */
-export function withTimeout(signal: AbortSignal, seconds: number | undefined): { signal: AbortSignal; timedOut: () => boolean; error: (runId: string) => AlumnusError } {
+export function withTimeout(signal: AbortSignal, seconds: number | undefined): { signal: AbortSignal; timedOut: () => boolean; error: (runId: string, what: string) => AlumnusError } {
   const timeout = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   return {
     signal: timeout === undefined ? signal : AbortSignal.any([signal, timeout]),
     timedOut: () => timeout?.aborted === true && !signal.aborted,
-    error: (runId) => new AlumnusError('TIMED_OUT', `run ${runId} has not ended within ${seconds} s`),
+    error: (runId, what) => new AlumnusError('TIMED_OUT', `run ${runId} has not ${what === 'ended' ? 'ended' : `been ${what}`} within ${seconds} s`),
   };
 }

@@ -15,6 +15,7 @@ export { skewedClasses, type ClassShare } from './guards.ts';
 export { acceptedTasks, historyOf, tasksBehind } from './history.ts';
 export { fingerprintProgress, fingerprintTurn, nearDuplicatesView, nearDuplicateWarnings } from './near-duplicates.ts';
 export { dataRefOf, hydrated, journalled } from './reference.ts';
+export { learnModel, planRun, rateKey, unitsOf, type KnownModels, type PlannedTasks, type Rates, type RunPlan, type TaskKind } from './plan.ts';
 export { labeledPart, leftOutOf, reviewWarnings, type Review } from './reviews.ts';
 export { firstScores, robustnessOn } from './robustness.ts';
 export { quorumOf, roundsOf, roundSteps, sharedOf, sharingOf, stepsOf, waitsUntilWallMs } from './rounds.ts';

@@ -83,7 +83,7 @@ export class RealCluster {
     this.disks = engines.disks;
     this.#options = options;
     this.#addresses = addresses;
-    this.operator = connect(addresses.join(','));
+    this.operator = connect({ address: addresses.join(',') });
   }
 
   /** The engines and the coordinators; workers come by `startWorker`. */
@@ -193,7 +193,7 @@ export class RealCluster {
   async leaderNow(): Promise<Coordinator | undefined> {
     for (const coordinator of this.coordinators) {
       if (!coordinator.child.alive) continue;
-      const operator = connect(coordinator.address);
+      const operator = connect({ address: coordinator.address });
       try {
         if ((await operator.status(1_000)).role === 'leader') return coordinator;
       } catch {

@@ -2,7 +2,6 @@
  * Real S3 servers for tests: MinIO and Versity's gateway, with keys, a bucket and, where wished, TLS by a certificate of the
  * test's own. What a bucket is asked for behind the store's back goes through `client`.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,6 +11,7 @@ import { Agent } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { Client } from 'minio';
 import { afterAll, beforeAll } from 'vitest';
+import { makeCertificate } from './certificate.ts';
 import type { Host } from './hosts.ts';
 import { Server, answersOk, freePort } from './servers.ts';
 
@@ -60,7 +60,7 @@ export class S3Server {
     const [data, certificates] = [join(folder, 'data'), join(folder, 'certificates')];
     await mkdir(data, { recursive: true });
     await mkdir(certificates, { recursive: true });
-    if (tls) makeCertificate(certificates);
+    if (tls) makeCertificate({ key: join(certificates, 'private.key'), certificate: join(certificates, 'public.crt') }, [`DNS:${DOMAIN}`, `DNS:*.${DOMAIN}`, 'IP:127.0.0.1']);
     const caFile = tls ? join(certificates, 'public.crt') : undefined;
     const own: Pick<Parameters<typeof Server.start>[0], 'args' | 'env'> = program === 'minio'
       ? {
@@ -116,14 +116,6 @@ function clientOf(port: number, caFile: string | undefined, address?: string): C
     endPoint: address ?? DOMAIN, port, useSSL: caFile !== undefined, accessKey: ACCESS_KEY, secretKey: SECRET_KEY, region: REGION, pathStyle: true, retryOptions: { disableRetry: true },
     transportAgent: caFile === undefined ? new PlainAgent({ lookup: loopback }) : new Agent({ lookup: loopback, ca: readFileSync(caFile) }),
   });
-}
-
-/** Signed by itself: whoever trusts it, trusts it alone. */
-function makeCertificate(folder: string): void {
-  execFileSync('openssl', [
-    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=Alumnus tests',
-    '-addext', `subjectAltName=DNS:${DOMAIN},DNS:*.${DOMAIN},IP:127.0.0.1`, '-keyout', join(folder, 'private.key'), '-out', join(folder, 'public.crt'),
-  ], { stdio: 'pipe' });
 }
 
 /** A MinIO for the tests of one `describe`: there before the first, and gone with its folder after the last. To be asked for within a test or hook. */

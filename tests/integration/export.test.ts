@@ -55,7 +55,7 @@ test('what does not go together is refused, and nothing is written', async () =>
 });
 
 test('what the run measured, each model in a process of its own, chooses the smallest file, and that very file is exported', async () => {
-  const { compression } = JSON.parse((await alumnus('run', 'describe', RUN, '-o', 'json')).out) as { compression: { chosen: { name: string; weights: string }; models: { name: string; measured: { memoryPeak: number; memoryWithoutModel: number; latencyP50Ms: number; device: string; weights: { weights: string; bytes: Record<string, number>; validation: { total: number }; test: { total: number } }[] } }[] } };
+  const { compression } = JSON.parse((await alumnus('run', 'describe', RUN, '-o', 'json')).out) as { compression: { chosen: { name: string; weights: string }; models: { name: string; measured: { memoryPeak: number; memoryWithoutModel: number; latencyP50Seconds: number; device: string; weights: { weights: string; bytes: Record<string, number>; validation: { total: number }; test: { total: number } }[] } }[] } };
   expect(compression.models.map(({ name }) => name)).toEqual(['teacher', 'student']);
   const files = compression.models.flatMap(({ name, measured }) => measured.weights.map(({ weights, bytes }) => ({ name, weights, bytes: bytes['onnx']! }))).sort((a, b) => a.bytes - b.bytes);
   // Half of the teacher's accuracy any of them keeps.
@@ -63,7 +63,7 @@ test('what the run measured, each model in a process of its own, chooses the sma
   expect(compression.chosen.weights).toBe('int8');
   for (const { measured } of compression.models) {
     expect(measured.weights.map((each) => [each.weights, each.validation.total, each.test.total])).toEqual(['float32', 'float16', 'int8'].map((weights) => [weights, 100, 100]));
-    expect(measured.latencyP50Ms).toBeGreaterThan(0);
+    expect(measured.latencyP50Seconds).toBeGreaterThan(0);
     expect(measured.memoryPeak).toBeGreaterThan(measured.memoryWithoutModel);
     expect(measured.device).not.toBe('');
   }
@@ -77,7 +77,7 @@ test('what the run measured, each model in a process of its own, chooses the sma
 test('a model is measured', async () => {
   const told = await alumnus('run', 'measure', RUN, '--times', '20', '-o', 'json');
   expect(told).toMatchObject({ code: 0 });
-  const measured = JSON.parse(told.out) as { parameters: number; multiplyAdds: number; bytes: Record<string, Record<string, number>>; latencyMs: { p50: number; p95: number }; memoryBytes: { peak: number; withoutModel: number }; threads: number; device: string };
+  const measured = JSON.parse(told.out) as { parameters: number; multiplyAdds: number; bytes: Record<string, Record<string, number>>; latencyP50Seconds: number; latencyP95Seconds: number; memoryBytes: { peak: number; withoutModel: number }; threads: number; device: string };
   expect(measured).toMatchObject({ threads: 1, device: expect.stringMatching(/./) as string });
   expect(Object.keys(measured.bytes).sort()).toEqual(['onnx', 'savedmodel', 'tfjs-graph']);
   // A file holds at least its weights, four bytes each, and of int8 less than of float16.
@@ -87,7 +87,7 @@ test('a model is measured', async () => {
     expect(sizes['int8']).toBeLessThan(sizes['float16']!);
   }
   expect(measured.multiplyAdds).toBeGreaterThan(measured.parameters / 2);
-  expect(measured.latencyMs.p50).toBeGreaterThan(0);
-  expect(measured.latencyMs.p95).toBeGreaterThanOrEqual(measured.latencyMs.p50);
+  expect(measured.latencyP50Seconds).toBeGreaterThan(0);
+  expect(measured.latencyP95Seconds).toBeGreaterThanOrEqual(measured.latencyP50Seconds);
   expect(measured.memoryBytes.peak).toBeGreaterThanOrEqual(measured.memoryBytes.withoutModel);
 });

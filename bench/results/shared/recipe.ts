@@ -119,5 +119,5 @@ export async function runRecipe(name: string, args: string[], more: (runs: reado
   print('');
   printModels(runs);
   more(runs);
-  print(`\nMinutes from submission to end: ${runs.map(({ run: { summary } }) => ((summary.endedAtMs - summary.submittedAtMs) / 60_000).toFixed(1)).join(', ')}.`);
+  print(`\nMinutes from submission to end: ${runs.map(({ run: { summary } }) => ((Date.parse(summary.endedAt) - Date.parse(summary.submittedAt)) / 60_000).toFixed(1)).join(', ')}.`);
 }

@@ -41,7 +41,7 @@ export interface Described {
     readonly chosen?: { readonly name: string; readonly weights: string };
   };
   readonly bestIteration: number;
-  readonly summary: { readonly state: string; readonly rounds: number; readonly submittedAtMs: number; readonly endedAtMs: number };
+  readonly summary: { readonly state: string; readonly rounds: number; readonly submittedAt: string; readonly endedAt: string };
 }
 
 const cli = fileURLToPath(new URL('../../../cli/main.js', import.meta.url));

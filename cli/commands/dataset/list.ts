@@ -15,7 +15,7 @@ export function addDatasetList(group: Command, context: Context): void {
     examples: ['alumnus dataset list', 'alumnus dataset list --home ~/.local/share/alumnus/demo -o name'],
   }).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(command, context, async (flags: OutputFlag & { home?: string; store?: string }) => {
-    const [{ inspectDataset, listDatasets }, { openStore }, { outputForm, printListing }, { integer, plain }] = await Promise.all([
+    const [{ inspectDataset, listDatasets }, { openStore }, { outputForm, printListing }, { bytes, integer, none, plain }] = await Promise.all([
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -31,6 +31,7 @@ export function addDatasetList(group: Command, context: Context): void {
       }
     }
     const count = (row: DatasetSummary, part: string): string => integer(row.parts.find((each) => each.part === part)?.samples ?? 0);
+    const sum = (row: DatasetSummary, of: (part: DatasetSummary['parts'][number]) => number, text: (count: number) => string): string => text(row.parts.reduce((total, part) => total + of(part), 0));
     await printListing(context, form, {
       kind: 'Dataset', rows, name: (row) => row.name,
       head: ['dataset', 'labeled', 'unlabeled', 'validation', 'test', 'classes', 'image', 'manifest'],
@@ -38,6 +39,10 @@ export function addDatasetList(group: Command, context: Context): void {
         row.name, count(row, 'labeled'), count(row, 'unlabeled'), count(row, 'validation'), count(row, 'test'),
         integer(row.classes.length), `${row.image.height}x${row.image.width}x${row.image.channels}`, row.digest.slice(0, 12),
       ],
+      wide: {
+        head: ['version', 'shards', 'size', 'source', 'sha256'],
+        cells: (row) => [String(row.version), sum(row, ({ shards }) => shards, integer), sum(row, (part) => part.bytes, bytes), row.split?.source ?? row.corruption?.of.name ?? none, row.digest],
+      },
       empty: problems.length > 0 ? 'No dataset of this store can be read.' : 'There are no datasets in this store. Next:\n  alumnus dataset import mnist',
     });
     for (const problem of problems) context.note(`error: ${plain(problem.sentence)}`);

@@ -1,14 +1,15 @@
 /** `alumnus dataset register` and `append`: tars become shards of a dataset where they lie. */
 import { type Command, Option } from 'commander';
 import { AlumnusError } from '../../../proto/errors.ts';
-import { action, addressOption, declare, homeOption, outputOption, storeOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../../command.ts';
 import type { PlacedTars, Progress, Registered } from '../../../dataset/index.ts';
 import type { ObjectStore, PartName } from '../../../store/index.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress, placeUrl, storeUrl } from '../../home.ts';
+import { placeUrl, storeUrl } from '../../home.ts';
 import { classList, imageSize } from './values.ts';
 
-interface Flags extends OutputFlag, AddressFlag {
+interface Flags extends OutputFlag, ConnectionFlags {
   part: PartName;
   classes?: string[];
   size?: { height: number; width: number; channels: 1 | 3 };
@@ -22,11 +23,11 @@ interface Flags extends OutputFlag, AddressFlag {
 const AT_ONCE_MAX = 64;
 const PARTS: readonly PartName[] = ['unlabeled', 'labeled', 'validation', 'test'];
 
-const withPlace = (command: Command): Command => command
+const withPlace = (command: Command): Command => connected(command)
   .addOption(new Option('--part <part>', 'what the images are; all but unlabeled ones need a .cls or .json beside each').choices(PARTS).default('unlabeled'))
   .option('--classes <names>', 'class names in the order of their indices, with commas', classList)
   .option('--at-once <n>', 'tars that are read at the same time', wholeNumber(1, AT_ONCE_MAX), 4)
-  .addOption(new Option('--fleet', 'the coordinator\'s workers read the tars, not this command').conflicts('atOnce')).addOption(addressOption())
+  .addOption(new Option('--fleet', 'the coordinator\'s workers read the tars, not this command').conflicts('atOnce'))
   .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
 
 export function addDatasetRegister(group: Command, context: Context): void {
@@ -63,7 +64,7 @@ async function run(context: Context, name: string, place: string, flags: Flags, 
   const store = await openStore(ownUrl);
   const progress = transferProgress(context, name);
   const release = context.hold();
-  const operator = flags.fleet === true ? connect(coordinatorAddress(context.env, flags.address)) : undefined;
+  const operator = flags.fleet === true ? connect(await connectionOf(context, flags)) : undefined;
   try {
     const readers = operator && fleetReaders(operator, (line) => {
       progress.end();

@@ -12,7 +12,7 @@ export function addDatasetVerify(group: Command, context: Context): void {
     examples: ['alumnus dataset verify mnist', 'alumnus dataset verify mnist -o jsonl'],
   }).addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
   action(command, context, async (name: string, flags: OutputFlag & { home?: string; store?: string }) => {
-    const [{ loadManifest, verifyDataset }, { openStore }, { outputForm, printListing }, { countedProgress }, { plural }] = await Promise.all([
+    const [{ loadManifest, verifyDataset }, { openStore }, { isForPeople, outputForm, printListing }, { countedProgress }, { plural }] = await Promise.all([
       import('../../../dataset/index.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-import.ts'), import('../../format.ts'),
     ]);
     const form = outputForm(flags.output);
@@ -22,14 +22,14 @@ export function addDatasetVerify(group: Command, context: Context): void {
     try {
       const problems = await verifyDataset(store, name, progress.update, context.signal);
       progress.end();
-      if (problems.length > 0 || form !== 'table') {
+      if (problems.length > 0 || !isForPeople(form)) {
         await printListing(context, form, {
           kind: 'DatasetProblem', rows: problems, name: (row) => row.file,
           head: ['file', 'problem', 'what to do', 'code'], cells: (row) => [row.file, row.problem, row.remedy, row.code], empty: '',
         });
       }
       if (problems.length === 0) {
-        if (form === 'table') context.print(`${name}: every byte is as it was imported.`);
+        if (isForPeople(form)) context.print(`${name}: every byte is as it was imported.`);
         if (!(await loadManifest(store, name)).sealed) context.note('Its manifest is of an earlier release and does not say its own digest: whether it was edited cannot be told.');
         return exitCode.ok;
       }

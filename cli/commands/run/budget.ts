@@ -1,10 +1,10 @@
 /** `alumnus run budget`: what a run has spent of its limits, and new ones. */
 import type { Command } from 'commander';
-import { action, addressOption, declare, hours, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, hours, outputOption, type OutputFlag } from '../../command.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
 
-interface Flags extends AddressFlag, OutputFlag {
+interface Flags extends ConnectionFlags, OutputFlag {
   deviceHours?: number;
   wallHours?: number;
 }
@@ -17,15 +17,15 @@ export function addRunBudget(group: Command, context: Context): void {
   })
     .option('--device-hours <hours>', 'limit of device time, failed attempts included; 0: none', hours)
     .option('--wall-hours <hours>', 'limit of wall time, time paused left out; 0: none', hours)
-    .addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (runId: string, { deviceHours, wallHours, ...flags }: Flags) => {
+    .addOption(outputOption());
+  action(connected(command), context, async (runId: string, { deviceHours, wallHours, ...flags }: Flags) => {
     const [{ withOperator }, { facts, outputForm, printSingle }, { budgetFacts }] = await Promise.all([
       import('../../client.ts'), import('../../output.ts'), import('../../describe.ts'),
     ]);
     const form = outputForm(flags.output);
     const limits = { ...(deviceHours === undefined ? {} : { deviceHours }), ...(wallHours === undefined ? {} : { wallHours }) };
     const changes = deviceHours !== undefined || wallHours !== undefined;
-    const { summary, budget } = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => (changes ? operator.budget(runId, limits) : operator.run(runId)));
+    const { summary, budget } = await withOperator(await connectionOf(context, flags), (operator) => (changes ? operator.budget(runId, limits) : operator.run(runId)));
     const { state = '', reason = '' } = summary ?? {};
     await printSingle(context, form, {
       kind: 'RunBudget', name: runId, value: { runId, state, reason, ...budget },

@@ -1,11 +1,11 @@
 /** `alumnus run measure`: what a model costs where it runs. */
 import type { Command } from 'commander';
-import { action, addressOption, declare, outputOption, wholeNumber, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, outputOption, wholeNumber, type OutputFlag } from '../../command.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
 import { calledFlag } from '../../model-flag.ts';
 
-interface Flags extends AddressFlag, OutputFlag {
+interface Flags extends ConnectionFlags, OutputFlag {
   model?: string;
   iteration?: number;
   fineTuned?: boolean;
@@ -24,13 +24,13 @@ export function addRunMeasure(group: Command, context: Context): void {
     .option('--fine-tuned', 'that model after fine-tuning (the one that was gated)').option('--no-fine-tuned', 'that model before fine-tuning')
     .option('--threads <n>', 'threads that a prediction may use', wholeNumber(1), 1)
     .option('--times <n>', 'predictions that count', wholeNumber(1), 200)
-    .option('--store <url>', 'the object store, where it has another address from here').addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (runId: string, flags: Flags) => {
+    .option('--store <url>', 'the object store, where it has another address from here').addOption(outputOption());
+  action(connected(command), context, async (runId: string, flags: Flags) => {
     const [{ withOperator }, { takeModel }, { measuredModel }, { countedProgress }, { facts, outputForm, printSingle }, { bytes, integer }, { storeUrl }] = await Promise.all([
       import('../../client.ts'), import('../../export-model.ts'), import('../../measured-model.ts'), import('../../dataset-import.ts'), import('../../output.ts'), import('../../format.ts'), import('../../home.ts'),
     ]);
     const form = outputForm(flags.output);
-    const view = await withOperator(coordinatorAddress(context.env, flags.address), (operator) => operator.run(runId));
+    const view = await withOperator(await connectionOf(context, flags), (operator) => operator.run(runId));
     const { iteration, stored, weights } = await takeModel(view, {
       storeUrl: flags.store === undefined ? view.storeUrl : storeUrl(context.env, { store: flags.store }),
       ...calledFlag(flags), ...(flags.iteration === undefined ? {} : { iteration: flags.iteration }), ...(flags.fineTuned === undefined ? {} : { fineTuned: flags.fineTuned }),
@@ -40,9 +40,9 @@ export function addRunMeasure(group: Command, context: Context): void {
     try {
       const measured = await measuredModel(stored, weights, { threads: flags.threads, times: flags.times, signal: context.signal }, (done, total) => progress.update(done, total, 'predictions'));
       progress.end();
-      const { latencyMs: { p50, p95, predictions }, memoryBytes: { peak, withoutModel } } = measured;
+      const { latencyMs: { p50, p95, predictions }, memoryBytes: { peak, withoutModel }, ...rest } = measured;
       await printSingle(context, form, {
-        kind: 'ModelMeasurement', name: runId, value: { runId, iteration, ...measured },
+        kind: 'ModelMeasurement', name: runId, value: { runId, iteration, ...rest, memoryBytes: measured.memoryBytes, latencyP50Ms: p50, latencyP95Ms: p95, predictions },
         text: () => facts([
           ['model', `${measured.model}, iteration ${iteration}`], ['parameters', integer(measured.parameters)], ['multiply-adds', `${integer(measured.multiplyAdds)} an image`],
           ...Object.entries(measured.bytes).map(([format, sizes]): [string, string] => [format, Object.entries(sizes).map(([scheme, size]) => `${scheme} ${bytes(size)}`).join(', ')]),

@@ -1,11 +1,11 @@
 /** `alumnus run pause`, `resume`, `cancel`: one call each, and the state that follows. */
 import type { Command } from 'commander';
 import type { Operator } from '../../client.ts';
-import { action, addressOption, declare, outputOption, type AddressFlag, type CommandText, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, outputOption, type CommandText, type OutputFlag } from '../../command.ts';
+import { connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
 
-interface Flags extends AddressFlag, OutputFlag {
+interface Flags extends ConnectionFlags, OutputFlag {
   reason?: string;
 }
 
@@ -28,12 +28,12 @@ const texts: Readonly<Record<Verb, CommandText & { readonly done: string }>> = {
 export function addRunCommands(group: Command, context: Context): void {
   for (const verb of ['pause', 'resume', 'cancel'] as const) {
     const { done, ...text } = texts[verb];
-    const command = declare(group, `${verb} <run>`, text).option('--reason <text>', 'why; kept with the run').addOption(addressOption()).addOption(outputOption());
-    action(command, context, async (runId: string, flags: Flags) => {
+    const command = declare(group, `${verb} <run>`, text).option('--reason <text>', 'why; kept with the run').addOption(outputOption());
+    action(connected(command), context, async (runId: string, flags: Flags) => {
       const [{ withOperator }, { outputForm, printSingle }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
       const form = outputForm(flags.output);
       const call = (operator: Operator) => operator[verb](runId, flags.reason ?? '');
-      const view = await withOperator(coordinatorAddress(context.env, flags.address), call);
+      const view = await withOperator(await connectionOf(context, flags), call);
       await printSingle(context, form, { kind: 'RunSummary', name: runId, value: view.summary ?? { runId }, text: () => `Run ${runId} ${done}.` });
     });
   }

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import { AlumnusError } from '../../../proto/errors.ts';
 import type { Operator } from '../../client.ts';
-import { action, addressAgain, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
+import { action, connected, declare, outputOption, type OutputFlag } from '../../command.ts';
+import { connectionAgain, connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
-import { coordinatorAddress } from '../../home.ts';
 import type { OutputForm } from '../../output.ts';
 import { goesOnByItself } from '../../remedy.ts';
 
@@ -41,10 +41,10 @@ export function addRunWatch(group: Command, context: Context): void {
     summary: 'Follow a run to its end, then print its table',
     description: 'Ends with 0 when the run succeeds and 1 when it fails or is cancelled. Ctrl-C stops watching, not the run. With -o jsonl, one JSON document for each change.',
     examples: ['alumnus run watch mnist-4f2a', 'alumnus run watch mnist-4f2a -o jsonl | jq .imagesPerSecond'],
-  }).addOption(addressOption()).addOption(outputOption());
-  action(command, context, async (runId: string, flags: AddressFlag & OutputFlag) => {
+  }).addOption(outputOption());
+  action(connected(command), context, async (runId: string, flags: ConnectionFlags & OutputFlag) => {
     const [{ withOperator }, { outputForm }] = await Promise.all([import('../../client.ts'), import('../../output.ts')]);
     const form = outputForm(flags.output);
-    return withOperator(coordinatorAddress(context.env, flags.address), (operator) => watchToEnd(context, operator, runId, form, addressAgain(flags)));
+    return withOperator(await connectionOf(context, flags), (operator) => watchToEnd(context, operator, runId, form, connectionAgain(flags)));
   });
 }

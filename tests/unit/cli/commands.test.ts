@@ -171,7 +171,7 @@ describe('an error is one sentence on stderr, with its exit code and nothing on 
   test('an argument that is missing', async () => expectSentence(await run(['run', 'describe']), 2, /missing required argument 'run'/));
   test('a file that is not there', async () => expectSentence(await run(['recipe', 'validate', join(folder, 'absent.yaml')]), 2, /absent\.yaml: there is no such file/));
   test('an address that is none', async () => expectSentence(await run(['status', '--address', 'localhost']), 2, /"localhost" is not an address/));
-  test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, json, jsonl, yaml, name/));
+  test('an output form there is none of', async () => expectSentence(await ask('run', 'list', '-o', 'xml'), 2, /there is no output form "xml"; there are table, wide, json, jsonl, yaml, name/));
   test('a ready recipe there is none of', async () => expectSentence(await run(['recipe', 'init', 'cifar']), 2, /there are .*fashion-mnist, mnist/));
 });
 
@@ -187,7 +187,7 @@ describe('reading', () => {
   });
   test('answers programs in JSON with apiVersion and kind, stages by name', async () => {
     const listed = JSON.parse((await ask('run', 'list', '-o', 'json')).out);
-    expect(listed).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunList' });
+    expect(listed).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'RunSummaryList' });
     expect(listed.items[1]).toMatchObject({ runId: 'other-000001', stage: 'label' });
     const described = JSON.parse((await ask('run', 'describe', 'mnist-4f2a91', '-o', 'json')).out);
     expect(described).toMatchObject({ apiVersion: 'alumnus/v1', kind: 'Run', recipe: { name: 'mnist' }, summary: { state: 'succeeded' } });
@@ -195,8 +195,8 @@ describe('reading', () => {
   });
   test('answers in lines of JSON, in YAML and by name', async () => {
     const lines = (await ask('run', 'list', '-o', 'jsonl')).out.trim().split('\n').map((line) => JSON.parse(line));
-    expect(lines.map((line) => [line.kind, line.runId])).toEqual([['Run', 'mnist-4f2a91'], ['Run', 'other-000001']]);
-    expect((await ask('run', 'list', '-o', 'yaml')).out).toMatch(/^apiVersion: alumnus\/v1\nkind: RunList\nitems:\n/);
+    expect(lines.map((line) => [line.kind, line.runId])).toEqual([['RunSummary', 'mnist-4f2a91'], ['RunSummary', 'other-000001']]);
+    expect((await ask('run', 'list', '-o', 'yaml')).out).toMatch(/^apiVersion: alumnus\/v1\nkind: RunSummaryList\nitems:\n/);
     expect((await ask('run', 'list', '-o', 'name')).out).toBe('mnist-4f2a91\nother-000001\n');
   });
   test('describes data, iterations and findings', async () => {

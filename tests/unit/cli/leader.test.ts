@@ -36,7 +36,7 @@ const leader = (): Promise<{ address: string; server: Server }> => serve({ listR
 const standby = (leaderAddress: () => string): Promise<{ address: string; server: Server }> => serve({ listRuns: (_, callback) => callback(refusal('NOT_LEADER', leaderAddress())) });
 
 async function ask<Result>(addresses: string, what: (operator: ReturnType<typeof connect>) => Promise<Result>): Promise<Result> {
-  const operator = connect(addresses);
+  const operator = connect({ address: addresses });
   try {
     return await what(operator);
   } finally {

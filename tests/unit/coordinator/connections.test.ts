@@ -25,7 +25,7 @@ async function served() {
 
 test('who watches sees what becomes of a run, over one connection after another', async () => {
   const { leader, address } = await served();
-  const operator = connect(address);
+  const operator = connect({ address });
   ended.push(() => operator.close());
   const stop = new AbortController();
   let away = 0;

@@ -137,7 +137,7 @@ describe('the call', () => {
   }
 
   function operatorOf(addresses: string) {
-    const operator = connect(addresses);
+    const operator = connect({ address: addresses });
     onTestFinished(() => operator.close());
     return operator;
   }
