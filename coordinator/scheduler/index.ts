@@ -325,7 +325,12 @@ export class Scheduler {
   }
 
   isLeased(runId: string, taskId: string): boolean {
-    return (this.#runs.get(runId)?.tasks.get(taskId)?.leases.size ?? 0) > 0;
+    return this.leasesOf(runId, taskId) > 0;
+  }
+
+  /** How many live for it. */
+  leasesOf(runId: string, taskId: string): number {
+    return this.#runs.get(runId)?.tasks.get(taskId)?.leases.size ?? 0;
   }
 
   /** The open tasks of a run with the leases that live for each. */

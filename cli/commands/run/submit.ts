@@ -4,6 +4,7 @@ import { AlumnusError } from '../../../proto/errors.ts';
 import { action, addressAgain, addressOption, declare, outputOption, type AddressFlag, type OutputFlag } from '../../command.ts';
 import type { Context } from '../../context.ts';
 import { coordinatorAddress } from '../../home.ts';
+import { tellSubmitted } from '../../traced.ts';
 import { readText } from '../recipe.ts';
 
 interface Flags extends AddressFlag, OutputFlag {
@@ -25,6 +26,7 @@ export function addRunSubmit(group: Command, context: Context): void {
     const address = coordinatorAddress(context.env, flags.address);
     const recipe = parseRecipe(text, file);
     return withOperator(address, async (operator) => {
+      const startMs = Date.now();
       const { runId, warnings } = await operator.submit(text, flags.runId ?? '').catch((thrown: unknown) => {
         // The same schema has just taken the same text: there, it is another one.
         if (!(thrown instanceof AlumnusError) || !thrown.code.startsWith('RECIPE_') || thrown.where !== UNNAMED_RECIPE) throw thrown;
@@ -32,6 +34,7 @@ export function addRunSubmit(group: Command, context: Context): void {
       });
       if (flags.watch) context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
       else await printSingle(context, form, { kind: 'RunSubmitted', name: runId, value: { runId, address }, text: () => `Submitted run ${runId}.` });
+      await tellSubmitted(context, runId, startMs);
       for (const warning of warnings) context.note(`warning: ${plain(warning)}`);
       if (form === 'table') {
         const { costText } = await import('../../cost.ts');
