@@ -1,9 +1,9 @@
 /**
  * Which folder may import which (docs/contributing.md, "Layout and arrows"). tests/unit/setup proves that each rule bites.
- * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/version.ts and proto/gen/ are doors, too.
+ * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts and proto/gen/ are doors, too.
  */
 const programs = '^(cli|coordinator|dashboard|worker)/';
-const folders = '^(cli|coordinator|dashboard|dataset|proto|recipe|store|worker)/';
+const folders = '^(cli|coordinator|dashboard|dataset|proto|recipe|store|telemetry|worker)/';
 
 /** Imports from `from` that stay within these folders, go to packages or to Node are fine; other folders of ours are not. */
 function only(name, from, allowed, comment) {
@@ -26,13 +26,14 @@ module.exports = {
     only('proto-knows-nobody', 'proto', [], 'The wire and the error table stand alone.'),
     only('recipe-knows-proto-basics', 'recipe', ['proto/(ask|errors|canonical)\\.ts'], 'A recipe is checked without anything of ours but the error table and canonical JSON.'),
     only('store-knows-proto', 'store', ['proto'], 'The store knows the wire and nobody else.'),
+    only('telemetry-knows-store-and-proto', 'telemetry', ['store', 'proto'], 'What a process tells of itself knows nothing of what the process is for.'),
     only('dataset-knows-store-and-proto', 'dataset', ['store', 'proto'], 'Data sets are kept in a store and know nobody else.'),
     {
       name: 'folder-by-its-door',
-      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/version.ts, proto/gen/).',
+      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',
       severity: 'error',
       from: { path: '^([^/]+)/' },
-      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|program|record|stages|status|subjects|told|version)\\.ts$', '^proto/gen/'] },
+      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|program|record|stages|status|subjects|told|trace|version)\\.ts$', '^proto/gen/'] },
     },
     {
       name: 'pure-core-without-io',
@@ -59,7 +60,7 @@ module.exports = {
       name: 'tensorflow-in-workers-only',
       comment: 'Only a worker loads TensorFlow: everything else starts in a fraction of a second.',
       severity: 'error',
-      from: { path: '^(cli|coordinator|dashboard|dataset|proto|recipe|store)/' },
+      from: { path: '^(cli|coordinator|dashboard|dataset|proto|recipe|store|telemetry)/' },
       to: { path: '@tensorflow/' },
     },
     {

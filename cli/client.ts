@@ -17,6 +17,7 @@ import { AlumnusError } from '../proto/errors.ts';
 import {
   OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse,
 } from '../proto/gen/alumnus/v1/operator.ts';
+import { isTraced, submitSpan, TRACEPARENT, traceparentOf } from '../proto/trace.ts';
 import { parseRecipe } from '../recipe/index.ts';
 import type { Connection } from './connection.ts';
 import { pause } from './pause.ts';
@@ -119,11 +120,11 @@ export function connect(connection: Connection): Operator {
     clients.set(address, client);
     return client;
   };
-  const once = <Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs: number): Promise<Response> =>
+  const once = <Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs: number, metadata: Metadata): Promise<Response> =>
     new Promise((resolve, reject) => {
       const address = addresses.current;
       const client = clientOf(address);
-      const sent = method(client).call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+      const sent = method(client).call(client, request, metadata, { deadline: Date.now() + timeoutMs }, (error, response) => {
         clearTimeout(connecting);
         if (error !== null) return reject(fromStatus(error, address, connection.tls !== undefined));
         addresses.answered();
@@ -135,12 +136,12 @@ export function connect(connection: Connection): Operator {
     });
 
   /** Asks whoever leads. `repeated` is told when the call is made again: an earlier one may have been heard. */
-  async function call<Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs = CALL_MS, repeated: () => void = () => undefined): Promise<Response> {
+  async function call<Request, Response>(method: (client: OperatorServiceClient) => Unary<Request, Response>, request: Request, timeoutMs = CALL_MS, repeated: () => void = () => undefined, metadata = new Metadata()): Promise<Response> {
     const untilMs = performance.now() + SEEK_MS_MAX;
     let sentOn = false;
     for (;;) {
       try {
-        return await once(method, request, timeoutMs);
+        return await once(method, request, timeoutMs, metadata);
       } catch (thrown) {
         if (!isAway(thrown)) throw thrown;
         sentOn ||= thrown.code === 'NOT_LEADER' || thrown.code === 'JOURNAL_UNREACHABLE';
@@ -155,11 +156,13 @@ export function connect(connection: Connection): Operator {
 
   async function submit(recipe: string, wished: string): Promise<SubmitRunResponse> {
     const runId = wished === '' ? chooseRunId(recipe) : wished;
+    const metadata = new Metadata();
+    if (isTraced(process.env) && runId !== '') metadata.set(TRACEPARENT, traceparentOf(submitSpan(runId)));
     let again = false;
     try {
       return await call((client) => client.submitRun, { recipe, runId }, SUBMIT_MS, () => {
         again = true;
-      });
+      }, metadata);
     } catch (thrown) {
       // Nobody else has an id that was drawn here.
       if (again && wished === '' && runId !== '' && isConflict(thrown)) return { runId, warnings: [] };
@@ -255,7 +258,7 @@ export function connect(connection: Connection): Operator {
     get address() {
       return addresses.current;
     },
-    status: (timeoutMs) => once((client) => client.getStatus, {}, timeoutMs ?? CALL_MS),
+    status: (timeoutMs) => once((client) => client.getStatus, {}, timeoutMs ?? CALL_MS, new Metadata()),
     submit,
     runs: () => call((client) => client.listRuns, {}),
     run: (runId) => call((client) => client.getRun, { runId }),

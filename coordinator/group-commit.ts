@@ -11,6 +11,7 @@
 import { AlumnusError, invariant, toAlumnusError } from '../proto/errors.ts';
 import { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { ObjectStore } from '../store/index.ts';
+import type { Log } from '../telemetry/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GROUP_BYTES_MAX, schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
@@ -72,7 +73,7 @@ export interface GroupCommitOptions {
   readonly store: ObjectStore;
   readonly term: number;
   readonly clock: Clock;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** Told of each group after the journal has it. */
   readonly facts?: FactSink | undefined;
   /** The fold has a group, and nobody was answered yet. */

@@ -39,6 +39,11 @@ export class Indexing {
     this.#scheduler = scheduler;
   }
 
+  /** Of those that are open: their queues in the scheduler. */
+  ids(): string[] {
+    return [...this.#open.keys()];
+  }
+
   /** @param name drawn anew for each call of an operator. @returns the registration's id */
   open(name: string, { location, labeled, tars }: IndexTarsRequest, told: Told): string {
     // No run's id has a blank.

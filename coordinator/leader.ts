@@ -13,6 +13,7 @@ import type { Event } from '../proto/gen/alumnus/v1/events.ts';
 import type { Checkpoint, Task } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { paths, type ObjectStore } from '../store/index.ts';
+import type { About, Log } from '../telemetry/index.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
@@ -33,7 +34,8 @@ export const UNKNOWN_RUNS = 'the object store holds runs, and this journal knows
 export type Observation =
   /** Those that are open now, of a run, as often as they change; none once it has ended. @property granting whether they are granted: not while it is paused */
   | { readonly kind: 'opened'; readonly runId: string; readonly tasks: readonly Task[]; readonly granting: boolean }
-  | { readonly kind: 'granted'; readonly task: Task }
+  /** @property isSecond of a task that another worker has already: it did not wait */
+  | { readonly kind: 'granted'; readonly task: Task; readonly isSecond: boolean }
   /** A grant that no worker was told of. */
   | { readonly kind: 'taken-back'; readonly task: Task }
   /** @property ranMs since its first lease that lived until then */
@@ -52,7 +54,7 @@ export interface LeaderOptions {
   readonly clock: Clock;
   /** Until when nobody else can lead, by the clock. Default: for ever. */
   readonly untilMs?: () => number;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
   /** Told of each group after the journal has it. */
   readonly facts?: FactSink;
   /** Facts between two snapshots. Default: as `Snapshots`. */
@@ -84,7 +86,7 @@ export class Leader {
     this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
     this.indexing = new Indexing(this.scheduler);
     const { journal, fold, store, term, clock, facts, snapshotEvents } = options;
-    const log = (line: string): void => this.log(line);
+    const log: Log = (line, about) => this.log(line, about);
     this.#snapshots = new Snapshots({ journal, fold, store, term, log, snapshotEvents });
     this.#commits = new GroupCommit({
       journal, fold, store, term, clock, log, facts,
@@ -157,7 +159,7 @@ export class Leader {
     if (this.#options.fold.runs.size > 0) return;
     const { done } = await this.store.list(paths.runs)[Symbol.asyncIterator]().next();
     this.#storeHoldsRuns = done !== true;
-    if (this.notice !== '') this.#options.log?.(this.notice);
+    if (this.notice !== '') this.log(this.notice, { level: 'warn' });
   }
 
   /** Commands that wait for the journal. */
@@ -188,12 +190,13 @@ export class Leader {
   grant(workerId: string, max: number, holds: readonly string[]): Lease[] {
     if (!this.mayGrant) return [];
     const leases = this.scheduler.grant(workerId, max, holds, this.now());
+    for (const { task } of leases) if (task !== undefined) this.log(`grants ${task.taskId} to worker ${workerId}`, { run: task.runId, task: task.taskId, worker: workerId, level: 'debug' });
     if (leases.length > 0 && !this.#granted) {
       // How long nobody granted is what an operator wants to know of a failover.
       this.#granted = true;
-      this.#options.log?.(`grants the first lease of term ${this.term}`);
+      this.log(`grants the first lease of term ${this.term}`);
     }
-    for (const { task } of leases) if (task !== undefined) this.#observe({ kind: 'granted', task });
+    for (const { task } of leases) if (task !== undefined) this.#observe({ kind: 'granted', task, isSecond: this.scheduler.leasesOf(task.runId, task.taskId) > 1 });
     return leases.map((lease) => (lease.task === undefined ? lease : { ...lease, task: { ...lease.task, checkpoints: [...this.#options.fold.runs.get(lease.task.runId)?.checkpoints.get(lease.task.taskId) ?? []] } }));
   }
 
@@ -226,8 +229,8 @@ export class Leader {
     }
   }
 
-  log(line: string): void {
-    this.#options.log?.(line);
+  log(line: string, about: About = {}): void {
+    this.#options.log?.(line, { term: this.term, ...about });
   }
 
   /** Leases or progress changed. */
@@ -276,7 +279,9 @@ export class Leader {
 
   /** What an operator looks for in the log: a line for each turn of a run. */
   #tell(event: Event): void {
-    if (isTurn(event)) this.log(`run ${event.runId} ${tellFact(event).text}`);
+    if (!isTurn(event)) return;
+    const { runId, fact } = event;
+    this.log(`run ${runId} ${tellFact(event).text}`, { run: runId, ...(fact?.$case === 'runFailed' ? { code: fact.value.code, level: 'error' } : fact?.$case === 'runPaused' ? { level: 'warn' } : {}) });
   }
 
   /** Brings the scheduler in line with a run. Label completions were closed one by one; only changes of what is wanted rebuild the queue. */
@@ -330,14 +335,14 @@ export class Leader {
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
-    for (const { taskId, workerId } of late) this.log(`the lease of ${taskId} expired: worker ${workerId} did not renew it`);
+    for (const { runId, taskId, workerId } of late) this.log(`the lease of ${taskId} expired: worker ${workerId} did not renew it`, { run: runId, task: taskId, worker: workerId, level: 'warn' });
     await Promise.all([...due, ...late.map((lease) => this.failLease(lease, 'LEASE_EXPIRED', `worker ${lease.workerId} did not renew its lease within ${this.leaseMs} ms`, true))]);
   }
 
   /** Who registers says so itself (coordinator/api); who is lost can't. */
   #tellOfWorkers(nowMs: number): void {
     const living = new Set(this.scheduler.workers().flatMap(({ worker }) => (this.scheduler.isLive(worker.workerId, nowMs) ? [worker.workerId] : [])));
-    for (const workerId of this.#living) if (!living.has(workerId)) this.log(`worker ${workerId} is lost`);
+    for (const workerId of this.#living) if (!living.has(workerId)) this.log(`worker ${workerId} is lost`, { worker: workerId, level: 'warn' });
     this.#living = living;
   }
 

@@ -11,21 +11,20 @@ import { isWildcard } from '../proto/call.ts';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
-import { serve } from './api/index.ts';
+import { openLog, openTraces, serveMetrics, type About, type Log } from '../telemetry/index.ts';
+import { onDefect, serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
 import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
 import type { Leader } from './leader.ts';
 import { CoordinatorMetrics } from './metrics.ts';
-import { serveMetrics } from './metrics-server.ts';
 import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
 import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
+import { RunSpans } from './spans.ts';
 
 /** Long enough that a worker's pause for garbage or a slow disk doesn't cost its work, short enough that a dead one doesn't hold a stage up. */
 const LEASE_MS_DEFAULT = 10_000;
 const LEASE_MS_MIN = 200;
-
-const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} coordinator ${line}\n`);
 
 interface Engines {
   readonly journal: Journal;
@@ -36,7 +35,7 @@ interface Engines {
 }
 
 /** What is not named by a URL lies in the home folder. */
-async function openEngines(values: { home?: string | undefined; store?: string | undefined; journal?: string | undefined }): Promise<Engines> {
+async function openEngines(values: { home?: string | undefined; store?: string | undefined; journal?: string | undefined }, log: Log): Promise<Engines> {
   const home = values.home === undefined ? undefined : resolve(values.home);
   if (home === undefined && (values.store === undefined || values.journal === undefined)) {
     throw new AlumnusError('USAGE', 'say where the journal and the objects lie: --home FOLDER, or --journal and --store with the URLs of NATS and of a bucket', { where: '--home' });
@@ -57,21 +56,25 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       listen: { type: 'string', default: '127.0.0.1:7700' }, metrics: { type: 'string' }, advertise: { type: 'string' }, home: { type: 'string' },
-      store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' },
+      store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
     },
   });
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
   for (const flag of ['listen', 'advertise', 'metrics'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
+  const log = openLog({ program: 'coordinator', format: values['log-format'], level: values['log-level'], env: process.env });
+  onDefect((error) => log(error.message, { code: 'INTERNAL', stack: error.stack, level: 'error' }));
+  const traces = await openTraces({ service: 'alumnus-coordinator', version: version(), env: process.env, log });
+  const spans = traces === undefined ? undefined : new RunSpans(traces);
   const metrics = values.metrics === undefined ? undefined : new CoordinatorMetrics();
-  const { entry, facts, storeUrl, ...engines } = await openEngines(values);
+  const { entry, facts, storeUrl, ...engines } = await openEngines(values, log);
   const [journal, store] = metrics === undefined ? [engines.journal, engines.store] : [metrics.journal(engines.journal), metrics.store(engines.store)];
 
   const started: { node?: Node } = {};
   const server = await serve({
     // Calls that arrive before the node is made are sent away as by any standby.
     leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, get trouble() { return started.node?.trouble ?? ''; }, journal },
-    store, storeUrl, listen: values.listen, version: version(),
+    store, storeUrl, listen: values.listen, version: version(), traces,
   });
   const address = values.advertise ?? server.address;
   if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
@@ -79,14 +82,15 @@ async function main(): Promise<void> {
   const measured = metrics === undefined || values.metrics === undefined ? undefined : await serveMetrics(metrics.registry, values.metrics);
 
   let stopping = false;
-  const stop = async (code: number, why: string): Promise<void> => {
+  const stop = async (code: number, why: string, about: About = {}): Promise<void> => {
     if (stopping) return;
     stopping = true;
-    log(why);
+    log(why, about);
     await started.node?.stop();
     await server.close();
     await measured?.close();
     await facts?.close();
+    await traces?.close();
     await journal.close();
     process.exit(code);
   };
@@ -100,12 +104,16 @@ async function main(): Promise<void> {
       led(leader);
       server.leads(true);
       metrics?.leads(leader);
+      spans?.leads(leader.runs());
       leader.onFailure(() => server.leads(false));
       leader.lookForRuns().catch((thrown: unknown) => log(toAlumnusError(thrown).sentence));
     },
     // The node has ended by itself: it is not waited for.
-    onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence),
-    ...(metrics === undefined ? {} : { observe: (observation, nowMs) => metrics.observe(observation, nowMs) }),
+    onFatal: (error) => void stop(errorTable[error.code].exit, error.sentence, { code: error.code, level: 'fatal' }),
+    observe: (observation, nowMs) => {
+      metrics?.observe(observation, nowMs);
+      spans?.observe(observation);
+    },
     ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
   });
   started.node = node;

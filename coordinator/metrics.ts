@@ -1,25 +1,26 @@
 /**
  * What an operator measures of a coordinator, for Prometheus: names and units by its conventions (prometheus.io/docs/practices/naming), no label without a bound.
  * Counters and histograms are told of as things happen; gauges look at whoever leads when they are read, and have no values on one that stands by.
- * Not for: serving them (metrics-server.ts). Measuring costs a run nothing and decides nothing.
+ * Not for: serving them (telemetry). Measuring costs a run nothing and decides nothing.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { toAlumnusError } from '../proto/errors.ts';
+import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Event } from '../proto/gen/alumnus/v1/events.ts';
 import { Stage, type Task } from '../proto/gen/alumnus/v1/task.ts';
-import { observedStore, type ObjectStore } from '../store/index.ts';
+import { stageName } from '../proto/stages.ts';
+import type { ObjectStore } from '../store/index.ts';
+import { counter, gauge, histogram, StoreMetrics, WRITE_BUCKETS } from '../telemetry/index.ts';
 import type { Journal } from './journal/index.ts';
 import type { Leader, Observation } from './leader.ts';
 
 /** Seconds: a task takes from a moment to hours. */
 const TASK_BUCKETS = [0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1_800, 3_600, 10_800];
-/** Seconds: a write to a disk nearby, or to servers that are overloaded. */
-const WRITE_BUCKETS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10];
 
 /** Since when a task waits, in the leader's clock; or why it does not. */
 type Waiting = number | 'leased' | 'paused';
 
 const kindOf = ({ spec }: Task): string => spec?.$case ?? 'none';
+/** What a task is and where in its run; a tar to index is of no run, and has no stage. */
+const labelsOf = (task: Task): { kind: string; stage: string } => ({ kind: kindOf(task), stage: stageName(task.stage) });
 
 export class CoordinatorMetrics {
   readonly registry = new Registry();
@@ -27,47 +28,39 @@ export class CoordinatorMetrics {
   #led: Leader | undefined;
   /** Open tasks by run and id. */
   readonly #waiting = new Map<string, Map<string, Waiting>>();
-  readonly #wait = this.#histogram('alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind'], TASK_BUCKETS);
-  readonly #run = this.#histogram('alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind'], TASK_BUCKETS);
-  readonly #lost = this.#counter('alumnus_leases_lost_total', 'Leases that ended without a result, by what the task is and by the code of the table of errors.', ['kind', 'reason']);
-  readonly #labeled = this.#counter('alumnus_images_labeled_total', 'Unlabeled images whose labels by a teacher were accepted.');
-  readonly #trained = this.#counter('alumnus_images_trained_total', 'Images that accepted trainings saw, copies and repetitions counted.');
-  readonly #quarantined = this.#counter('alumnus_shards_quarantined_total', 'Shards that were given up.');
-  readonly #decided = this.#counter('alumnus_students_total', 'Students that were decided on.', ['decision']);
-  readonly #ended = this.#counter('alumnus_runs_ended_total', 'Runs that ended here.', ['state']);
-  readonly #terms = this.#counter('alumnus_leader_changes_total', 'Times that this coordinator began to lead.');
-  readonly #appended = this.#histogram('alumnus_journal_append_seconds', 'Time that appends of a group of facts to the journal took.', [], WRITE_BUCKETS);
-  readonly #facts = this.#counter('alumnus_journal_facts_total', 'Facts that were journalled here.');
-  readonly #store = this.#histogram('alumnus_store_operation_seconds', 'Time that operations on the object store took, of what comes in pieces until the first.', ['operation'], WRITE_BUCKETS);
-  readonly #storeErrors = this.#counter('alumnus_store_errors_total', 'Operations on the object store that failed, by the code of the table of errors.', ['operation', 'code']);
+  readonly #wait = histogram(this.registry, 'alumnus_task_wait_seconds', 'Time that tasks waited to be granted, since they were open or their last attempt failed, by what they are.', ['kind', 'stage'], TASK_BUCKETS);
+  readonly #run = histogram(this.registry, 'alumnus_task_run_seconds', 'Time from the grant of tasks to their accepted results, by what they are.', ['kind', 'stage'], TASK_BUCKETS);
+  readonly #lost = counter(this.registry, 'alumnus_leases_lost_total', 'Leases that ended without a result, by what the task is and by the code of the table of errors.', ['kind', 'reason']);
+  readonly #labeled = counter(this.registry, 'alumnus_images_labeled_total', 'Unlabeled images whose labels by a teacher were accepted.');
+  readonly #trained = counter(this.registry, 'alumnus_images_trained_total', 'Images that accepted trainings saw, copies and repetitions counted.');
+  readonly #quarantined = counter(this.registry, 'alumnus_shards_quarantined_total', 'Shards that were given up.');
+  readonly #decided = counter(this.registry, 'alumnus_students_total', 'Students that were decided on.', ['decision']);
+  readonly #ended = counter(this.registry, 'alumnus_runs_ended_total', 'Runs that ended here.', ['state']);
+  readonly #terms = counter(this.registry, 'alumnus_leader_changes_total', 'Times that this coordinator began to lead.');
+  readonly #appended = histogram(this.registry, 'alumnus_journal_append_seconds', 'Time that appends of a group of facts to the journal took.', [], WRITE_BUCKETS);
+  readonly #facts = counter(this.registry, 'alumnus_journal_facts_total', 'Facts that were journalled here.');
+  readonly #store = new StoreMetrics(this.registry);
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const leading = (): Leader | undefined => (this.#led?.failure === undefined ? this.#led : undefined);
     const look = (name: string, help: string, labels: readonly string[], values: (leader: Leader) => Iterable<readonly [Readonly<Record<string, string>>, number]>): void => {
-      new Gauge({
-        name, help, labelNames: [...labels], registers: [this.registry],
-        collect() {
-          this.reset();
-          const leader = leading();
-          if (leader !== undefined) for (const [label, value] of values(leader)) this.set({ ...label }, value);
-          else if (labels.length === 0) this.remove();
-        },
+      gauge(this.registry, name, help, labels, () => {
+        const leader = leading();
+        return leader === undefined ? [] : values(leader);
       });
     };
     // There from the beginning, so that the first of them is an increase.
     for (const decision of ['promoted', 'refused']) this.#decided.inc({ decision }, 0);
     for (const state of ['succeeded', 'failed', 'cancelled']) this.#ended.inc({ state }, 0);
-    new Gauge({
-      name: 'alumnus_leader', help: 'Whether this coordinator leads: 1 or 0.', registers: [this.registry],
-      collect() {
-        this.set(leading() === undefined ? 0 : 1);
-      },
-    });
+    gauge(this.registry, 'alumnus_leader', 'Whether this coordinator leads: 1 or 0.', [], () => [[{}, leading() === undefined ? 0 : 1]]);
     look('alumnus_term', 'The term that this coordinator leads.', [], ({ term }) => [[{}, term]]);
     look('alumnus_runs', 'Runs in the journal, by state.', ['state'], (leader) => counted(leader.runs().map(({ phase }) => ({ state: phase }))));
-    look('alumnus_tasks', 'Open tasks of runs, by what they are and how they are: waiting, backing_off (after a failed attempt), leased, paused (with their run).', ['kind', 'state'], (leader) => counted(leader.runs().flatMap(({ runId, phase }) => leader.scheduler.tasksOf(runId).map(({ task, leases, notBeforeMs }) =>
-      ({ kind: kindOf(task), state: leases.length > 0 ? 'leased' : phase === 'paused' ? 'paused' : notBeforeMs > leader.now() ? 'backing_off' : 'waiting' })))));
+    look('alumnus_tasks', 'Open tasks, by what they are and how they are: waiting, backing_off (after a failed attempt), leased, paused (with their run). Tars that an operator has indexed are of kind index, without a stage.', ['kind', 'stage', 'state'], (leader) => counted([
+      ...leader.runs().map(({ runId, phase }) => ({ queue: runId, isPaused: phase === 'paused' })),
+      ...leader.indexing.ids().map((queue) => ({ queue, isPaused: false })),
+    ].flatMap(({ queue, isPaused }) => leader.scheduler.tasksOf(queue).map(({ task, leases, notBeforeMs }) =>
+      ({ ...labelsOf(task), state: leases.length > 0 ? 'leased' : isPaused ? 'paused' : notBeforeMs > leader.now() ? 'backing_off' : 'waiting' })))));
     look('alumnus_workers', 'Workers by state: live, or silent since its time to be heard of was over.', ['state'], (leader) => counted(leader.scheduler.workers().map(({ worker }) => ({ state: leader.scheduler.isLive(worker.workerId, leader.now()) ? 'live' : 'silent' }))));
     look('alumnus_commands_waiting', 'Commands that wait for the journal.', [], (leader) => [[{}, leader.waiting]]);
   }
@@ -96,14 +89,14 @@ export class CoordinatorMetrics {
       case 'granted': {
         const { task } = observation;
         const since = this.#waiting.get(task.runId)?.get(task.taskId);
-        // A second lease of a straggler has not waited.
-        if (typeof since === 'number') this.#wait.observe({ kind: kindOf(task) }, (nowMs - since) / 1000);
+        // A second lease of a straggler has not waited, whoever granted the first.
+        if (typeof since === 'number' && !observation.isSecond) this.#wait.observe(labelsOf(task), (nowMs - since) / 1000);
         return this.#becomes(task, 'leased');
       }
       case 'taken-back':
         return this.#becomes(observation.task, nowMs);
       case 'done':
-        return this.#run.observe({ kind: kindOf(observation.task) }, observation.ranMs / 1000);
+        return this.#run.observe(labelsOf(observation.task), observation.ranMs / 1000);
       case 'lost':
         if (!observation.isLeased) this.#becomes(observation.task, nowMs);
         return this.#lost.inc({ kind: kindOf(observation.task), reason: observation.code });
@@ -162,18 +155,7 @@ export class CoordinatorMetrics {
   }
 
   store(store: ObjectStore): ObjectStore {
-    return observedStore(store, (operation, seconds, thrown) => {
-      if (seconds !== undefined) this.#store.observe({ operation }, seconds);
-      if (thrown !== undefined) this.#storeErrors.inc({ operation, code: toAlumnusError(thrown).code });
-    });
-  }
-
-  #counter<Label extends string>(name: string, help: string, labels: readonly Label[] = []): Counter<Label> {
-    return new Counter({ name, help, labelNames: [...labels], registers: [this.registry] });
-  }
-
-  #histogram<Label extends string>(name: string, help: string, labels: readonly Label[], buckets: readonly number[]): Histogram<Label> {
-    return new Histogram({ name, help, labelNames: [...labels], buckets: [...buckets], registers: [this.registry] });
+    return this.#store.of(store);
   }
 }
 

@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstream, jetstreamManager, JetStreamApiError, PersistMode, type JetStreamClient, type JetStreamManager, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
 import { connect, credsAuthenticator, errors, type ConnectionOptions, type NatsConnection } from '@nats-io/transport-node';
 import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
+import type { Log } from '../telemetry/index.ts';
 
 /** A server that is there answers within milliseconds. */
 const CONNECT_MS = 2_000;
@@ -89,7 +90,7 @@ export interface Nats {
 export interface NatsOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Told when a server is lost and reached again. */
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
 }
 
 /** @throws AlumnusError USAGE, JOURNAL_UNREACHABLE, JOURNAL_FORBIDDEN */
@@ -147,7 +148,7 @@ function credentials(env: NodeJS.ProcessEnv): Partial<ConnectionOptions> {
   return token === undefined ? {} : { token };
 }
 
-async function follow(connection: NatsConnection, log: (line: string) => void): Promise<void> {
+async function follow(connection: NatsConnection, log: Log): Promise<void> {
   for await (const status of connection.status()) {
     if (status.type === 'disconnect') log(`lost the NATS server ${status.server}`);
     else if (status.type === 'reconnect') log(`reaches the NATS server ${status.server}`);

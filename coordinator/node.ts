@@ -9,6 +9,7 @@
  */
 import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 import type { ObjectStore } from '../store/index.ts';
+import type { Log } from '../telemetry/index.ts';
 import type { Clock } from './clock.ts';
 import { Fold } from './fold.ts';
 import { schemaVersionOf, type FactSink, type Journal } from './journal/index.ts';
@@ -31,7 +32,7 @@ export interface NodeOptions {
   readonly clock: Clock;
   /** In [0, 1): jitter, so that standbys don't try all at once. */
   readonly random: () => number;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   readonly onLead?: (leader: Leader) => void;
   readonly onFatal: (error: AlumnusError) => void;
   /** Told of each group that is journalled here, and of each term that begins. */
@@ -112,7 +113,7 @@ export class Node implements Leading {
           onFatal(error);
           return;
         }
-        if (this.#trouble === undefined) log(error.sentence);
+        if (this.#trouble === undefined) log(error.sentence, { code: error.code, level: 'warn' });
         this.#trouble = { error, sinceMs: this.#trouble?.sinceMs ?? clock.now() };
       }
       await clock.sleep(standbyMs * (0.5 + random()), this.#stopping.signal);
@@ -180,7 +181,7 @@ export class Node implements Leading {
     this.#leader = leader;
     this.#leaderAddress = holder.address;
     this.#recovered();
-    log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`);
+    log(`leads term ${begun.term} from sequence ${begun.fold.sequence}`, { term: begun.term });
     facts?.publish({ schemaVersion: schemaVersionOf([]), term: begun.term, firstSequence: begun.fold.sequence + 1, events: [] });
     // One that was deposed before it began has said so to nobody.
     if (leader.failure === undefined) onLead?.(leader);
@@ -192,7 +193,7 @@ export class Node implements Leading {
     const error = await failure;
     this.#leader = undefined;
     this.#leaderAddress = '';
-    log(`no longer leads term ${begun.term}: ${error.message}`);
+    log(`no longer leads term ${begun.term}: ${error.message}`, { term: begun.term, code: error.code, level: 'warn' });
     if (this.#isFatal(error)) throw error;
     // What cost the tenure costs the next one, too: it is told as what keeps this coordinator from standing by.
     const why: unknown = tenure.ended.reason;

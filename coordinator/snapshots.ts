@@ -4,6 +4,7 @@
  */
 import { toAlumnusError } from '../proto/errors.ts';
 import type { ObjectStore } from '../store/index.ts';
+import type { Log } from '../telemetry/index.ts';
 import type { Fold } from './fold.ts';
 import type { Journal } from './journal/index.ts';
 
@@ -17,7 +18,7 @@ export interface SnapshotsOptions {
   readonly fold: Fold;
   readonly store: ObjectStore;
   readonly term: number;
-  readonly log: (line: string) => void;
+  readonly log: Log;
   /** Facts between two. Default SNAPSHOT_EVENTS. */
   readonly snapshotEvents?: number | undefined;
 }

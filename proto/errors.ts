@@ -86,7 +86,6 @@ export const errorTable = {
   TASK_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List what a run has under way with `alumnus task list RUN`.'),
   WORKER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the workers with `alumnus worker list`.'),
   BUDGET_SPENT: row('terminal', 'failedPrecondition', 'conflict', 'A run that was paused for its budget goes on by itself when that is raised.'),
-  WORKER_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'List the workers with `alumnus worker list`.'),
   SAMPLE_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'A key is an image\'s name in its shard, without its ending; docs/lineage.md says where to look it up.'),
   MODEL_NOT_FOUND: row('terminal', 'notFound', 'notFound', 'Name a model by the sha256 of its document, as `alumnus run describe RUN -o json` tells it, or by RUN or RUN/ITERATION.'),
   // Teachers from elsewhere

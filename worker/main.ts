@@ -6,8 +6,11 @@ import { parseArgs } from 'node:util';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore } from '../store/index.ts';
+import { openLog, openTraces, serveMetrics } from '../telemetry/index.ts';
 import { EngineProcess, SILENT_MS_MAX } from './engine/index.ts';
 import { LeaseLoop } from './lease-loop/index.ts';
+import { WorkerMetrics } from './metrics.ts';
+import { attemptSpan } from './spans.ts';
 
 const THREADS_MAX = 512;
 /** A day: who wants an engine never to be ended can't tell a hanging one from a busy one. */
@@ -18,31 +21,54 @@ const tryStore = async (storeUrl: string): Promise<void> => void await openStore
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' }, 'engine-timeout': { type: 'string' } },
+    options: {
+      coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' }, 'engine-timeout': { type: 'string' },
+      metrics: { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
+    },
   });
   const workerId = values.id ?? `${hostname()}-${randomBytes(3).toString('hex')}`;
   const threads = Number(values.threads ?? availableParallelism());
   if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) throw new AlumnusError('USAGE', `must be a whole number from 1 to ${THREADS_MAX}`, { where: '--threads' });
   const engineTimeout = Number(values['engine-timeout'] ?? SILENT_MS_MAX / 1000);
   if (!Number.isInteger(engineTimeout) || engineTimeout < 1 || engineTimeout > ENGINE_TIMEOUT_SECONDS_MAX) throw new AlumnusError('USAGE', `must be a whole number of seconds from 1 to ${ENGINE_TIMEOUT_SECONDS_MAX}`, { where: '--engine-timeout' });
-  const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} worker ${workerId} ${line}\n`);
-  const engine = new EngineProcess({ threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), silentMsMax: engineTimeout * 1000, log });
+  const log = openLog({ program: 'worker', worker: workerId, format: values['log-format'], level: values['log-level'], env: process.env });
+  const traces = await openTraces({ service: 'alumnus-worker', version: version(), env: process.env, log });
+  const started: { loop?: LeaseLoop } = {};
+  const metrics = values.metrics === undefined ? undefined : new WorkerMetrics(() => started.loop);
+  const measured = metrics === undefined || values.metrics === undefined ? undefined : await serveMetrics(metrics.registry, values.metrics);
+  if (measured !== undefined) log(`metrics at http://${measured.address}/metrics`);
+  const engine = new EngineProcess({
+    threads, workerId, cacheFolder: values.cache ?? join(tmpdir(), 'alumnus-shards'), silentMsMax: engineTimeout * 1000, log,
+    ...(metrics === undefined ? {} : { onMeasured: (each) => metrics.measured(each), onEnd: (why) => metrics.engineEnded(why) }),
+  });
   engine.start();
-  const loop = new LeaseLoop({ address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: version(), engine, log, tryStore });
+  const loop = new LeaseLoop({
+    address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: version(), engine, log, tryStore,
+    onEnded: (attempt) => {
+      metrics?.ended(attempt.task.spec?.$case ?? 'none', attempt.outcome);
+      traces?.ended(attemptSpan(attempt, workerId));
+    },
+  });
+  started.loop = loop;
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       if (stopping) return;
       stopping = true;
       log(`stops on ${signal}`);
-      void loop.stop().finally(() => {
+      void loop.stop().then(() => traces?.close()).finally(() => {
         engine.stop();
         process.exit(0);
       });
     });
   }
-  await loop.run();
-  engine.stop();
+  try {
+    await loop.run();
+  } finally {
+    engine.stop();
+    await traces?.close();
+    await measured?.close();
+  }
 }
 
 main().catch((thrown: unknown) => {

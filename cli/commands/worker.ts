@@ -2,39 +2,52 @@
 import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type AlumnusError, exitCode } from '../../proto/errors.ts';
+import { AlumnusError, exitCode } from '../../proto/errors.ts';
 import { action, connected, declare, homeOption, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
 import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress, homeFolder } from '../home.ts';
+import { logArguments, notesOf, withLogFlags, type LogFlags } from '../log-flags.ts';
 
 const WORKERS_MAX = 256;
+const PORT_MAX = 65_535;
 
-interface Flags {
+interface Flags extends LogFlags {
   coordinator?: string;
   count: number;
   id?: string;
   threads?: number;
   engineTimeout?: number;
   home?: string;
+  metrics?: string;
 }
 
 /** The computing threads of each of `workers` that share this machine. */
 export const threadsEach = (workers: number): number => Math.max(1, Math.floor(availableParallelism() / workers));
 
+/** Each of several on a port of its own, one after the other; 0 is any for each. @throws AlumnusError USAGE */
+export function metricsOf(metrics: string, workers: number): string[] {
+  const [, host = '', port = ''] = /^(.+):(\d{1,5})$/.exec(metrics) ?? [];
+  if (host === '') throw new AlumnusError('USAGE', 'must be host:port', { where: '--metrics' });
+  if (Number(port) + workers - 1 > PORT_MAX) throw new AlumnusError('USAGE', `${workers} workers take ${workers} ports from ${port} on, and ${PORT_MAX} is the last`, { where: '--metrics' });
+  return Array.from({ length: workers }, (_, index) => `${host}:${port === '0' ? port : Number(port) + index}`);
+}
+
 export function addWorker(program: Command, context: Context): void {
-  const command = declare(program, 'worker', {
+  const command = withLogFlags(declare(program, 'worker', {
     summary: 'Run workers: they label, train and evaluate; or list those there are',
     description: 'Runs until Ctrl-C; a worker that dies is started again. Work in hand is handed back when it stops.',
     examples: ['alumnus worker', 'alumnus worker --count 2 --coordinator 10.0.0.4:7700', 'alumnus worker list'],
-  }).option('--coordinator <host:port,...>', 'the coordinator, or each of several (ALUMNUS_ADDRESS; 127.0.0.1:7700)')
+  })).option('--coordinator <host:port,...>', 'the coordinator, or each of several (ALUMNUS_ADDRESS; 127.0.0.1:7700)')
     .option('--count <n>', 'how many, one process each', wholeNumber(1, WORKERS_MAX), 1)
     .option('--id <name>', 'the name of the worker, or the beginning of their names')
     .option('--threads <n>', 'computing threads of each (all cores, shared evenly)', wholeNumber(1, 512))
     .option('--engine-timeout <seconds>', 'an engine at work from which nothing came for so long is ended, and its tasks taken again (300)', wholeNumber(1, 86_400))
+    .option('--metrics <host:port>', 'where Prometheus finds /metrics; of several workers each takes the next port (nowhere)')
     .addOption(homeOption());
   action(command, context, async (flags: Flags) => {
-    const { KeptProcess } = await import('../processes.ts');
+    const [{ KeptProcess }, { note }] = await Promise.all([import('../processes.ts'), notesOf(context, flags)]);
+    const metrics = flags.metrics === undefined ? [] : metricsOf(flags.metrics, flags.count);
     const address = coordinatorAddress(context.env, flags.coordinator);
     const base = flags.id ?? `${hostname()}-${process.pid}`;
     const cache = join(homeFolder(context.env, flags.home), 'cache');
@@ -46,10 +59,10 @@ export function addWorker(program: Command, context: Context): void {
         const id = flags.count === 1 ? base : `${base}-${index + 1}`;
         return new KeptProcess({
           title: `worker ${id}`, program: 'worker', env: context.env, logFile: undefined, guarded: true,
-          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)])],
-          onRestart: (sentence) => context.note(sentence),
+          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)]), ...(metrics[index] === undefined ? [] : ['--metrics', metrics[index]]), ...logArguments(flags)],
+          onRestart: note,
           onGone: (error) => {
-            if (failure !== undefined && failure.sentence !== error.sentence) context.note(`error: ${error.sentence}`);
+            if (failure !== undefined && failure.sentence !== error.sentence) note(`error: ${error.sentence}`);
             failure ??= error;
             running -= 1;
             if (running === 0) resolve();

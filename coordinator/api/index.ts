@@ -4,8 +4,10 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
 import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ObjectStore } from '../../store/index.ts';
+import type { Traces } from '../../telemetry/index.ts';
 import type { Leading } from '../node.ts';
 import { operatorService } from './operator-service.ts';
+import { traced } from './traced.ts';
 import { addWellKnown } from './well-known.ts';
 import { workerService } from './worker-service.ts';
 
@@ -21,12 +23,16 @@ const CONNECTION_AGE_MS = 3_600_000;
 const PING_EVERY_MS = 20_000;
 const PING_MS_MAX = 20_000;
 
+export { onDefect } from './grpc.ts';
+
 export interface ServeOptions {
   readonly leading: Leading;
   readonly store: ObjectStore;
   readonly storeUrl: string;
   readonly listen: string;
   readonly version: string;
+  /** Where submissions are told as spans. */
+  readonly traces?: Traces | undefined;
   /** Default CONNECTION_AGE_MS. */
   readonly connectionAgeMs?: number;
 }
@@ -41,8 +47,9 @@ export interface ApiServer {
 
 /** @throws AlumnusError PORT_IN_USE naming the address. */
 export async function serve(options: ServeOptions): Promise<ApiServer> {
-  const { leading, store, storeUrl, listen, version, connectionAgeMs = CONNECTION_AGE_MS } = options;
+  const { leading, store, storeUrl, listen, version, traces, connectionAgeMs = CONNECTION_AGE_MS } = options;
   const server = new Server({
+    ...(traces === undefined ? {} : { interceptors: [traced(traces)] }),
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     // Linux would let two coordinators share the port, and each worker would find either.
     'grpc.so_reuseport': 0,

@@ -123,7 +123,7 @@ function tellOf(leader: Leader, { workerId, host, processId }: RegisterRequest):
   const isLive = leader.scheduler.isLive(workerId, leader.now());
   if (before?.host === host && before.processId === processId && isLive) return;
   const other = before !== undefined && isLive ? `; it was here as process ${before.processId} on ${before.host} a moment ago: it was restarted, or two workers have one --id` : '';
-  leader.log(`worker ${workerId} registered: process ${processId} on ${host}${other}`);
+  leader.log(`worker ${workerId} registered: process ${processId} on ${host}${other}`, { worker: workerId });
 }
 
 function ignoreUsage(thrown: unknown): void {

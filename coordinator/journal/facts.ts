@@ -11,6 +11,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import { Event, type EventGroup } from '../../proto/gen/alumnus/v1/events.ts';
+import type { Log } from '../../telemetry/index.ts';
 import { ensureStream, insist, jetstreamOf, MESSAGE_OVERHEAD_BYTES, natsError, type Nats } from '../nats.ts';
 import { lastOf } from './group.ts';
 import { openJetStream } from './jetstream.ts';
@@ -41,7 +42,7 @@ export interface FactSink {
 export interface FactOptions {
   /** How long the stream keeps a fact, where it is made. Default: seven days. */
   readonly ageMs?: number;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
 }
 
 export const factNames = (name: string): { stream: string; subjects: string } => ({ stream: `${name}-facts`, subjects: `alumnus.${name}.facts.>` });
@@ -82,7 +83,7 @@ class Publisher implements FactSink {
   readonly #nats: Nats;
   readonly #journal: Journal;
   readonly #stream: string;
-  readonly #log: (line: string) => void;
+  readonly #log: Log;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #buffer: EventGroup[] = [];
@@ -96,7 +97,7 @@ class Publisher implements FactSink {
   /** The last message of the stream, and the sequence of its fact. Undefined where the stream must be asked. */
   #published: { message: number; sequence: number } | undefined;
 
-  constructor(nats: Nats, journal: Journal, stream: string, log: (line: string) => void) {
+  constructor(nats: Nats, journal: Journal, stream: string, log: Log) {
     this.#nats = nats;
     this.#journal = journal;
     this.#stream = stream;

@@ -416,7 +416,13 @@ export class Scheduler {
   }
 
   isLeased(runId: string, taskId: string): boolean {
-    return (this.#runs.get(runId)?.tasks.get(taskId)?.leases.size ?? 0) > 0;
+    return this.leasesOf(runId, taskId) > 0;
+  }
+
+  /** How many live for a task; without one, for any of the run's. */
+  leasesOf(runId: string, taskId?: string): number {
+    const queue = this.#runs.get(runId);
+    return (taskId === undefined ? queue?.leased : queue?.tasks.get(taskId)?.leases.size) ?? 0;
   }
 
   /** The open tasks of a run with the leases that live for each. */
@@ -436,11 +442,6 @@ export class Scheduler {
     const [inHand] = this.#leasesOf(workerId);
     if (inHand === undefined || keyOf(inHand.leaseId) !== keyOf(leaseId)) return 0;
     return Math.max(0, nowMs - Math.max(inHand.grantedAtMs, this.#freedMs.get(workerId) ?? 0));
-  }
-
-  /** How many attempts of a run are under way. */
-  leasesOf(runId: string): number {
-    return this.#runs.get(runId)?.leased ?? 0;
   }
 
   /** How long this run's attempts under way have had their devices, in milliseconds. */

@@ -11,7 +11,7 @@ import { run } from './process.mjs';
 
 /** The folders of tests that `npm test` runs; tests/chaos has its own command. */
 export const everydayProjects = ['unit', 'property', 'scenarios', 'simulation', 'integration'];
-const checkedFolders = ['cli', 'coordinator', 'dashboard', 'dataset', 'proto', 'recipe', 'store', 'worker'];
+const checkedFolders = ['cli', 'coordinator', 'dashboard', 'dataset', 'proto', 'recipe', 'store', 'telemetry', 'worker'];
 
 /**
  * @param {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, numTodoTests: number, testResults: { status: string, assertionResults: unknown[] }[] }} report vitest's JSON

@@ -73,7 +73,7 @@ const commands = {
     return 0;
   },
 
-  /** The real NATS and S3 servers that tests and trials run against. */
+  /** The real NATS, S3 and Prometheus servers that tests and trials run against. */
   async servers() {
     const cache = cacheFolder(process.env);
     const worked = await setUp(['servers']);
@@ -147,7 +147,7 @@ const help = {
   build: 'npm run build\n\nCompiles to dist/, which processes run from.',
   lint: 'npm run lint\n\nESLint, then the directions of imports.',
   typecheck: 'npm run typecheck\n\nThe types alone.',
-  servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
+  servers: 'npm run servers\n\nBuilds the NATS, S3 and Prometheus servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
   'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nExported models where they are used: the page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,

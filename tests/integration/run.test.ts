@@ -67,9 +67,9 @@ test('its metrics count what the journal holds', () => {
   for (const decision of ['promoted', 'refused']) expect(value(`alumnus_students_total{decision="${decision}"}`)).toBe(decisions.filter((each) => each === decision).length);
   for (const kind of ['label', 'select', 'train', 'evaluate']) {
     const done = evidence.events.filter(({ fact }) => fact?.$case === 'taskCompleted' && fact.value.result?.result?.$case === kind).length;
-    expect([kind, value(`alumnus_task_run_seconds_count{kind="${kind}"}`)]).toEqual([kind, done]);
+    expect([kind, value(`alumnus_task_run_seconds_count{kind="${kind}",stage="${kind}"}`)]).toEqual([kind, done]);
     // A grant that was taken back, or lost, has waited again.
-    expect(value(`alumnus_task_wait_seconds_count{kind="${kind}"}`)).toBeGreaterThanOrEqual(done);
+    expect(value(`alumnus_task_wait_seconds_count{kind="${kind}",stage="${kind}"}`)).toBeGreaterThanOrEqual(done);
   }
   expect(value('alumnus_journal_append_seconds_count')).toBeGreaterThan(0);
   expect(value('alumnus_store_operation_seconds_count{operation="putAddressed"}')).toBeGreaterThan(0);

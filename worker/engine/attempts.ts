@@ -8,7 +8,8 @@ import { toAlumnusError } from '../../proto/errors.ts';
 import type { Machine } from '../../proto/gen/alumnus/v1/record.ts';
 import type { Checkpoint, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
-import { openStore, type ObjectStore } from '../../store/index.ts';
+import { observedStore, openStore, type ObjectStore } from '../../store/index.ts';
+import { operations } from '../measured.ts';
 import { runTask, withSpecification, writeRecord, type TaskContext } from '../tasks/index.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import type { Turnstile } from './turnstile.ts';
@@ -59,7 +60,7 @@ export class Attempts {
       const task = await withSpecification(store, message.task);
       const { heldMs, ...device } = deviceOf(message, abort.signal);
       const checkpoint = (each: Checkpoint): void => send({ kind: 'checkpoint', id, checkpoint: each });
-      const note = (line: string): void => void process.stderr.write(`${task.taskId}: ${line}\n`);
+      const note = (line: string): void => send({ kind: 'note', id, line });
       const result = await runTask({ task, store, cacheFolder, signal: abort.signal, progress, checkpoint, note, ...device });
       const done: TaskResult = { result, deviceMs: Math.round(heldMs()) };
       // Before anyone is told: whoever takes the result finds it in the bucket. What is found of a tar is no run's, and lies there already.
@@ -67,7 +68,7 @@ export class Attempts {
       send({ kind: 'done', id, result: done });
     } catch (thrown) {
       const error = toAlumnusError(thrown, message.task.taskId);
-      if (error.code === 'INTERNAL' && !abort.signal.aborted) process.stderr.write(`${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
+      if (error.code === 'INTERNAL' && !abort.signal.aborted) send({ kind: 'note', id, line: error.message, stack: thrown instanceof Error ? thrown.stack : String(thrown) });
       send({ kind: 'failed', id, code: abort.signal.aborted ? 'CANCELLED' : error.code, message: error.message, where: error.where });
     } finally {
       this.#running.delete(id);
@@ -87,14 +88,16 @@ export function storeAt(url: string): Promise<ObjectStore> {
   const known = stores.get(url);
   if (known !== undefined) return known;
   // The coordinator made it: a folder that is missing here is not the one that is meant.
-  const opened = openStore(url, { create: false });
+  const opened = openStore(url, { create: false }).then((store) => observedStore(store, (operation, seconds, thrown) => {
+    if (operations.isHeard) operations.tell({ operation, seconds, code: thrown === undefined ? undefined : toAlumnusError(thrown).code });
+  }));
   stores.set(url, opened);
   opened.catch(() => stores.delete(url));
   return opened;
 }
 
 /** The device on the thread that has it, in turns. One who was told to stop takes none. */
-export function deviceInTurn(turnstile: Turnstile, signal: AbortSignal): Device {
+export function deviceInTurn(turnstile: Turnstile, kind: string, signal: AbortSignal): Device {
   let ms = 0;
   return {
     heldMs: () => ms,
@@ -106,6 +109,6 @@ export function deviceInTurn(turnstile: Turnstile, signal: AbortSignal): Device 
       } finally {
         ms += performance.now() - startMs;
       }
-    }),
+    }, kind),
   };
 }

@@ -23,6 +23,8 @@ export interface LabelEndOptions {
   readonly cacheFolder: string;
   readonly workerId: string;
   readonly machine: Machine;
+  /** Whether the thread tells what it takes; default: it does not. */
+  readonly measures?: boolean | undefined;
   /** Default AHEAD_BYTES. */
   readonly aheadBytes?: number;
 }

@@ -70,7 +70,7 @@ export class LabelThread {
   }
 
   #start(): Thread {
-    const { cacheFolder, workerId, machine } = this.#options;
+    const { cacheFolder, workerId, machine, measures } = this.#options;
     const hear = (message: FromLabelThread): void => this.#hear(message);
     if (import.meta.url.endsWith('.ts')) {
       // Not every Node that we support starts a thread from TypeScript.
@@ -80,7 +80,7 @@ export class LabelThread {
       return { port: port1, close: () => Promise.resolve(port1.close()) };
     }
     // Options of the process, such as one that says how its own program is read, are not for it.
-    const worker = new Worker(new URL('./label-main.js', import.meta.url), { execArgv: [], workerData: { cacheFolder, workerId, machine } satisfies LabelEndOptions });
+    const worker = new Worker(new URL('./label-main.js', import.meta.url), { execArgv: [], workerData: { cacheFolder, workerId, machine, measures } satisfies LabelEndOptions });
     worker.on('message', hear);
     const ended = (how: string): void => {
       if (this.#thread?.port === worker) this.#ended(how);
@@ -132,7 +132,7 @@ export class LabelThread {
   async #predict({ id, storeUrl, spec }: Extract<FromLabelThread, { kind: 'predict' }>): Promise<void> {
     const queue = new BatchQueue();
     this.#batches.set(id, queue);
-    const device = deviceInTurn(this.#options.turnstile, queue.signal);
+    const device = deviceInTurn(this.#options.turnstile, 'label', queue.signal);
     try {
       const predict = predictHere({ store: await storeAt(storeUrl), onDevice: device.onDevice });
       const predictMs = await predict(spec, queue.batches(), (logProbabilities) => this.#post({ kind: 'predicted', id, logProbabilities }, [logProbabilities.buffer as ArrayBuffer]));

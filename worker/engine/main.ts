@@ -9,18 +9,20 @@ import { machineOf } from '../tasks/index.ts';
 import { loadTensorFlow } from '../tensorflow/index.ts';
 import { Attempts, deviceInTurn } from './attempts.ts';
 import { LabelThread } from './label-thread.ts';
+import { measure } from './measuring.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 import { Turnstile } from './turnstile.ts';
 
-const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' }, worker: { type: 'string', default: '' } } });
+const { values } = parseArgs({ options: { threads: { type: 'string', default: '1' }, cache: { type: 'string', default: '' }, worker: { type: 'string', default: '' }, measure: { type: 'boolean', default: false } } });
 const threads = Number(values.threads);
 const machine = machineOf(threads);
 
 const send = (message: FromEngine): void => void process.send?.(message);
 const turnstile = new Turnstile();
 const [cacheFolder, workerId] = [values.cache, values.worker];
-const attempts = new Attempts({ cacheFolder, workerId, machine, send, deviceOf: (_, signal) => deviceInTurn(turnstile, signal) });
-const labels = new LabelThread({ cacheFolder, workerId, machine, send, turnstile });
+const attempts = new Attempts({ cacheFolder, workerId, machine, send, deviceOf: ({ task }, signal) => deviceInTurn(turnstile, task.spec?.$case ?? 'none', signal) });
+const labels = new LabelThread({ cacheFolder, workerId, machine, send, turnstile, measures: values.measure });
+if (values.measure) measure(send, () => turnstile.inside);
 
 process.on('message', (message: ToEngine) => {
   switch (message.kind) {
@@ -47,6 +49,6 @@ setImmediate(() => {
   try {
     loadTensorFlow({ threads });
   } catch (thrown) {
-    process.stderr.write(`${toAlumnusError(thrown).sentence}\n`);
+    send({ kind: 'note', id: undefined, line: toAlumnusError(thrown).sentence });
   }
 });

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ImageBatch, PredictionSpec } from '../tasks/index.ts';
+import type { Measured } from '../measured.ts';
 
 export type ToEngine =
   | { readonly kind: 'run'; readonly id: number; readonly task: Task; readonly storeUrl: string }
@@ -15,6 +16,10 @@ export type FromEngine =
   | { readonly kind: 'pong' }
   | { readonly kind: 'progress'; readonly id: number; readonly progress: Progress }
   | { readonly kind: 'checkpoint'; readonly id: number; readonly checkpoint: Checkpoint }
+  /** For the worker's log: what a person may want to know of an attempt that goes on, or of a defect; of no attempt where there is none. */
+  | { readonly kind: 'note'; readonly id: number | undefined; readonly line: string; readonly stack?: string | undefined }
+  /** Where it was started to measure. */
+  | { readonly kind: 'measured'; readonly measured: Measured }
   | { readonly kind: 'done'; readonly id: number; readonly result: TaskResult }
   | { readonly kind: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string; readonly where: string };
 

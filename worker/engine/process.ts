@@ -15,6 +15,8 @@ import { fileURLToPath } from 'node:url';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { Log } from '../../telemetry/index.ts';
+import type { Measured } from '../measured.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 
 export interface EngineOptions {
@@ -24,7 +26,11 @@ export interface EngineOptions {
   readonly workerId: string;
   /** Where decoded shards are kept between tasks. */
   readonly cacheFolder: string;
-  readonly log: (line: string) => void;
+  readonly log: Log;
+  /** Told what engines take; default: they do not measure. */
+  readonly onMeasured?: ((measured: Measured) => void) | undefined;
+  /** Told that an engine is gone and that another takes its place. */
+  readonly onEnd?: ((why: EngineEnd) => void) | undefined;
   /** The engine's program; default the one beside this file. */
   readonly entry?: string;
   /** A cancelled task that hasn't ended after this long is ended with its process; default CANCEL_MS_MAX. */
@@ -33,7 +39,11 @@ export interface EngineOptions {
   readonly silentMsMax?: number;
 }
 
+/** Of an engine whose worker goes on. */
+export type EngineEnd = 'crashed' | 'silent' | 'stopped';
+
 interface Pending {
+  readonly task: Task;
   readonly child: ChildProcess;
   readonly signal: AbortSignal;
   readonly resolve: (result: TaskResult) => void;
@@ -59,6 +69,7 @@ export class EngineProcess {
   #unanswered = 0;
   #pinging: NodeJS.Timeout | undefined;
   #lastId = 0;
+  #stopped = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -70,7 +81,7 @@ export class EngineProcess {
     const { threads, workerId, cacheFolder, log } = this.#options;
     // Beside this file, in whichever form it runs (built .js).
     const entry = this.#options.entry ?? fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url));
-    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const child = fork(entry, ['--threads', String(threads), '--cache', cacheFolder, '--worker', workerId, ...(this.#options.onMeasured === undefined ? [] : ['--measure'])], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child = child;
     this.#unanswered = 0;
     child.on('message', (message: FromEngine) => this.#receive(child, message));
@@ -79,7 +90,8 @@ export class EngineProcess {
       const byUs = this.#ending.get(child);
       this.#ending.delete(child);
       const mine = [...this.#pending].filter(([, pending]) => pending.child === child);
-      if (mine.length > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${mine.length} tasks in flight`);
+      if (mine.length > 0) log(`engine ${child.pid ?? ''} ended by ${how} with ${mine.length} tasks in flight`, { level: 'warn' });
+      if (!this.#stopped) this.#options.onEnd?.(byUs === undefined ? 'crashed' : byUs.code === 'ENGINE_SILENT' ? 'silent' : 'stopped');
       for (const [id, pending] of mine) {
         this.#pending.delete(id);
         pending.reject(pending.signal.aborted ? new AlumnusError('CANCELLED', 'the task was cancelled and its engine ended')
@@ -107,7 +119,7 @@ export class EngineProcess {
         signal.removeEventListener('abort', cancel);
       };
       this.#pending.set(id, {
-        child, signal,
+        child, signal, task,
         resolve: (result) => {
           settle();
           resolve(result);
@@ -127,6 +139,7 @@ export class EngineProcess {
   }
 
   stop(): void {
+    this.#stopped = true;
     if (this.#child !== undefined) this.#end(this.#child);
   }
 
@@ -155,7 +168,7 @@ export class EngineProcess {
         return;
       }
       const what = `nothing came from the engine for ${silentMsMax / 1000} s`;
-      log(`${what}: process ${child.pid ?? ''} is ended and a new one started`);
+      log(`${what}: process ${child.pid ?? ''} is ended and a new one started`, { level: 'warn' });
       this.#end(child, new AlumnusError('ENGINE_SILENT', what));
       this.start();
     }, silentMsMax / PINGS_UNANSWERED_MAX).unref();
@@ -166,9 +179,18 @@ export class EngineProcess {
     if (child.connected) child.send(message, () => undefined);
   }
 
+  /** Of a task that ended meanwhile as well. */
+  #note({ id, line, stack }: Extract<FromEngine, { kind: 'note' }>): void {
+    const task = id === undefined ? undefined : this.#pending.get(id)?.task;
+    const about = task === undefined ? {} : { task: task.taskId, run: task.runId };
+    this.#options.log(task === undefined ? line : `${task.taskId}: ${line}`, { ...about, ...(stack === undefined ? {} : { stack, level: 'error' }) });
+  }
+
   #receive(child: ChildProcess, message: FromEngine): void {
     if (child === this.#child) this.#unanswered = 0;
     if (message.kind === 'ready' || message.kind === 'pong') return;
+    if (message.kind === 'measured') return this.#options.onMeasured?.(message.measured);
+    if (message.kind === 'note') return this.#note(message);
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
     if (message.kind === 'progress') {

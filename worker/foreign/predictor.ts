@@ -6,6 +6,7 @@
 import { invariant } from '../../proto/errors.ts';
 import type { ImageShape } from '../../recipe/index.ts';
 import { eachBatch, type Predictor } from '../learning/index.ts';
+import { laterStep } from '../measured.ts';
 import { compile, loadTensorFlow, operations, type Program, type Tensor4D, type TensorFlow } from '../tensorflow/index.ts';
 import type { ForeignInput, ForeignOutput } from './agreement.ts';
 import type { ForeignModel, Values } from './model.ts';
@@ -63,7 +64,7 @@ export function createForeignPredictor(model: ForeignModel, input: ForeignInput,
     async logProbabilities(images, count) {
       const result = new Float32Array(count * classes);
       await eachBatch(images, count, imageSize, raw.rows, async (batch, rows, start) => {
-        const { values } = await raw.run(batch);
+        const { values } = await laterStep('predict', rows, () => raw.run(batch));
         invariant(values.length === raw.rows * output.outputs, `${raw.rows} images have ${raw.rows * output.outputs} outputs, not ${values.length}`);
         writeLogProbabilities(values, rows, output, result.subarray(start * classes));
       });

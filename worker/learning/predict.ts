@@ -6,6 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { step } from '../measured.ts';
 import { compile, fixed, loadTensorFlow, type HostArray, type Program } from '../tensorflow/index.ts';
 import { parameterSpecs } from '../../recipe/index.ts';
 import { stepSeed } from './draws.ts';
@@ -110,7 +111,7 @@ function batchwise(architecture: Architecture, weights: readonly TensorData[], b
     async run(images, count, inputs) {
       const result = new Float32Array(count * classes);
       await eachBatch(images, count, imageSize, batchSize, (batch, rows, start) =>
-        result.set((executable.run({ images: batch, ...inputs(start / batchSize) })['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes));
+        result.set((step('predict', rows, () => executable.run({ images: batch, ...inputs(start / batchSize) }))['logProbabilities'] as Float32Array).subarray(0, rows * classes), start * classes));
       return result;
     },
     load: (weights) => executable.write(valuesOf(architecture, weights)),

@@ -13,6 +13,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AlumnusError, invariant } from '../../proto/errors.ts';
+import { step as measuredStep } from '../measured.ts';
 import { compile, loadTensorFlow, type Executable } from '../tensorflow/index.ts';
 import { stepSeed } from './draws.ts';
 import { learningRateAt } from './schedules.ts';
@@ -142,7 +143,7 @@ export async function train(architecture: Architecture, settings: TrainingSettin
       const place = placeOf(step);
       const { images, targets } = await nextBatch(place);
       const learningRate = learningRateAt(step, settings) * (last.wentBackTo === undefined ? 1 : wentBackFactor);
-      const outputs = executable.run({ images, targets, rate: Float32Array.of(learningRate), seed: stepSeed(settings.seed, place) });
+      const outputs = measuredStep('train', batchSize, () => executable.run({ images, targets, rate: Float32Array.of(learningRate), seed: stepSeed(settings.seed, place) }));
       if (outputs['finite']![0] === 1) {
         masked = 0;
         lossSum += outputs['loss']![0]!;

@@ -15,6 +15,7 @@ import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
+import type { Log } from '../../telemetry/index.ts';
 import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { Line, type Method } from './line.ts';
@@ -56,7 +57,25 @@ export interface LeaseLoopOptions {
   readonly engine: Engine;
   /** Reads a little from the store. Tried once for each store that a leader names, before work is asked for. @throws AlumnusError where it can't be read */
   readonly tryStore?: (storeUrl: string) => Promise<void>;
-  readonly log: (line: string) => void;
+  readonly log: Log;
+  /** Told of each attempt when nothing of it is left here. */
+  readonly onEnded?: (attempt: EndedAttempt) => void;
+}
+
+/** How an attempt ended for its worker: `not_taken` where another was first, `handed_back` where it says nothing about its task, `unheard` where the worker stopped before anybody answered. */
+export type Outcome = 'done' | 'not_taken' | 'refused' | 'failed' | 'lost' | 'handed_back' | 'unheard';
+
+export interface EndedAttempt {
+  readonly task: Task;
+  readonly leaseId: LeaseId;
+  /** As the lease numbers it. */
+  readonly attempt: number;
+  readonly outcome: Outcome;
+  /** What it failed with. */
+  readonly error: AlumnusError | undefined;
+  /** Unix time. */
+  readonly beganMs: number;
+  readonly endedMs: number;
 }
 
 interface Held {
@@ -69,6 +88,8 @@ interface Held {
   /** The newest. */
   checkpoint: Checkpoint | undefined;
 }
+
+const aboutOf = ({ runId, taskId }: Task): { run: string; task: string } => ({ run: runId, task: taskId });
 
 const keyOf = (leaseId: LeaseId): string => `${leaseId.term}.${leaseId.counter}`;
 
@@ -87,6 +108,8 @@ export class LeaseLoop {
   /** Registrations so far: says whether a call failed before or after the last. */
   #joined = 0;
   #joining: Promise<void> | undefined;
+  /** Since a call failed, until a coordinator that leads has taken this worker in. */
+  #isAway = true;
   /** URL of the store that has answered. */
   #storeTried: string | undefined;
   #freed: () => void = () => undefined;
@@ -102,6 +125,16 @@ export class LeaseLoop {
       // Whoever calls next meets what went wrong.
       if (!this.#stopping.signal.aborted) this.#rejoin(error, this.#joined, this.#line.moves).catch(() => undefined);
     });
+  }
+
+  /** Whether whoever leads has taken it in, as far as is known here. */
+  get isRegistered(): boolean {
+    return !this.#isAway;
+  }
+
+  /** What the tasks are whose leases are held, one each. */
+  kindsHeld(): string[] {
+    return [...this.#held.values()].filter((held) => !isLost(held)).map(({ task }) => task.spec?.$case ?? 'none');
   }
 
   /** Works until `stop`. @throws AlumnusError only where trying again can't help. */
@@ -141,12 +174,13 @@ export class LeaseLoop {
   }
 
   async #join(reason: AlumnusError | undefined, movesThen: number): Promise<void> {
+    this.#isAway = true;
     const { workerId, device, version, log } = this.#options;
     const backoff = new Backoff(RETRY_MS_MAX);
     let [error, moves] = [reason, movesThen];
     while (!this.#stopping.signal.aborted) {
       if (error !== undefined && this.#line.leave(error, moves)) {
-        if (backoff.attempts === 0) log(`waits for a coordinator that leads, at ${this.#addresses.text}`);
+        if (backoff.attempts === 0) log(`waits for a coordinator that leads, at ${this.#addresses.text}`, { level: 'warn' });
         await sleep(backoff.next(), this.#stopping.signal);
         if (this.#stopping.signal.aborted) return;
       }
@@ -157,7 +191,8 @@ export class LeaseLoop {
         this.#registration = response;
         this.#joined += 1;
         this.#drop(response.lost, 'the leader does not know it');
-        log(`registered with term ${response.term} at ${this.#line.address}`);
+        this.#isAway = false;
+        log(`registered with term ${response.term} at ${this.#line.address}`, { term: response.term });
         return;
       } catch (thrown) {
         error = toAlumnusError(thrown);
@@ -227,7 +262,7 @@ export class LeaseLoop {
       } catch (thrown) {
         const error = toAlumnusError(thrown, storeUrl);
         if (!error.retryable) throw new AlumnusError(error.code, `worker ${workerId} cannot use the store: ${error.message}`, { where: error.where, cause: error });
-        if (backoff.attempts === 0) log(`takes no work yet: ${error.sentence}`);
+        if (backoff.attempts === 0) log(`takes no work yet: ${error.sentence}`, { code: error.code, level: 'warn' });
         await sleep(backoff.next(), this.#stopping.signal);
       }
     }
@@ -269,17 +304,20 @@ export class LeaseLoop {
     const { leaseId, task } = lease;
     if (leaseId === undefined || task === undefined) return;
     const abort = new AbortController();
-    const done = this.#work(leaseId, task, abort.signal).finally(() => {
+    const beganMs = Date.now();
+    const ended = (outcome: Outcome, error?: AlumnusError): void => this.#options.onEnded?.({ task, leaseId, attempt: lease.attempt, outcome, error, beganMs, endedMs: Date.now() });
+    const done = this.#work(leaseId, task, abort.signal, ended).finally(() => {
       this.#held.delete(keyOf(leaseId));
       this.#freed();
     });
     this.#held.set(keyOf(leaseId), { lease, leaseId, task, abort, done, progress: undefined, checkpoint: undefined });
     // Whatever goes wrong in reporting was logged there; a rejected promise must not end the process.
-    done.catch((thrown: unknown) => this.#options.log(toAlumnusError(thrown, task.taskId).sentence));
+    done.catch((thrown: unknown) => this.#options.log(toAlumnusError(thrown, task.taskId).sentence, { ...aboutOf(task), level: 'error' }));
   }
 
-  async #work(leaseId: LeaseId, task: Task, signal: AbortSignal): Promise<void> {
+  async #work(leaseId: LeaseId, task: Task, signal: AbortSignal, ended: (outcome: Outcome, error?: AlumnusError) => void): Promise<void> {
     const { engine, workerId, log } = this.#options;
+    log(`begins ${task.taskId}`, { ...aboutOf(task), level: 'debug' });
     const onProgress = (progress: Progress): void => {
       const held = this.#held.get(keyOf(leaseId));
       if (held !== undefined) held.progress = progress;
@@ -293,11 +331,11 @@ export class LeaseLoop {
       result = await engine.run(task, this.#registration?.storeUrl ?? '', onProgress, signal, onCheckpoint);
     } catch (thrown) {
       const error = signal.aborted && signal.reason instanceof AlumnusError ? signal.reason : toAlumnusError(thrown, task.taskId);
-      if (error.code === 'LEASE_LOST') return;
-      log(`${task.taskId} failed: ${error.sentence}`);
+      if (error.code === 'LEASE_LOST') return ended('lost', error);
+      log(`${task.taskId} failed: ${error.sentence}`, { ...aboutOf(task), code: error.code, level: 'warn' });
       if (STORE_TROUBLE.has(error.code)) this.#troubled = sleep(this.#trouble.next(), this.#stopping.signal);
       await this.#reportFailure(leaseId, task, error);
-      return;
+      return ended(NOT_THE_TASKS_FAULT.has(error.code) ? 'handed_back' : 'failed', error);
     }
     this.#trouble.reset();
     for (const digest of task.affinity) {
@@ -311,12 +349,15 @@ export class LeaseLoop {
     // Reported even where the lease ran out meanwhile: the work is done, and whether the task is still open is the coordinator's to say.
     try {
       const answer = await this.#report<CompleteRequest, CompleteResponse>((client) => client.complete, { workerId, leaseId, taskId: task.taskId, result });
-      if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`);
+      if (answer?.accepted === false) log(`${task.taskId} was not taken: ${answer.reason}`, aboutOf(task));
+      if (answer?.accepted === true) log(`did ${task.taskId}`, { ...aboutOf(task), level: 'debug' });
+      ended(answer === undefined ? 'unheard' : answer.accepted ? 'done' : 'not_taken');
     } catch (thrown) {
       // Refused for good: said as a failure, it ends the lease with its reason instead of by its time.
       const error = toAlumnusError(thrown, task.taskId);
-      log(`${task.taskId} is done, and its result was refused: ${error.sentence}`);
+      log(`${task.taskId} is done, and its result was refused: ${error.sentence}`, { ...aboutOf(task), code: error.code, level: 'error' });
       await this.#reportFailure(leaseId, task, error);
+      ended('refused', error);
     }
   }
 
@@ -365,7 +406,7 @@ export class LeaseLoop {
     for (const leaseId of lost) {
       const held = this.#held.get(keyOf(leaseId));
       if (held === undefined || held.abort.signal.aborted) continue;
-      this.#options.log(`${held.task.taskId} is dropped: ${why}`);
+      this.#options.log(`${held.task.taskId} is dropped: ${why}`, { ...aboutOf(held.task), level: 'warn' });
       held.abort.abort(new AlumnusError('LEASE_LOST', why, { where: held.task.taskId }));
     }
   }

@@ -5,6 +5,7 @@ import { action, connected, declare, outputOption, type OutputFlag } from '../..
 import { connectionAgain, connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
 import { readText } from '../../read-text.ts';
+import { tellSubmitted } from '../../traced.ts';
 
 export interface SubmitFlags extends ConnectionFlags, OutputFlag {
   watch?: true;
@@ -30,6 +31,7 @@ export async function submitText(context: Context, text: string, where: string, 
   const { address } = connection;
   const recipe = parseRecipe(text, where);
   return withOperator(connection, async (operator) => {
+    const startMs = Date.now();
     const { runId, warnings } = await operator.submit(text, flags.runId ?? '').catch((thrown: unknown) => {
       // The same schema has just taken the same text: there, it is another one.
       if (!(thrown instanceof AlumnusError) || !thrown.code.startsWith('RECIPE_') || thrown.where !== UNNAMED_RECIPE) throw thrown;
@@ -37,6 +39,7 @@ export async function submitText(context: Context, text: string, where: string, 
     });
     if (flags.watch) context.note(`Submitted run ${runId}. Ctrl-C stops watching, not the run.`);
     else await printSingle(context, form, { kind: 'RunSubmitted', name: runId, value: { runId, address }, text: () => `Submitted run ${runId}.` });
+    await tellSubmitted(context, runId, startMs);
     for (const warning of warnings) context.note(`warning: ${plain(warning)}`);
     if (isForPeople(form)) {
       const { costText } = await import('../../cost.ts');

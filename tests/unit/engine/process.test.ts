@@ -1,9 +1,12 @@
 /** The engine's process seen from its worker: what becomes of tasks when it crashes, is cancelled, or is ended for another's sake. */
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { EngineProcess } from '../../../worker/engine/index.ts';
+import { EngineProcess, type EngineEnd } from '../../../worker/engine/index.ts';
+import type { Measured } from '../../../worker/measured.ts';
+import { WorkerMetrics } from '../../../worker/metrics.ts';
 import { Task, type TaskResult } from '../../../proto/gen/alumnus/v1/task.ts';
 import type { Progress } from '../../../proto/gen/alumnus/v1/worker.ts';
 
@@ -33,6 +36,8 @@ process.on('message', ({ kind, id, task }) => {
   }
   subjects.set(id, task.subject);
   if (task.subject === 'keeps') process.send({ kind: 'checkpoint', id, checkpoint: { step: 7, ref: { key: 'k', sha256: 's', bytes: 1 } } });
+  if (task.subject === 'notes') process.send({ kind: 'note', id, line: 'goes on', stack: 'Error: here' });
+  if (task.subject === 'measures') process.send({ kind: 'measured', measured: measured(process.argv.includes('--measure')) });
   if (task.subject === 'answer') process.send({ kind: 'done', id, result: { deviceMs: process.pid } });
   else if (task.subject === 'fails') process.send({ kind: 'failed', id, code: 'SHARD_CORRUPT', message: 'is no shard', where: 'a.tar' });
   else if (task.subject === 'crash') process.kill(process.pid, 'SIGKILL');
@@ -41,6 +46,7 @@ process.on('message', ({ kind, id, task }) => {
 });
 process.on('disconnect', () => process.exit(0));
 const subjects = new Map();
+const measured = (asked) => ({ steps: asked ? [{ kind: 'train', work: 'train', seconds: 0.25, images: 32 }, { kind: 'train', work: 'train', seconds: 2, images: 32 }] : [], operations: [{ operation: 'get', seconds: 0.02, code: undefined }, { operation: 'stream', seconds: undefined, code: 'DIGEST_MISMATCH' }], memoryBytes: 4096 });
 process.send({ kind: 'ready' });
 `;
 
@@ -163,4 +169,64 @@ describe('the engine', () => {
     fresh.abort.abort();
     await expect(fresh.result).rejects.toMatchObject({ code: 'CANCELLED', message: 'stopped' });
   });
+});
+
+test('what it notes goes to the worker\'s log, with the task that it is about', async () => {
+  const told: unknown[][] = [];
+  const noting = new EngineProcess({ threads: 1, workerId: 'w1', cacheFolder: folder, log: (...line) => told.push(line), entry: join(folder, 'engine.mjs') });
+  try {
+    await new Promise<void>((resolve) => {
+      noting.run(Task.fromPartial({ taskId: 't1', runId: 'r', subject: 'notes' }), 'file:///store', () => resolve(), new AbortController().signal).catch(() => undefined);
+    });
+    expect(told).toEqual([['t1: goes on', { run: 'r', task: 't1', stack: 'Error: here', level: 'error' }]]);
+  } finally {
+    noting.stop();
+  }
+});
+
+test('what it measures outlives it in the worker\'s metrics, and its end is counted but where the worker stops', async () => {
+  const metrics = new WorkerMetrics(() => undefined);
+  const ends: EngineEnd[] = [];
+  let tell: () => void = () => undefined;
+  const measuring = new EngineProcess({
+    threads: 1, workerId: 'w1', cacheFolder: folder, log: () => undefined, entry: join(folder, 'engine.mjs'), cancelMsMax: CANCEL_MS,
+    onMeasured: (each: Measured) => {
+      metrics.measured(each);
+      tell();
+    },
+    onEnd: (why) => {
+      ends.push(why);
+      metrics.engineEnded(why);
+    },
+  });
+  const ours = async (): Promise<string[]> => (await metrics.registry.metrics()).split('\n').filter((line) => /^alumnus_(engine|store)/.test(line) && !line.includes('_bucket'));
+  const measure = async (abort = new AbortController()): Promise<AbortController> => {
+    await new Promise<void>((resolve) => {
+      tell = resolve;
+      measuring.run(Task.fromPartial({ taskId: 't1', subject: 'measures' }), 'file:///store', () => undefined, abort.signal).catch(() => undefined);
+    });
+    return abort;
+  };
+  try {
+    const abort = await measure();
+    expect(await ours()).toContain('alumnus_engine_memory_bytes 4096');
+    // It does not heed that: it is ended for it.
+    abort.abort();
+    await expect.poll(() => ends).toEqual(['stopped']);
+    await expect(measuring.run(Task.fromPartial({ subject: 'crash' }), 'file:///store', () => undefined, new AbortController().signal)).rejects.toMatchObject({ code: 'ENGINE_CRASHED' });
+    expect(ends).toEqual(['stopped', 'crashed']);
+    expect((await ours()).filter((line) => line.startsWith('alumnus_engine_memory'))).toEqual([]);
+    await measure();
+    expect(await ours()).toEqual(expect.arrayContaining([
+      'alumnus_engine_step_seconds_sum{kind="train",work="train"} 4.5', 'alumnus_engine_step_seconds_count{kind="train",work="train"} 4', 'alumnus_engine_images_total{kind="train",work="train"} 128',
+      'alumnus_store_operation_seconds_count{operation="get"} 2', 'alumnus_store_errors_total{operation="stream",code="DIGEST_MISMATCH"} 2',
+      'alumnus_engine_restarts_total{reason="crashed"} 1', 'alumnus_engine_restarts_total{reason="silent"} 0', 'alumnus_engine_restarts_total{reason="stopped"} 1',
+    ]));
+    const gone = once(measuring.start(), 'exit');
+    measuring.stop();
+    await gone;
+    expect(ends).toEqual(['stopped', 'crashed']);
+  } finally {
+    measuring.stop();
+  }
 });

@@ -1,5 +1,5 @@
 /** The servers' set-up where it cannot build: what is said, and when it is an error. */
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync, chmodSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -31,7 +31,21 @@ describe('the servers for tests', () => {
     await buildServers(cache, ignore, { env, optional: true });
     await expect(buildServers(cache, ignore, { env })).rejects.toMatchObject({ exit: 8, message: expect.stringContaining('There is no Go'), remedy: expect.stringContaining('Install Go 1.26') });
     await expect(buildServers(cache, ignore, { env: { ...env, CI: 'true' }, optional: true })).rejects.toMatchObject({ exit: 8 });
-    expect(serversReady(cache)).toBe(false);
+    expect(serversReady(cache, env)).toBe(false);
+  });
+
+  it('are those that the machine has where it may have its own', async () => {
+    const [cache, own] = [temporaryFolder(), temporaryFolder()];
+    for (const name of ['prometheus', 'promtool']) writeFileSync(join(own, name), '');
+    const log = join(temporaryFolder(), 'log');
+    const env = withGo(`for last; do :; done; echo "$last" >> ${log}; path="\${last%@*}"; touch "$GOBIN/$(basename "\${path%/v2}")"`);
+    for (const with_ of [{ ...env, PATH: `${env.PATH}:${own}` }, { ...env, PROMETHEUS: join(own, 'prometheus') }]) {
+      expect(serverPath(cache, 'promtool', with_)).toBe(join(own, 'promtool'));
+      await buildServers(cache, ignore, { env: with_ });
+      expect(serversReady(cache, with_)).toBe(true);
+    }
+    expect(readFileSync(log, 'utf8')).not.toContain('prometheus');
+    expect(serversReady(cache, env)).toBe(false);
   });
 
   it('appear complete, and only what is missing is built', async () => {
@@ -40,13 +54,13 @@ describe('the servers for tests', () => {
     // The last word is the package: its name, less a version in it, is the program's.
     const env = withGo(`for last; do :; done; echo "$last" >> ${log}; path="\${last%@*}"; touch "$GOBIN/$(basename "\${path%/v2}")"`);
     await buildServers(cache, ignore, { env });
-    expect(serversReady(cache)).toBe(true);
+    expect(serversReady(cache, env)).toBe(true);
     const again = withGo('exit 1');
     await buildServers(cache, ignore, { env: again });
     rmSync(serverPath(cache, 'minio'));
-    expect(serversReady(cache)).toBe(false);
+    expect(serversReady(cache, env)).toBe(false);
     await buildServers(cache, ignore, { env });
-    expect(serverNames.every((name) => existsSync(serverPath(cache, name)))).toBe(true);
+    expect(serverNames.every((name) => existsSync(serverPath(cache, name, env)))).toBe(true);
     expect(existsSync(join(cache, 'tmp-servers'))).toBe(false);
   });
 
