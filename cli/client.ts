@@ -15,7 +15,7 @@ import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { accessTo } from '../proto/credentials.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse,
+  OperatorServiceClient, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { isTraced, submitSpan, TRACEPARENT, traceparentOf } from '../proto/trace.ts';
 import { parseRecipe } from '../recipe/index.ts';
@@ -63,14 +63,29 @@ export interface BudgetLimits {
 export interface Operator {
   readonly address: string;
   status(timeoutMs?: number): Promise<GetStatusResponse>;
-  submit(recipe: string, runId: string): Promise<SubmitRunResponse>;
+  /** @param project absent: the default one */
+  submit(recipe: string, runId: string, project?: string): Promise<SubmitRunResponse>;
   runs(): Promise<ListRunsResponse>;
   run(runId: string): Promise<RunView>;
   /** Views until the run has ended, the last one included. */
   watch(runId: string, options: WatchOptions): AsyncGenerator<RunView>;
   pause(runId: string, reason: string): Promise<RunView>;
   resume(runId: string, reason: string): Promise<RunView>;
+  /** Once what is under way is finished. */
   cancel(runId: string, reason: string): Promise<RunView>;
+  kill(runId: string, reason: string): Promise<RunView>;
+  retry(runId: string): Promise<RunView>;
+  /** @param iteration whose model; absent: the one that waits for a decision */
+  promote(runId: string, reason: string, iteration: number | undefined): Promise<RunView>;
+  rollBack(runId: string, reason: string, iteration: number | undefined): Promise<RunView>;
+  /** @param cordon `cordoned`, `draining`; empty: it takes work again */
+  cordon(workerId: string, cordon: '' | 'cordoned' | 'draining'): Promise<WorkerView>;
+  /** @param task an id; or a stage of the run, which is named then. @param runId empty: any run's task */
+  explainTask(runId: string, task: string): Promise<ExplainTaskResponse>;
+  /** A run's facts after a number, from 1 on, at most 1,000. */
+  eventsAfter(runId: string, after: number, max: number): Promise<EventView[]>;
+  /** @param runId empty: of all runs */
+  newestEvents(runId: string, max: number): Promise<EventView[]>;
   /** Limits in hours, 0: none; what is absent stays. */
   budget(runId: string, limits: BudgetLimits): Promise<RunView>;
   /** Labels that a person gave. */
@@ -96,7 +111,7 @@ function chooseRunId(recipe: string): string {
   }
 }
 
-const isIn = (state: string) => (view: RunView): boolean => view.summary?.state === state;
+const isIn = (...states: string[]) => (view: RunView): boolean => states.includes(view.summary?.state ?? '');
 
 /** @throws AlumnusError USAGE */
 export function connect(connection: Connection): Operator {
@@ -154,13 +169,13 @@ export function connect(connection: Connection): Operator {
     }
   }
 
-  async function submit(recipe: string, wished: string): Promise<SubmitRunResponse> {
+  async function submit(recipe: string, wished: string, project?: string): Promise<SubmitRunResponse> {
     const runId = wished === '' ? chooseRunId(recipe) : wished;
     const metadata = new Metadata();
     if (isTraced(process.env) && runId !== '') metadata.set(TRACEPARENT, traceparentOf(submitSpan(runId)));
     let again = false;
     try {
-      return await call((client) => client.submitRun, { recipe, runId }, SUBMIT_MS, () => {
+      return await call((client) => client.submitRun, { recipe, runId, project }, SUBMIT_MS, () => {
         again = true;
       }, metadata);
     } catch (thrown) {
@@ -266,7 +281,15 @@ export function connect(connection: Connection): Operator {
     index,
     pause: (runId, reason) => steer((client) => client.pauseRun, { runId, reason }, isIn('paused')),
     resume: (runId, reason) => steer((client) => client.resumeRun, { runId, reason }, isIn('running')),
-    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, isIn('cancelled')),
+    cancel: (runId, reason) => steer((client) => client.cancelRun, { runId, reason }, isIn('cancelled', 'cancelling')),
+    kill: (runId, reason) => steer((client) => client.killRun, { runId, reason }, isIn('cancelled')),
+    retry: (runId) => call((client) => client.retryRun, { runId, reason: '' }),
+    promote: (runId, reason, iteration) => call((client) => client.promoteModel, { runId, reason, iteration }),
+    rollBack: (runId, reason, iteration) => call((client) => client.rollBackRun, { runId, reason, iteration }),
+    cordon: (workerId, cordon) => call((client) => client.cordonWorker, { workerId, cordon }),
+    explainTask: (runId, task) => call((client) => client.explainTask, { runId, task }),
+    eventsAfter: async (runId, after, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after, max, newest: false })).events,
+    newestEvents: async (runId, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after: 0, max, newest: true })).events,
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
     review: (request) => steer((client) => client.reviewLabels, request, (view) => view.reviews.at(-1)?.labels?.sha256 === request.labels?.sha256),
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),

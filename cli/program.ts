@@ -8,17 +8,20 @@ import { AlumnusError, errorTable, exitCode, toAlumnusError } from '../proto/err
 import type { Context } from './context.ts';
 import { plain } from './format.ts';
 import { version } from '../proto/version.ts';
+import { addAccess } from './commands/access.ts';
 import { addConfig } from './commands/config.ts';
 import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';
 import { addReconcile } from './commands/reconcile.ts';
+import { addEvents } from './commands/events.ts';
 import { addExplain } from './commands/explain.ts';
 import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
 import { addReview } from './commands/review.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
+import { addTask } from './commands/task.ts';
 import { addVersion } from './commands/version.ts';
 import { addWorker } from './commands/worker.ts';
 
@@ -47,11 +50,14 @@ export function createProgram(context: Context): Command {
   addRecipe(program, context);
   addCoordinator(program, context);
   addWorker(program, context);
+  addTask(program, context);
+  addEvents(program, context);
   addExplain(program, context);
   addModel(program, context);
   addReview(program, context);
   addReconcile(program, context);
   addConfig(program, context);
+  addAccess(program, context);
   addStatus(program, context);
   addVersion(program, context);
   return program;

@@ -7,6 +7,7 @@ import { AlumnusError } from '../proto/errors.ts';
 import type { ExplainTaskResponse, Reason } from '../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../proto/gen/alumnus/v1/task.ts';
 import { stageName } from '../proto/stages.ts';
+import { PROJECT_DEFAULT } from './access.ts';
 import type { Leader } from './leader.ts';
 import { currentIteration, fingerprintProgress, isEnded, labelTotal, openTasks, pauseRules, taskIdPrefix, type IterationState, type RunState } from './run/index.ts';
 import type { Obstacle, WhyNot } from './scheduler/index.ts';
@@ -68,9 +69,10 @@ function obstacleReason(run: RunState, obstacle: Obstacle, nowMs: number): Reaso
   switch (obstacle.kind) {
     case 'run': return reason('run', run.pauseRule === pauseRules.cancel ? `the run is being cancelled: ${run.reason}` : `the run is ${run.phase}: ${run.reason}`);
     case 'back-off': return reason('back-off', `it failed ${obstacle.failures === 1 ? 'once' : `${obstacle.failures} times`}, and is granted again in ${secondsText(obstacle.untilMs - nowMs)}`, { untilMs: obstacle.untilMs });
-    case 'no-worker': return reason('no-worker', obstacle.cordoned === 0 ? 'no worker is there: start one with `alumnus worker`' : `no worker takes work: ${obstacle.cordoned === 1 ? 'the one that is there is' : `all ${obstacle.cordoned} are`} cordoned (\`alumnus worker cordon --off WORKER\`)`);
+    case 'no-worker': return reason('no-worker', obstacle.cordoned === 0 ? 'no worker is there: start one with `alumnus worker`' : `no worker takes work: ${obstacle.cordoned === 1 ? 'the one that is there is' : `all ${obstacle.cordoned} are`} cordoned (\`alumnus worker uncordon WORKER\`)`);
     case 'worker': return reason('worker', `worker ${obstacle.workerId} ${whyNotText[obstacle.why](obstacle.detail)}`, { workerId: obstacle.workerId });
     case 'turn': return reason('turn', `${obstacle.before === 1 ? 'one task' : `${obstacle.before} tasks`} of the run ${obstacle.before === 1 ? 'is' : 'are'} before it`);
+    case 'quota': return reason('quota', `project ${run.project === '' ? PROJECT_DEFAULT : run.project} has ${obstacle.devices === 1 ? 'a worker' : `${obstacle.devices} workers`}, which is all that its quota allows at once`);
     case 'share': return reason('share', `${obstacle.runs.length === 1 ? 'run' : 'runs'} ${obstacle.runs.join(', ')} ${obstacle.runs.length === 1 ? 'has' : 'have'} no more than ${obstacle.runs.length === 1 ? 'its' : 'their'} share of the workers, and may go first`);
   }
 }
@@ -104,12 +106,14 @@ function explainStage(leader: Leader, run: RunState, stage: Stage): Omit<Explain
   const told = (state: string, reasons: Reason[]): Omit<ExplainTaskResponse, 'view'> => ({ runId: run.runId, taskId: '', state, reasons });
   const [now, wanted] = [STAGES.indexOf(run.stage), STAGES.indexOf(stage)];
   if (isEnded(run.phase)) return told('done', [reason('run', `the run is ${run.phase}${run.reason === '' ? '' : `: ${run.reason}`}`)]);
-  if (wanted < now) return told('done', [reason('done', `it is over: the run is at ${stageName(run.stage)} of iteration ${run.iteration}`)]);
+  // Iteration 0 has no labels to write and none to select.
+  const begun = wanted < now && !(run.iteration === 0 && (stage === Stage.LABEL || stage === Stage.SELECT));
+  if (begun && run.iteration === run.recipe.rounds) return told('done', [reason('done', `it is over: the run is at ${stageName(run.stage)} of iteration ${run.iteration}, its last`)]);
   const present = whatIsLeft(run);
   const waits = whyItWaits(leader, run);
   const why = waits === '' ? [] : [reason(run.phase === 'paused' ? 'run' : 'dependency', waits)];
   if (wanted === now) return told('under-way', [...why, reason('dependency', `of iteration ${run.iteration} ${present}`)]);
-  return told('ahead', [...why, reason('dependency', `it follows when ${stageName(run.stage)} of iteration ${run.iteration} is done: ${present}`)]);
+  return told('ahead', [...why, reason('dependency', `it follows${wanted < now ? `, in iteration ${run.iteration + 1},` : ''} when ${stageName(run.stage)} of iteration ${run.iteration} is done: ${present}`)]);
 }
 
 function whatIsLeft(run: RunState): string {

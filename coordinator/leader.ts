@@ -14,6 +14,7 @@ import type { Checkpoint, Task } from '../proto/gen/alumnus/v1/task.ts';
 import type { Lease } from '../proto/gen/alumnus/v1/worker.ts';
 import { paths, type ObjectStore } from '../store/index.ts';
 import type { About, Log } from '../telemetry/index.ts';
+import { openAccess, PROJECT_DEFAULT, type Access } from './access.ts';
 import type { Clock } from './clock.ts';
 import type { Fold } from './fold.ts';
 import { GroupCommit, type Change } from './group-commit.ts';
@@ -21,6 +22,7 @@ import { Indexing } from './indexing.ts';
 import type { FactSink, Journal } from './journal/index.ts';
 import { besidesOf, besideState, decide, fingerprintTurn, isDue, isEnded, isTurn, openTasks, tellFact, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
+import { overQuota } from './quota.ts';
 import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
 
@@ -43,7 +45,7 @@ export type Observation =
   /** @property isLeased whether another worker still has it */
   | { readonly kind: 'lost'; readonly task: Task; readonly code: string; readonly isLeased: boolean }
   /** @property restored of old, and brought back from the bucket */
-  | { readonly kind: 'journalled'; readonly events: readonly Event[]; readonly restored: boolean };
+  | { readonly kind: 'journalled'; readonly events: readonly Event[]; readonly restored: boolean; readonly project: string };
 
 export interface LeaderOptions {
   readonly journal: Journal;
@@ -55,6 +57,8 @@ export interface LeaderOptions {
   /** Until when nobody else can lead, by the clock. Default: for ever. */
   readonly untilMs?: () => number;
   readonly log?: Log;
+  /** What projects may have. Default: no limits. */
+  readonly access?: Access | undefined;
   /** Told of each group after the journal has it. */
   readonly facts?: FactSink;
   /** Facts between two snapshots. Default: as `Snapshots`. */
@@ -83,7 +87,8 @@ export class Leader {
     this.#options = options;
     this.term = options.term;
     this.leaseMs = options.leaseMs;
-    this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs });
+    const { access = openAccess } = options;
+    this.scheduler = new Scheduler({ term: options.term, leaseMs: options.leaseMs, devicesOf: (project) => access.quotaOf(project === '' ? PROJECT_DEFAULT : project).devices });
     this.indexing = new Indexing(this.scheduler);
     const { journal, fold, store, term, clock, facts, snapshotEvents } = options;
     const log: Log = (line, about) => this.log(line, about);
@@ -268,7 +273,7 @@ export class Leader {
   #follow(events: readonly Event[], changes: readonly Change[]): void {
     for (const event of events) this.#tell(event);
     for (const { runId, before, closed, restored } of changes) {
-      this.#observe({ kind: 'journalled', events: events.filter((event) => event.runId === runId), restored });
+      this.#observe({ kind: 'journalled', events: events.filter((event) => event.runId === runId), restored, project: this.run(runId).project });
       for (const taskId of closed) {
         const done = this.scheduler.close(runId, taskId, this.now());
         if (done !== undefined) this.#observe({ kind: 'done', ...done });
@@ -297,7 +302,7 @@ export class Leader {
     const tasks = isEnded(run.phase) ? [] : openTasks({ ...run, phase: 'running' });
     // Of a paused run what is under way may finish, also under a new leader; nothing new is granted.
     const granting = run.phase === 'running';
-    this.scheduler.setTasks(run.runId, run.recipe.weight, tasks, granting, this.now());
+    this.scheduler.setTasks(run.runId, run.recipe.weight, tasks, granting, this.now(), run.project);
     this.#observe({ kind: 'opened', runId: run.runId, tasks, granting });
   }
 
@@ -331,7 +336,9 @@ export class Leader {
     const fleet = this.#fleet(nowMs);
     const due = this.runs().flatMap((run) => {
       const inFlightMs = this.scheduler.inFlightMs(run.runId, nowMs);
-      return isDue(run, { nowMs, inFlightMs, fleet, leases: this.#leases(run.runId, nowMs) }) ? [this.#sayTime(run.runId, inFlightMs)] : [];
+      const over = run.phase === 'running' ? overQuota(this.runs(), this.#options.access ?? openAccess, run.project) : undefined;
+      if (over !== undefined) return [this.#command(run.runId, { kind: 'quota', reason: `${over}; it goes on with \`alumnus run resume\` once there is room` })];
+      return isDue(run, { nowMs, inFlightMs, fleet, leases: this.#leases(run.runId, nowMs) }) ? [this.#command(run.runId, { kind: 'clock', inFlightMs })] : [];
     });
     // Once another may lead, whether a lease was renewed is for that one to say.
     const late = nowMs < (this.#options.untilMs?.() ?? Infinity) ? this.scheduler.expired(nowMs) : [];
@@ -346,9 +353,10 @@ export class Leader {
     this.#living = living;
   }
 
-  async #sayTime(runId: string, inFlightMs: number): Promise<void> {
+  /** What a tick has to say; nobody waits for it. */
+  async #command(runId: string, command: Command): Promise<void> {
     try {
-      await this.command(runId, { kind: 'clock', inFlightMs });
+      await this.command(runId, command);
     } catch (thrown) {
       // Raised, paused, ended or opened since the tick looked; or the store takes no manifest just now, which the log says: the next tick comes.
       if (!(thrown instanceof AlumnusError && (thrown.code === 'RUN_CONFLICT' || this.#commits.isHeldUp(runId)))) throw thrown;

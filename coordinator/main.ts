@@ -3,6 +3,7 @@
  * or nothing can help. When it is ready it prints one line of JSON on stdout; everything else goes to stderr.
  */
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -12,6 +13,7 @@ import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { openLog, openTraces, serveMetrics, type About, type Log } from '../telemetry/index.ts';
+import { openAccessFile } from './access.ts';
 import { onDefect, serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
 import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
@@ -21,6 +23,7 @@ import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.t
 import { connectNats } from './nats.ts';
 import { Node } from './node.ts';
 import { RunSpans } from './spans.ts';
+import { Webhooks } from './webhooks.ts';
 
 /** Long enough that a worker's pause for garbage or a slow disk doesn't cost its work, short enough that a dead one doesn't hold a stage up. */
 const LEASE_MS_DEFAULT = 10_000;
@@ -56,7 +59,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       listen: { type: 'string', default: '127.0.0.1:7700' }, metrics: { type: 'string' }, advertise: { type: 'string' }, home: { type: 'string' },
-      store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
+      store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' }, access: { type: 'string' }, 'tls-cert': { type: 'string' }, 'tls-key': { type: 'string' }, 'tls-client-ca': { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
     },
   });
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
@@ -66,6 +69,10 @@ async function main(): Promise<void> {
   onDefect((error) => log(error.message, { code: 'INTERNAL', stack: error.stack, level: 'error' }));
   const traces = await openTraces({ service: 'alumnus-coordinator', version: version(), env: process.env, log });
   const spans = traces === undefined ? undefined : new RunSpans(traces);
+  const tls = tlsOf(values);
+  const access = values.access === undefined ? undefined : openAccessFile(values.access, process.env, log);
+  if (access === undefined && !isLoopback(values.listen)) log(`whoever reaches ${values.listen} can operate this coordinator: --access FILE says who may do what, and --tls-cert and --tls-key keep tokens from the network`, { level: 'warn' });
+  const webhooks = access === undefined ? undefined : new Webhooks({ access, log });
   const metrics = values.metrics === undefined ? undefined : new CoordinatorMetrics();
   const { entry, facts, storeUrl, ...engines } = await openEngines(values, log);
   const [journal, store] = metrics === undefined ? [engines.journal, engines.store] : [metrics.journal(engines.journal), metrics.store(engines.store)];
@@ -74,7 +81,7 @@ async function main(): Promise<void> {
   const server = await serve({
     // Calls that arrive before the node is made are sent away as by any standby.
     leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, get trouble() { return started.node?.trouble ?? ''; }, journal },
-    store, storeUrl, listen: values.listen, version: version(), traces,
+    store, storeUrl, listen: values.listen, version: version(), traces, tls, ...(access === undefined ? {} : { access }),
   });
   const address = values.advertise ?? server.address;
   if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
@@ -91,6 +98,8 @@ async function main(): Promise<void> {
     await measured?.close();
     await facts?.close();
     await traces?.close();
+    webhooks?.close();
+    access?.close();
     await journal.close();
     process.exit(code);
   };
@@ -113,8 +122,9 @@ async function main(): Promise<void> {
     observe: (observation, nowMs) => {
       metrics?.observe(observation, nowMs);
       spans?.observe(observation);
+      if (observation.kind === 'journalled' && !observation.restored) for (const event of observation.events) webhooks?.tell(event, observation.project);
     },
-    ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
+    ...(access === undefined ? {} : { access }), ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }),
   });
   started.node = node;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0, `stops on ${signal}`));
@@ -124,6 +134,23 @@ async function main(): Promise<void> {
   log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}${measured === undefined ? '' : `, metrics at http://${measured.address}/metrics`}`);
   process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl, ...(measured === undefined ? {} : { metrics: measured.address }) })}\n`);
 }
+
+/** @throws AlumnusError USAGE */
+function tlsOf(values: { 'tls-cert'?: string | undefined; 'tls-key'?: string | undefined; 'tls-client-ca'?: string | undefined }): { cert: Buffer; key: Buffer; clientCa?: Buffer } | undefined {
+  const { 'tls-cert': cert, 'tls-key': key, 'tls-client-ca': clientCa } = values;
+  if (cert === undefined && key === undefined && clientCa === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new AlumnusError('USAGE', 'TLS takes both, --tls-cert FILE and --tls-key FILE', { where: cert === undefined ? '--tls-cert' : '--tls-key' });
+  const read = (file: string, flag: string): Buffer => {
+    try {
+      return readFileSync(file);
+    } catch (thrown) {
+      throw new AlumnusError('USAGE', `${file} cannot be read`, { where: flag, cause: thrown });
+    }
+  };
+  return { cert: read(cert, '--tls-cert'), key: read(key, '--tls-key'), ...(clientCa === undefined ? {} : { clientCa: read(clientCa, '--tls-client-ca') }) };
+}
+
+const isLoopback = (listen: string): boolean => /^(127\.|localhost:|\[::1\])/.test(listen);
 
 function notYet(): never {
   throw new AlumnusError('NOT_LEADER', 'this coordinator is starting', { where: '' });

@@ -40,6 +40,7 @@ export interface NodeOptions {
   /** Facts between two snapshots. */
   readonly snapshotEvents?: number;
   readonly observe?: LeaderOptions['observe'];
+  readonly access?: LeaderOptions['access'];
   /** Default STANDBY_MS_DEFAULT. */
   readonly standbyMs?: number;
 }
@@ -164,10 +165,10 @@ export class Node implements Leading {
 
   /** Leads until the tenure is over, an append fails or the node stops. */
   async #lead(tenure: Tenure): Promise<void> {
-    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents, observe } = this.#options;
+    const { journal, store, leaseMs, clock, log, onLead, holder, facts, snapshotEvents, observe, access } = this.#options;
     const begun = await this.#begin(tenure);
     if (begun === undefined) return;
-    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }), ...(observe === undefined ? {} : { observe }) });
+    const leader = new Leader({ journal, fold: begun.fold, store, term: begun.term, leaseMs, clock, untilMs: () => tenure.untilMs, log, access, ...(facts === undefined ? {} : { facts }), ...(snapshotEvents === undefined ? {} : { snapshotEvents }), ...(observe === undefined ? {} : { observe }) });
     const over = new AbortController();
     const failure = new Promise<AlumnusError>((resolve) => {
       leader.onFailure((error) => {

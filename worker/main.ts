@@ -2,7 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { checkedToken, type ClientAccess } from '../proto/credentials.ts';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore } from '../store/index.ts';
@@ -19,11 +21,29 @@ const ENGINE_TIMEOUT_SECONDS_MAX = 86_400;
 /** As the coordinator does at its start. A folder that is missing here is another machine's, and is not made. */
 const tryStore = async (storeUrl: string): Promise<void> => void await openStore(storeUrl, { create: false });
 
+/** As the command line's: a flag, else the environment. @throws AlumnusError USAGE */
+function accessOf(values: { tls?: boolean | undefined; 'tls-ca'?: string | undefined; 'token-file'?: string | undefined; 'insecure-token'?: boolean | undefined }, env: NodeJS.ProcessEnv): ClientAccess {
+  const read = (file: string, flag: string): Buffer => {
+    try {
+      return readFileSync(file);
+    } catch (thrown) {
+      throw new AlumnusError('USAGE', `${file} cannot be read`, { where: flag, cause: thrown });
+    }
+  };
+  const ca = values['tls-ca'] ?? (env.ALUMNUS_TLS_CA === '' ? undefined : env.ALUMNUS_TLS_CA);
+  const { 'token-file': file } = values;
+  const token = file !== undefined ? checkedToken(read(file, '--token-file').toString('utf8'), file) : env.ALUMNUS_TOKEN === undefined || env.ALUMNUS_TOKEN === '' ? undefined : checkedToken(env.ALUMNUS_TOKEN, 'ALUMNUS_TOKEN');
+  return {
+    ...(ca !== undefined ? { tls: { ca: read(ca, '--tls-ca') } } : values.tls === true ? { tls: {} } : {}),
+    ...(token === undefined ? {} : { token }), insecureToken: values['insecure-token'] === true,
+  };
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       coordinator: { type: 'string', default: '127.0.0.1:7700' }, id: { type: 'string' }, threads: { type: 'string' }, cache: { type: 'string' }, 'engine-timeout': { type: 'string' },
-      metrics: { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
+      metrics: { type: 'string' }, tls: { type: 'boolean' }, 'tls-ca': { type: 'string' }, 'token-file': { type: 'string' }, 'insecure-token': { type: 'boolean' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
     },
   });
   const workerId = values.id ?? `${hostname()}-${randomBytes(3).toString('hex')}`;
@@ -43,6 +63,7 @@ async function main(): Promise<void> {
   });
   engine.start();
   const loop = new LeaseLoop({
+    access: accessOf(values, process.env),
     address: values.coordinator, workerId, device: `cpu x ${threads} threads`, version: version(), engine, log, tryStore,
     onEnded: (attempt) => {
       metrics?.ended(attempt.task.spec?.$case ?? 'none', attempt.outcome);

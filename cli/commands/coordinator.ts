@@ -1,4 +1,5 @@
 /** `alumnus coordinator`: runs a coordinator in the foreground. */
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { isWildcard } from '../../proto/call.ts';
 import { AlumnusError, exitCode } from '../../proto/errors.ts';
@@ -15,6 +16,10 @@ interface Flags extends LogFlags {
   advertise?: string;
   leaseMs?: number;
   metrics?: string;
+  access?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsClientCa?: string;
 }
 
 /** What no URL names lies in the home folder. */
@@ -22,6 +27,9 @@ function whereAll({ env }: Context, flags: Flags): string[] {
   const journal = journalUrl(env, flags);
   return ['--home', homeFolder(env, flags.home), '--store', storeUrl(env, flags), ...(journal === undefined ? [] : ['--journal', journal])];
 }
+
+const secured = ({ access, tlsCert, tlsKey, tlsClientCa }: Flags): string[] =>
+  ([['--access', access], ['--tls-cert', tlsCert], ['--tls-key', tlsKey], ['--tls-client-ca', tlsClientCa]] as const).flatMap(([flag, file]) => (file === undefined ? [] : [flag, resolve(file)]));
 
 /** What is likely not meant, though it works. */
 function doubts({ env }: Context, flags: Flags): string[] {
@@ -48,6 +56,9 @@ export function addCoordinator(program: Command, context: Context): void {
   })).option('--listen <host:port>', 'where it answers; port 0 takes any that is free', DEFAULT_ADDRESS).addOption(homeOption()).addOption(storeOption()).addOption(journalOption())
     .option('--advertise <host:port>', 'where workers and operators reach this coordinator (what it listens on)')
     .option('--metrics <host:port>', 'where Prometheus finds /metrics: 127.0.0.1:9464, say (nowhere)')
+    .option('--access <file>', 'who may do what, and what projects may have: docs/access.md (whoever reaches it operates it)')
+    .option('--tls-cert <file>', 'answers over TLS with this certificate, PEM').option('--tls-key <file>', 'the key of --tls-cert')
+    .option('--tls-client-ca <file>', 'callers must show a certificate of this authority')
     .option('--lease-ms <ms>', 'how long a worker may be silent before its work is given to another', wholeNumber(1, 3_600_000));
   action(command, context, async (flags: Flags) => {
     const [{ foreground, parseReady }, { note, advise }] = await Promise.all([import('../processes.ts'), notesOf(context, flags)]);
@@ -56,7 +67,7 @@ export function addCoordinator(program: Command, context: Context): void {
     try {
       let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
-        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]), ...logArguments(flags),
+        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]), ...secured(flags), ...logArguments(flags),
       ], {
         signal: context.signal,
         onEnd: (error) => {

@@ -1,10 +1,10 @@
 /** `alumnus worker`: runs workers in the foreground, and lists those a coordinator knows. */
 import { availableParallelism, hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve as resolvePath } from 'node:path';
 import type { Command } from 'commander';
 import { AlumnusError, exitCode } from '../../proto/errors.ts';
-import { action, connected, declare, homeOption, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
-import { connectionOf, type ConnectionFlags } from '../connection.ts';
+import { action, connected, declare, homeOption, outputOption, wholeNumber, type CommandText, type OutputFlag } from '../command.ts';
+import { connectionAgain, connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress, homeFolder } from '../home.ts';
 import { logArguments, notesOf, withLogFlags, type LogFlags } from '../log-flags.ts';
@@ -20,7 +20,15 @@ interface Flags extends LogFlags {
   engineTimeout?: number;
   home?: string;
   metrics?: string;
+  tls?: true;
+  tlsCa?: string;
+  tokenFile?: string;
+  insecureToken?: true;
 }
+
+const shownBy = ({ tls, tlsCa, tokenFile, insecureToken }: Flags): string[] => [
+  ...(tls === true ? ['--tls'] : []), ...(tlsCa === undefined ? [] : ['--tls-ca', resolvePath(tlsCa)]), ...(tokenFile === undefined ? [] : ['--token-file', resolvePath(tokenFile)]), ...(insecureToken === true ? ['--insecure-token'] : []),
+];
 
 /** The computing threads of each of `workers` that share this machine. */
 export const threadsEach = (workers: number): number => Math.max(1, Math.floor(availableParallelism() / workers));
@@ -44,6 +52,8 @@ export function addWorker(program: Command, context: Context): void {
     .option('--threads <n>', 'computing threads of each (all cores, shared evenly)', wholeNumber(1, 512))
     .option('--engine-timeout <seconds>', 'an engine at work from which nothing came for so long is ended, and its tasks taken again (300)', wholeNumber(1, 86_400))
     .option('--metrics <host:port>', 'where Prometheus finds /metrics; of several workers each takes the next port (nowhere)')
+    .option('--tls', 'over TLS, by the authorities that Node.js trusts').option('--tls-ca <file>', 'over TLS, by this authority (ALUMNUS_TLS_CA)')
+    .option('--token-file <file>', 'the file with the worker\'s token (ALUMNUS_TOKEN is the token itself)').option('--insecure-token', 'the token may go over the network without TLS')
     .addOption(homeOption());
   action(command, context, async (flags: Flags) => {
     const [{ KeptProcess }, { note }] = await Promise.all([import('../processes.ts'), notesOf(context, flags)]);
@@ -59,7 +69,7 @@ export function addWorker(program: Command, context: Context): void {
         const id = flags.count === 1 ? base : `${base}-${index + 1}`;
         return new KeptProcess({
           title: `worker ${id}`, program: 'worker', env: context.env, logFile: undefined, guarded: true,
-          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)]), ...(metrics[index] === undefined ? [] : ['--metrics', metrics[index]]), ...logArguments(flags)],
+          arguments: ['--coordinator', address, '--id', id, '--threads', String(flags.threads ?? threadsEach(flags.count)), '--cache', cache, ...(flags.engineTimeout === undefined ? [] : ['--engine-timeout', String(flags.engineTimeout)]), ...(metrics[index] === undefined ? [] : ['--metrics', metrics[index]]), ...shownBy(flags), ...logArguments(flags)],
           onRestart: note,
           onGone: (error) => {
             if (failure !== undefined && failure.sentence !== error.sentence) note(`error: ${error.sentence}`);
@@ -92,9 +102,50 @@ export function addWorker(program: Command, context: Context): void {
     await printListing(context, form, {
       kind: 'Worker', rows: workers, name: (worker) => worker.workerId,
       head: ['worker', 'state', 'host', 'process', 'device', 'seen', 'tasks'],
-      cells: (worker) => [worker.workerId, worker.state, worker.host, String(worker.processId), worker.device, `${duration(now - worker.lastSeenMs)} ago`, worker.taskIds.join(', ') || none],
+      cells: (worker) => [worker.workerId, worker.cordon === '' ? worker.state : `${worker.state}, ${worker.cordon}`, worker.host, String(worker.processId), worker.device, `${duration(now - worker.lastSeenMs)} ago`, worker.taskIds.join(', ') || none],
       wide: { head: ['release', 'last seen'], cells: (worker) => [worker.version, instant(worker.lastSeenMs)] },
       empty: 'There are no workers. Next:\n  alumnus worker',
     });
   });
+
+  for (const [verb, text] of Object.entries(cordonTexts) as [CordonVerb, CordonText][]) {
+    const cordon = declare(command, `${verb} <worker>`, text).addOption(outputOption());
+    if (verb === 'drain') cordon.option('--wait', 'until it holds nothing').option('--timeout <seconds>', 'with --wait: give up after this long', wholeNumber(1, 31_536_000));
+    action(connected(cordon), context, async (workerId: string, flags: ConnectionFlags & OutputFlag & { wait?: true; timeout?: number }) => {
+      const [{ withOperator }, { isForPeople, outputForm, printSingle }, { withTimeout }, { pause }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../progress/watch.ts'), import('../pause.ts')]);
+      const form = outputForm(flags.output);
+      const limit = withTimeout(context.signal, flags.timeout);
+      const worker = await withOperator(await connectionOf(context, flags), async (operator) => {
+        let view = await operator.cordon(workerId, text.cordon);
+        while (flags.wait === true && view.taskIds.length > 0 && view.state !== 'lost') {
+          await pause(DRAIN_LOOK_MS, limit.signal);
+          if (context.signal.aborted) return view;
+          if (limit.signal.aborted) throw new AlumnusError('TIMED_OUT', `it still holds ${view.taskIds.join(', ')}`, { where: workerId });
+          view = (await operator.workers()).workers.find((each) => each.workerId === workerId) ?? { ...view, taskIds: [] };
+        }
+        return view;
+      });
+      await printSingle(context, form, { kind: 'Worker', name: workerId, value: worker, text: () => `Worker ${workerId} ${text.done}${worker.taskIds.length === 0 || text.cordon === '' ? '' : `; it holds ${worker.taskIds.join(', ')}`}.` });
+      if (isForPeople(form) && text.cordon !== '') context.note(`Next:\n  alumnus worker describe ${workerId}${connectionAgain(flags)}\n  alumnus worker uncordon ${workerId}${connectionAgain(flags)}`);
+    });
+  }
 }
+
+/** How often a drain looks whether its worker still holds something. */
+const DRAIN_LOOK_MS = 500;
+
+type CordonVerb = 'cordon' | 'drain' | 'uncordon';
+interface CordonText extends CommandText {
+  readonly cordon: '' | 'cordoned' | 'draining';
+  readonly done: string;
+}
+
+const cordonTexts: Readonly<Record<CordonVerb, CordonText>> = {
+  cordon: { summary: 'Give a worker no more work; what it has it finishes', examples: ['alumnus worker cordon gpu-7-3121'], cordon: 'cordoned', done: 'is given no more work' },
+  drain: {
+    summary: 'Give a worker no more work, and have it hand back its trainings',
+    description: 'A training goes on elsewhere from its newest checkpoint; anything shorter is finished. The worker\'s process stays; stop it once it holds nothing, or give it work again.',
+    examples: ['alumnus worker drain gpu-7-3121 --wait'], cordon: 'draining', done: 'is being drained',
+  },
+  uncordon: { summary: 'Give a worker work again', examples: ['alumnus worker uncordon gpu-7-3121'], cordon: '', done: 'is given work again' },
+};

@@ -6,6 +6,8 @@ import { WorkerServiceService } from '../../proto/gen/alumnus/v1/worker.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Traces } from '../../telemetry/index.ts';
 import type { Leading } from '../node.ts';
+import { openAccess, type Access } from '../access.ts';
+import { Authority } from './authority.ts';
 import { operatorService } from './operator-service.ts';
 import { traced } from './traced.ts';
 import { addWellKnown } from './well-known.ts';
@@ -31,6 +33,10 @@ export interface ServeOptions {
   readonly storeUrl: string;
   readonly listen: string;
   readonly version: string;
+  /** Default: whoever reaches it operates it. */
+  readonly access?: Access;
+  /** PEM; absent: no TLS. `clientCa`: callers must show a certificate of this authority. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer; readonly clientCa?: Buffer } | undefined;
   /** Where submissions are told as spans. */
   readonly traces?: Traces | undefined;
   /** Default CONNECTION_AGE_MS. */
@@ -47,7 +53,7 @@ export interface ApiServer {
 
 /** @throws AlumnusError PORT_IN_USE naming the address. */
 export async function serve(options: ServeOptions): Promise<ApiServer> {
-  const { leading, store, storeUrl, listen, version, traces, connectionAgeMs = CONNECTION_AGE_MS } = options;
+  const { leading, store, storeUrl, listen, version, traces, access = openAccess, tls, connectionAgeMs = CONNECTION_AGE_MS } = options;
   const server = new Server({
     ...(traces === undefined ? {} : { interceptors: [traced(traces)] }),
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
@@ -56,14 +62,14 @@ export async function serve(options: ServeOptions): Promise<ApiServer> {
     'grpc.max_connection_age_ms': connectionAgeMs,
     'grpc.keepalive_time_ms': PING_EVERY_MS, 'grpc.keepalive_timeout_ms': PING_MS_MAX,
   });
-  server.addService(WorkerServiceService, workerService(leading, storeUrl));
-  server.addService(OperatorServiceService, operatorService(leading, store, storeUrl, version));
+  server.addService(WorkerServiceService, workerService(leading, storeUrl, new Authority(access)));
+  server.addService(OperatorServiceService, operatorService(leading, store, storeUrl, version, access));
   const { leads } = addWellKnown(server, [OperatorServiceService, WorkerServiceService]);
   // A port that can't be had is told once, by our own error; whoever asks the library to speak still hears it.
   const quiet = process.env.GRPC_VERBOSITY === undefined && process.env.GRPC_NODE_VERBOSITY === undefined;
   if (quiet) setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(listen, credentialsOf(tls), (error, bound) => {
       if (error === null) resolve(bound);
       else if (/EADDRINUSE|address already in use/i.test(error.message)) reject(new AlumnusError('PORT_IN_USE', 'another program listens there', { where: listen, cause: error }));
       else reject(new AlumnusError('USAGE', `cannot listen: ${error.message}`, { where: listen, cause: error }));
@@ -87,4 +93,14 @@ export async function serve(options: ServeOptions): Promise<ApiServer> {
       });
     }),
   };
+}
+
+/** @throws AlumnusError USAGE */
+function credentialsOf(tls: ServeOptions['tls']): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  try {
+    return ServerCredentials.createSsl(tls.clientCa ?? null, [{ cert_chain: tls.cert, private_key: tls.key }], tls.clientCa !== undefined);
+  } catch (thrown) {
+    throw new AlumnusError('USAGE', `certificate and key cannot be used: ${thrown instanceof Error ? thrown.message : String(thrown)}; PEM is expected, and a key that belongs to its certificate`, { where: '--tls-cert', cause: thrown });
+  }
 }

@@ -6,6 +6,8 @@ import type { Leader } from '../leader.ts';
 import type { Leading } from '../node.ts';
 import { isCancelling } from '../run/index.ts';
 import { cordonOf } from '../scheduler/index.ts';
+import { openAccess } from '../access.ts';
+import { Authority } from './authority.ts';
 import { unary } from './grpc.ts';
 
 /** Longest that one Acquire is held open; shorter than proxies' usual idle time-outs. */
@@ -15,7 +17,7 @@ const RENEWALS_PER_LEASE = 4;
 /** An open Acquire looks this often whether its worker is still there, and says so; backed-off tasks get free meanwhile. */
 const LOOK_MS_MAX = 500;
 
-export function workerService(leading: Leading, storeUrl: string): WorkerServiceServer {
+export function workerService(leading: Leading, storeUrl: string, authority = new Authority(openAccess)): WorkerServiceServer {
   async function register(request: RegisterRequest): Promise<RegisterResponse> {
     const { workerId, host, processId, device, slots, version } = request;
     const leader = leading.leader();
@@ -104,8 +106,12 @@ export function workerService(leading: Leading, storeUrl: string): WorkerService
     return {};
   }
 
+  const allowed = <Request, Response>(handle: (request: Request, call: ServerUnaryCall<Request, Response>) => Response | Promise<Response>) => (request: Request, call: ServerUnaryCall<Request, Response>): Response | Promise<Response> => {
+    authority.worker(call.metadata);
+    return handle(request, call);
+  };
   return {
-    register: unary(register), acquire: unary(acquire), renew: unary(renew), complete: unary(complete), fail: unary(fail),
+    register: unary(allowed(register)), acquire: unary(allowed(acquire)), renew: unary(allowed(renew)), complete: unary(allowed(complete)), fail: unary(allowed(fail)),
   };
 }
 

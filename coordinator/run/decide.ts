@@ -49,6 +49,8 @@ type Said =
   | { readonly kind: 'fail'; readonly task: Task; readonly workerId: string; readonly code: string; readonly message: string; readonly counts: boolean; readonly heldMs: number }
   | { readonly kind: 'checkpoint'; readonly task: Task; readonly workerId: string; readonly checkpoint: Checkpoint }
   | { readonly kind: 'pause'; readonly reason: string }
+  /** The run's project has taken all that it may: why, for people. */
+  | { readonly kind: 'quota'; readonly reason: string }
   | { readonly kind: 'resume'; readonly inFlightMs?: number }
   /** Limits from now on, in hours, 0: none; what is absent stays. */
   | { readonly kind: 'budget'; readonly deviceHours?: number | undefined; readonly wallHours?: number | undefined; readonly inFlightMs?: number }
@@ -169,6 +171,9 @@ function respond(state: RunState | undefined, command: Command, moment: Moment):
       if (state.pausedBy === 'operator') throw new AlumnusError('RUN_CONFLICT', `a person paused it already: ${state.reason}`, { where: state.runId });
       // A person's pause takes over: what let a rule's pause go by itself (a larger budget) does not undo a person's word.
       return [{ $case: 'runPaused', value: { reason: state.phase === 'paused' && state.pauseRule !== pauseRules.budget ? `${command.reason}; before that: ${state.reason}` : command.reason, by: 'operator', rule: '' } }];
+    case 'quota':
+      only(['running'], 'paused for its quota');
+      return [{ $case: 'runPaused', value: { reason: command.reason, by: 'alumnus', rule: pauseRules.quota } }];
     case 'resume':
       if (state.phase === 'running') throw new AlumnusError('RUN_CONFLICT', 'it is running already', { where: state.runId });
       only(['paused'], 'resumed');

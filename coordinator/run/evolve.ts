@@ -6,6 +6,7 @@ import { Map as ImmutableMap } from 'immutable';
 import { invariant } from '../../proto/errors.ts';
 import { Stage, type ObjectRef, type TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Event, TaskPlace } from '../../proto/gen/alumnus/v1/events.ts';
+import { outputsOf } from '../../proto/outputs.ts';
 import { partOf } from '../../proto/subjects.ts';
 import { journalledRecipe } from '../../recipe/index.ts';
 import { besidesGivenAnotherGo, withBeside } from './beside.ts';
@@ -24,6 +25,14 @@ function withIteration(state: RunState, change: Partial<IterationState>): RunSta
   const iterations = [...state.iterations];
   iterations[state.iteration] = { ...currentIteration(state), ...change };
   return { ...state, iterations };
+}
+
+const FLOAT32_BYTES = 4;
+
+/** A model's document is named by its result, and its weights by the document. */
+function storedBy(result: Result): number {
+  const named = outputsOf(result).reduce((sum, { bytes }) => sum + bytes, 0);
+  return named + (result.$case === 'train' ? result.value.parameters * FLOAT32_BYTES : 0);
 }
 
 /** What was kept for a task's next attempt is not needed any more. */
@@ -53,7 +62,7 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
       ...(fact.value.dataRef === undefined ? {} : { dataRef: fact.value.dataRef }),
       phase: 'running', reason: '', pauseRule: '', pausedBy: '',
       budget: { deviceHours: recipe.budget.device_hours, wallHours: recipe.budget.wall_hours, deviceMsSpent: 0, wallMsSpent: 0, runningSinceMs: atMs },
-      submittedAtMs: atMs, endedAtMs: 0,
+      storedBytes: 0, submittedAtMs: atMs, endedAtMs: 0,
       iteration: 0, stage: Stage.TRAIN, try: 0, stageEnteredAtMs: atMs,
       iterations: [emptyIteration(0, 0, undefined)],
       refusedTries: [], promoted: [], control: {}, comparisons: ImmutableMap(), measurements: ImmutableMap(), fingerprints: ImmutableMap(), reviews: [], gates: 0, failures: ImmutableMap(), checkpoints: ImmutableMap(), rounds: ImmutableMap(),
@@ -64,7 +73,8 @@ export function evolve(state: RunState | undefined, event: Event): RunState {
     case 'taskCompleted': {
       const { place, result } = fact.value;
       invariant(place !== undefined && result?.result !== undefined, 'a completion names its task and result');
-      const next = withDeviceMs(closed(state, place.taskId), result.deviceMs);
+      const stored = { ...state, storedBytes: state.storedBytes + storedBy(result.result) };
+      const next = withDeviceMs(closed(stored, place.taskId), result.deviceMs);
       return completed(result.result.$case === 'evaluate' ? { ...next, evaluationMs: result.deviceMs } : next, place, result.result, result.deviceMs, atMs);
     }
     case 'taskFailed': {

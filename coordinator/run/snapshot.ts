@@ -38,10 +38,10 @@ export function stateFromJson(text: string, data?: RunData): RunState {
   const recipe = journalledRecipe(rest.recipeJson);
   const known = rest.data ?? data;
   invariant(known !== undefined, `the state of run ${rest.runId} is read with its data`);
-  return { ...rest, data: { ...known, warnings: known.warnings ?? [] }, recipe, project: rest.project ?? '', pauseRule: rest.pauseRule ?? '', pausedBy: rest.pausedBy ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), comparisons: rest.comparisons ?? ImmutableMap(), measurements: rest.measurements ?? ImmutableMap(), fingerprints: rest.fingerprints ?? ImmutableMap(), reviews: rest.reviews ?? [], rounds: rest.rounds ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
+  return { ...rest, data: { ...known, warnings: known.warnings ?? [] }, recipe, project: rest.project ?? '', storedBytes: rest.storedBytes ?? 0, pauseRule: rest.pauseRule ?? '', pausedBy: rest.pausedBy ?? '', checkpoints: rest.checkpoints ?? ImmutableMap(), comparisons: rest.comparisons ?? ImmutableMap(), measurements: rest.measurements ?? ImmutableMap(), fingerprints: rest.fingerprints ?? ImmutableMap(), reviews: rest.reviews ?? [], rounds: rest.rounds ?? ImmutableMap(), budget: budgetOf(rest, recipe) };
 }
 
-type Later = 'project' | 'pauseRule' | 'pausedBy' | 'budget' | 'checkpoints' | 'rounds' | 'comparisons' | 'measurements' | 'fingerprints' | 'reviews';
+type Later = 'project' | 'storedBytes' | 'pauseRule' | 'pausedBy' | 'budget' | 'checkpoints' | 'rounds' | 'comparisons' | 'measurements' | 'fingerprints' | 'reviews';
 /** As a release before projects, budgets, checkpoints, rounds, comparisons, measurements, near-duplicates, reviews, or warnings of the data, wrote it; without data where that lies in the bucket. */
 type Earlier = Omit<RunState, 'recipe' | 'data' | Later> & Partial<Pick<RunState, Later>> & { readonly data?: Omit<RunState['data'], 'warnings'> & Partial<Pick<RunState['data'], 'warnings'>> };
 

@@ -84,7 +84,7 @@ export interface Budget {
 }
 
 /** Rules of our own that pause a run and that need to know later that it was they. */
-export const pauseRules = { budget: 'budget', coverage: 'coverage', precision: 'precision', skew: 'skew', calibration: 'calibration', cancel: 'cancel' } as const;
+export const pauseRules = { budget: 'budget', coverage: 'coverage', precision: 'precision', skew: 'skew', calibration: 'calibration', cancel: 'cancel', quota: 'quota' } as const;
 
 /** Those that are about a teacher's labels, and so hold as long as the teacher. */
 export const labelGuards: readonly string[] = [pauseRules.precision, pauseRules.skew];
@@ -153,6 +153,8 @@ export interface RunState {
   /** `operator` or `alumnus`, as `RunPaused` says; empty where it is not paused. */
   readonly pausedBy: string;
   readonly budget: Budget;
+  /** What its accepted results take in the object store, in bytes: what they name, and the weights of models as float32. Nothing here ever decreases. */
+  readonly storedBytes: number;
   readonly submittedAtMs: number;
   readonly endedAtMs: number;
   readonly iteration: number;

@@ -38,6 +38,8 @@ const FORGET_WORKER_MS = 3_600_000;
 export interface SchedulerOptions {
   readonly term: number;
   readonly leaseMs: number;
+  /** Workers that may work for a project's runs at once. Default: all. */
+  readonly devicesOf?: (project: string) => number;
 }
 
 export interface WorkerState {
@@ -73,6 +75,8 @@ export type Obstacle =
   | { readonly kind: 'worker'; readonly workerId: string; readonly why: WhyNot; readonly detail: string }
   /** So many tasks of the run are before it. */
   | { readonly kind: 'turn'; readonly before: number }
+  /** The run's project has so many workers, and may have no more. */
+  | { readonly kind: 'quota'; readonly devices: number }
   /** Runs that have less than their share. */
   | { readonly kind: 'share'; readonly runs: readonly string[] };
 
@@ -95,6 +99,8 @@ interface QueuedTask {
 }
 
 interface RunQueue {
+  /** Empty: the default one. */
+  project: string;
   weight: number;
   granting: boolean;
   tasks: Map<string, QueuedTask>;
@@ -117,6 +123,7 @@ const stageKey = (task: Task): string => `${task.iteration}/${task.stage}/${task
 export class Scheduler {
   readonly #term: number;
   readonly #leaseMs: number;
+  readonly #devicesOf: (project: string) => number;
   #counter = 0;
   readonly #runs = new Map<string, RunQueue>();
   readonly #leases = new Map<string, LiveLease>();
@@ -128,16 +135,17 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.#term = options.term;
     this.#leaseMs = options.leaseMs;
+    this.#devicesOf = options.devicesOf ?? (() => Infinity);
   }
 
   /**
    * Replaces the open tasks of a run. Leases of tasks that are no longer open end; those of open ones live on.
    * A run that is granted from again forgets its tasks' failures: whoever resumed it asks for another go. `nowMs`: when leases end, for `heldMs`.
    */
-  setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true, nowMs = 0): void {
+  setTasks(runId: string, weight: number, tasks: readonly Task[], granting = true, nowMs = 0, project = ''): void {
     const before = this.#runs.get(runId);
     const resumed = granting && before?.granting === false;
-    const queue: RunQueue = { weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, lastGranted: before?.lastGranted ?? 0, durations: before?.durations ?? new Map<string, number[]>() };
+    const queue: RunQueue = { project, weight, granting, tasks: new Map(), waiting: new Set(), leased: 0, lastGranted: before?.lastGranted ?? 0, durations: before?.durations ?? new Map<string, number[]>() };
     for (const task of tasks) {
       const known = before?.tasks.get(task.taskId);
       const queued: QueuedTask = known ?? { task, leases: new Set(), failures: 0, failedOn: new Set(), notBeforeMs: 0 };
@@ -253,6 +261,7 @@ export class Scheduler {
     // Fair share: the run with the fewest leases for its weight first; by turns where a small fleet makes them equal.
     const byShare = [...this.#runs].filter(([, queue]) => queue.granting).sort(([, a], [, b]) => a.leased / a.weight - b.leased / b.weight || a.lastGranted - b.lastGranted);
     for (const [runId, queue] of byShare) {
+      if (this.#quotaSpent(queue.project, workerId)) continue;
       // A worker that is topped up shard by shard is never free for a task that wants its device alone: where such a
       // task's turn has come, this worker finishes what it holds first. It costs the fleet a shard's time at most.
       if (sharedOnly && this.#turnIsOfDeviceAlone(queue, worker, nowMs)) return undefined;
@@ -265,6 +274,14 @@ export class Scheduler {
       return { leaseId, task: queued.task, attempt: queued.failures };
     }
     return undefined;
+  }
+
+  /** Whether as many workers as it may have work for the project, and this is none of them. */
+  #quotaSpent(project: string, workerId: string): boolean {
+    const devices = this.#devicesOf(project);
+    if (devices === Infinity) return false;
+    const workers = new Set([...this.#leases.values()].filter((lease) => this.#runs.get(lease.runId)?.project === project).map((lease) => lease.workerId));
+    return !workers.has(workerId) && workers.size >= devices;
   }
 
   /** Whether the first task of the queue that this worker could take, were it free, wants the device alone. */
@@ -308,6 +325,8 @@ export class Scheduler {
     if (queued.notBeforeMs > nowMs) obstacles.push({ kind: 'back-off', untilMs: queued.notBeforeMs, failures: queued.failures });
     const living = [...this.#workers.values()].filter((worker) => this.#isLive(worker, nowMs));
     if (living.every(({ cordon }) => cordon !== '')) obstacles.push({ kind: 'no-worker', cordoned: living.length });
+    const devices = this.#devicesOf(queue.project);
+    if (living.some(({ workerId, cordon }) => cordon === '' && this.#quotaSpent(queue.project, workerId))) obstacles.push({ kind: 'quota', devices });
     for (const worker of living) {
       const why = this.#whyNot(queued, worker, nowMs);
       if (why !== undefined) obstacles.push({ kind: 'worker', workerId: worker.workerId, ...why });

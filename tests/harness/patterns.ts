@@ -81,12 +81,14 @@ export interface RecipeWishes {
   readonly attempts?: number;
   readonly quarantinedShare?: number;
   readonly dataset?: string;
+  /** Of the first teacher. */
+  readonly teacherSteps?: number;
   /** Lines of the recipe's own. */
   readonly more?: string;
 }
 
 /** Few steps of small batches: what a run costs is its processes, not its arithmetic. */
-export const patternsRecipe = ({ rounds = 2, control = true, attempts = 3, quarantinedShare = 0.05, dataset = DATASET, more = '' }: RecipeWishes = {}): string => `
+export const patternsRecipe = ({ rounds = 2, control = true, attempts = 3, quarantinedShare = 0.05, dataset = DATASET, teacherSteps = 30, more = '' }: RecipeWishes = {}): string => `
 name: patterns
 seed: 1
 rounds: ${rounds}
@@ -96,7 +98,7 @@ models:
     - { model: cnn, width: 8, dense: 32, dropout: 0.2, dropout_features: 0.1 }
     - { model: cnn, width: 10, dense: 32, dropout: 0.2, dropout_features: 0.1 }
 training:
-  teacher: { steps: 30, batch_labeled: 16 }
+  teacher: { steps: ${teacherSteps}, batch_labeled: 16 }
   student: { steps: 80, batch_labeled: 8, batch_unlabeled: 24 }
   optimizer: { learning_rate: 0.01 }
   ema_decay: 0.8

@@ -104,7 +104,7 @@ describe('the trace of a run', () => {
 
   test('has each accepted result as an attempt of its stage, with who did it', () => {
     const done = new Map(attempts().filter(({ attributes }) => attributes['alumnus.outcome'] === 'done').map((span) => [span.attributes['alumnus.task'], span]));
-    expect([...done.keys()].sort((a, b) => (a < b ? -1 : 1))).toEqual(evidence.completions.map(({ taskId }) => taskId).sort());
+    expect(new Set(done.keys())).toEqual(new Set(evidence.completions.map(({ taskId }) => taskId)));
     for (const { taskId, iteration, stage, subject, workerId } of evidence.completions) {
       const span = done.get(taskId);
       expect(span, taskId).toMatchObject({

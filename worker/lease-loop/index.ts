@@ -13,6 +13,7 @@
  */
 import { hostname } from 'node:os';
 import { Addresses, isAway } from '../../proto/call.ts';
+import type { ClientAccess } from '../../proto/credentials.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
 import type { Log } from '../../telemetry/index.ts';
@@ -54,6 +55,8 @@ export interface LeaseLoopOptions {
   readonly workerId: string;
   readonly device: string;
   readonly version: string;
+  /** How it shows who it is. Default: no TLS, no token. */
+  readonly access?: ClientAccess;
   readonly engine: Engine;
   /** Reads a little from the store. Tried once for each store that a leader names, before work is asked for. @throws AlumnusError where it can't be read */
   readonly tryStore?: (storeUrl: string) => Promise<void>;
@@ -124,7 +127,7 @@ export class LeaseLoop {
     this.#line = new Line(this.#addresses, (error) => {
       // Whoever calls next meets what went wrong.
       if (!this.#stopping.signal.aborted) this.#rejoin(error, this.#joined, this.#line.moves).catch(() => undefined);
-    });
+    }, options.access);
   }
 
   /** Whether whoever leads has taken it in, as far as is known here. */

@@ -7,8 +7,9 @@
  *  2. Each call settles: by its answer, its deadline, the connection's end or a move.
  *  3. A lost connection is told once, also where no call was open.
  */
-import { connectivityState, credentials, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
+import { connectivityState, Metadata, type CallOptions, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { fromStatus, type Addresses } from '../../proto/call.ts';
+import { accessTo, type ClientAccess } from '../../proto/credentials.ts';
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
 import { carriedBy } from '../../proto/status.ts';
 import { WorkerServiceClient } from '../../proto/gen/alumnus/v1/worker.ts';
@@ -28,12 +29,14 @@ export type Method<Request, Response> = (request: Request, metadata: Metadata, o
 export class Line {
   readonly #addresses: Addresses;
   readonly #onLost: (error: AlumnusError) => void;
+  readonly #access: ClientAccess;
   readonly #calls = new Set<ClientUnaryCall>();
   #client: WorkerServiceClient | undefined;
   #moves = 0;
 
-  /** @param onLost told that the connection that calls went over is gone */
-  constructor(addresses: Addresses, onLost: (error: AlumnusError) => void) {
+  /** @param onLost told that the connection that calls went over is gone @param access default: no TLS, no token */
+  constructor(addresses: Addresses, onLost: (error: AlumnusError) => void, access: ClientAccess = {}) {
+    this.#access = access;
     this.#addresses = addresses;
     this.#onLost = onLost;
   }
@@ -56,7 +59,7 @@ export class Line {
         clearTimeout(connecting);
         signal?.removeEventListener('abort', cancel);
         this.#calls.delete(call);
-        if (error !== null) return reject(errorOf(error, address));
+        if (error !== null) return reject(errorOf(error, address, this.#access.tls !== undefined));
         if (moves === this.#moves) this.#addresses.answered();
         resolve(response);
       });
@@ -89,7 +92,9 @@ export class Line {
 
   #open(): WorkerServiceClient {
     if (this.#client !== undefined) return this.#client;
-    const client = new WorkerServiceClient(this.address, credentials.createInsecure(), {
+    const { credentials, options } = accessTo(this.address, this.#access);
+    const client = new WorkerServiceClient(this.address, credentials, {
+      ...options,
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX, 'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
       // A worker whose slots are full has no call open for seconds, and wants to know all the same.
       'grpc.keepalive_time_ms': PING_EVERY_MS, 'grpc.keepalive_timeout_ms': PING_MS_MAX, 'grpc.keepalive_permit_without_calls': 1,
@@ -114,8 +119,8 @@ export class Line {
 }
 
 /** What no coordinator said is the network's, whatever the library calls it; a service that isn't ours stays a wrong address. */
-function errorOf(error: ServiceError, address: string): AlumnusError {
-  const told = toAlumnusError(fromStatus(error, address), address);
+function errorOf(error: ServiceError, address: string, secured: boolean): AlumnusError {
+  const told = toAlumnusError(fromStatus(error, address, secured), address);
   const said = carriedBy(error.metadata) !== undefined;
-  return said || told.code === 'USAGE' || told.code === 'TIMED_OUT' ? told : new AlumnusError('UNREACHABLE', told.code === 'UNREACHABLE' || told.code === 'CANCELLED' ? 'no coordinator answers there' : told.message, { where: address, cause: error });
+  return said || told.code.startsWith('ACCESS_') || told.code === 'USAGE' || told.code === 'TIMED_OUT' ? told : new AlumnusError('UNREACHABLE', told.code === 'UNREACHABLE' || told.code === 'CANCELLED' ? 'no coordinator answers there' : told.message, { where: address, cause: error });
 }

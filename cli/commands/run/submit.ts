@@ -10,6 +10,7 @@ import { tellSubmitted } from '../../traced.ts';
 export interface SubmitFlags extends ConnectionFlags, OutputFlag {
   watch?: true;
   runId?: string;
+  project?: string;
 }
 
 export function addRunSubmit(group: Command, context: Context): void {
@@ -17,7 +18,7 @@ export function addRunSubmit(group: Command, context: Context): void {
     summary: 'Submit a recipe; the coordinator runs it',
     description: 'The recipe is checked here first. Use - to read standard input. What the run needs is fixed now: later changes of the file or of a dataset\'s name do not reach it.',
     examples: ['alumnus run submit mnist.yaml', 'alumnus run submit mnist.yaml --watch', 'alumnus run wait "$(alumnus run submit mnist.yaml -o name)"'],
-  }).option('--watch', 'follow the run to its end').option('--run-id <id>', 'its name, instead of the recipe\'s with a random suffix').addOption(outputOption());
+  }).option('--watch', 'follow the run to its end').option('--run-id <id>', 'its name, instead of the recipe\'s with a random suffix').option('--project <name>', 'whose run it is (default)').addOption(outputOption());
   action(connected(command), context, async (file: string, flags: SubmitFlags) => submitText(context, await readText(file), file, flags));
 }
 
@@ -32,7 +33,7 @@ export async function submitText(context: Context, text: string, where: string, 
   const recipe = parseRecipe(text, where);
   return withOperator(connection, async (operator) => {
     const startMs = Date.now();
-    const { runId, warnings } = await operator.submit(text, flags.runId ?? '').catch((thrown: unknown) => {
+    const { runId, warnings } = await operator.submit(text, flags.runId ?? '', flags.project).catch((thrown: unknown) => {
       // The same schema has just taken the same text: there, it is another one.
       if (!(thrown instanceof AlumnusError) || !thrown.code.startsWith('RECIPE_') || thrown.where !== UNNAMED_RECIPE) throw thrown;
       throw new AlumnusError('CODE_OUTDATED', `the coordinator refuses a recipe that is valid here (${thrown.message}): it runs other code than this command, and should be restarted on it`, { where: operator.address, cause: thrown });
