@@ -3,10 +3,11 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { type AlumnusError, exitCode } from '../../proto/errors.ts';
-import { action, connected, declare, homeOption, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
+import { action, connected, declare, homeOption, mustKnow, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
 import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress, homeFolder } from '../home.ts';
+import { addWorkerDescribe } from './worker/describe.ts';
 
 const WORKERS_MAX = 256;
 
@@ -32,8 +33,9 @@ export function addWorker(program: Command, context: Context): void {
     .option('--id <name>', 'the name of the worker, or the beginning of their names')
     .option('--threads <n>', 'computing threads of each (all cores, shared evenly)', wholeNumber(1, 512))
     .option('--engine-timeout <seconds>', 'an engine at work from which nothing came for so long is ended, and its tasks taken again (300)', wholeNumber(1, 86_400))
-    .addOption(homeOption());
+    .addOption(homeOption()).allowExcessArguments();
   action(command, context, async (flags: Flags) => {
+    mustKnow(command);
     const { KeptProcess } = await import('../processes.ts');
     const address = coordinatorAddress(context.env, flags.coordinator);
     const base = flags.id ?? `${hostname()}-${process.pid}`;
@@ -84,4 +86,6 @@ export function addWorker(program: Command, context: Context): void {
       empty: 'There are no workers. Next:\n  alumnus worker',
     });
   });
+
+  addWorkerDescribe(command, context);
 }
