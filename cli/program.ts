@@ -21,6 +21,7 @@ import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
 import { addReview } from './commands/review.ts';
 import { addRun } from './commands/run.ts';
+import { addSchema } from './commands/schema.ts';
 import { addStatus } from './commands/status.ts';
 import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
@@ -60,6 +61,7 @@ export function createProgram(context: Context): Command {
   addTop(program, context);
   addDoctor(program, context);
   addBundle(program, context);
+  addSchema(program, context);
   addCompletion(program, context);
   addVersion(program, context);
   return program;
