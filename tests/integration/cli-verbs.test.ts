@@ -328,9 +328,11 @@ const cases: Record<string, () => Promise<void>> = {
     mkdirSync(file('home/logs'), { recursive: true });
     writeFileSync(file('home/logs/coordinator.log'), `${'x'.repeat(99)}\n`.repeat(20_000) + `connects to nats://user:${SECRET}-log@host:4222 with Bearer ${SECRET}-bearer\nthe end\n`);
     const secrets = { ALUMNUS_S3_SECRET_KEY: `${SECRET}-key`, ALUMNUS_TOKEN: `${SECRET}-token`, ALUMNUS_JOURNAL: `nats://user:${SECRET}-journal@host:4222/x` };
-    // A URL in a recipe may hold a signature, and a run keeps its recipe.
-    writeFileSync(file('foreign.yaml'), `${patternsRecipe({ rounds: 1 })}\n`.replace('models:', `models:\n  teacher: { url: "https://somebody:${SECRET}-user@models.example/m.onnx?sig=${SECRET}-signature&X-Amz-Credential=${SECRET}-amz", format: onnx, input: { size: [12, 12] } }`));
-    const planted = await alumnus(['run', 'submit', file('foreign.yaml'), '--run-id', 'planted-000001'], secrets);
+    // A URL in a recipe may hold a signature, and a run keeps its recipe. Nothing is there: the teacher's import fails, which does not matter here.
+    const foreign = patternsRecipe({ rounds: 1, control: false }).replace('models:', `models:\n  teacher: { url: "http://127.0.0.1:1/m.onnx?sig=${SECRET}-signature&X-Amz-Credential=${SECRET}-amz" }`).replace(/\n.*width: 10.*/, '');
+    writeFileSync(file('foreign.yaml'), foreign);
+    const planted = await alumnus(['run', 'submit', file('foreign.yaml'), '--run-id', 'planted-000001']);
+    expect(planted.code, planted.err).toBe(0);
     const ran = await alumnus(['bundle', '--out', file('bundle.tar.gz'), '--home', file('home'), '-o', 'json'], secrets);
     expect(ran.code, ran.err).toBe(0);
     const told = JSON.parse(ran.out) as Told;
@@ -339,8 +341,7 @@ const cases: Record<string, () => Promise<void>> = {
     const text = gunzipSync(readFileSync(file('bundle.tar.gz'))).toString('utf8');
     expect(text).toContain('the end');
     expect(text).toContain('ALUMNUS_S3_SECRET_KEY');
-    expect(planted.code, planted.err).toBe(0);
-    expect(text).toContain('models.example/m.onnx');
+    expect(text).toContain('127.0.0.1:1/m.onnx?sig=REDACTED');
     expect(text).not.toContain(SECRET);
     rmSync(join(cluster.folder, 'config'), { recursive: true });
   },
