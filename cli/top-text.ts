@@ -16,8 +16,8 @@ export interface Snapshot {
 }
 
 const BAR_CHARACTERS = 12;
-/** Heads, the line above and the blank one between. */
-const OTHER_LINES = 6;
+/** The line above, two blank ones, two heads, two that say how many are left out, one for an error, and the cursor's. */
+const OTHER_LINES = 9;
 /** Where lines are few: runs get these of them, workers the rest. */
 const RUN_LINES_LEAST = 3;
 
