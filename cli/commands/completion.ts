@@ -3,6 +3,13 @@ import { Argument, type Command } from 'commander';
 import { action, declare } from '../command.ts';
 import type { Context } from '../context.ts';
 
+/** The script asks what the package bash-completion has; where that is not installed, the words are taken as Bash splits them. */
+const WITHOUT_BASH_COMPLETION = `if ! declare -F _get_comp_words_by_ref > /dev/null; then
+  _get_comp_words_by_ref() {
+    words=("\${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=\${COMP_WORDS[COMP_CWORD]}; prev=\${COMP_WORDS[COMP_CWORD-1]}
+  }
+fi`;
+
 export function addCompletion(program: Command, context: Context): void {
   const command = declare(program, 'completion', {
     summary: 'Print the script that completes commands with the Tab key',
@@ -11,6 +18,7 @@ export function addCompletion(program: Command, context: Context): void {
   }).addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish', 'powershell']));
   action(command, context, async (shell: string) => {
     const { script } = await import('@bomb.sh/tab');
+    if (shell === 'bash') context.print(WITHOUT_BASH_COMPLETION);
     script(shell, 'alumnus', 'alumnus');
   });
 

@@ -3,6 +3,7 @@
  * One cluster, one small run; the cases go one after another, and later ones stand on what earlier ones made. Needs dist/.
  * A new verb without a case here fails the last test.
  */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -19,7 +20,7 @@ import { factsInBucket } from '../../coordinator/history.ts';
 import { acceptedTasks } from '../../coordinator/run/index.ts';
 import { openStore } from '../../store/index.ts';
 import { Cluster } from '../harness/cluster.ts';
-import { runCommand, type Ran } from '../harness/command.ts';
+import { commandLine, runCommand, type Ran } from '../harness/command.ts';
 import { patternsHome, patternsRecipe } from '../harness/patterns.ts';
 import { recorder } from '../unit/cli/console.ts';
 
@@ -198,6 +199,7 @@ const cases: Record<string, () => Promise<void>> = {
     expect(told).toMatchObject({ state: 'busy' });
     expect((await alumnus(['worker', 'describe', 'worker-9'])).code).toBe(3);
   },
+  // More that steers a run, a worker or a task comes here, while a run is under way: `steered` trains for as long as it is let.
   'run cancel': async () => {
     await json('RunSummary', ['run', 'cancel', steered, '--reason', 'seen enough']);
     expect((await alumnus(['run', 'wait', RUN, steered, '-o', 'json'])).code).toBe(1);
@@ -368,6 +370,9 @@ const cases: Record<string, () => Promise<void>> = {
   },
   completion: async () => {
     for (const shell of ['bash', 'zsh', 'fish']) expect((await ok(['completion', shell])).out).toContain('alumnus complete --');
+    // As Bash calls it when Tab is pressed behind `alumnus run des`.
+    const pressed = `alumnus() { "${process.execPath}" "${commandLine}" "$@"; }; source <(alumnus completion bash); COMP_WORDS=(alumnus run des); COMP_CWORD=2; $(complete -p alumnus | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo "\${COMPREPLY[@]}"`;
+    expect(execFileSync('bash', ['-c', pressed], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })).toMatch(/^describe\s*$/);
   },
   complete: async () => {
     const offered = async (...words: string[]): Promise<string[]> => (await ok(['complete', '--', ...words])).out.trimEnd().split('\n').map((line) => line.split('\t')[0] ?? '').slice(0, -1);
