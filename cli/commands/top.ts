@@ -47,7 +47,7 @@ export function addTop(program: Command, context: Context): void {
       let last = '';
       while (!context.signal.aborted) {
         try {
-          last = topText(await snapshotOf(operator), operator.address, context.out.columns, process.stdout.rows ?? Infinity);
+          last = topText(await snapshotOf(operator), operator.address, context.out.columns, process.stdout.rows || Infinity);
           draw(last);
         } catch (thrown) {
           // A coordinator that is away comes back, or another leads.
