@@ -3,6 +3,8 @@
  * answers with its exit code or nothing. Heavy parts are imported by the action, so that help and errors come at once.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { distance } from 'fastest-levenshtein';
+import { AlumnusError } from '../proto/errors.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_ADDRESS } from './home.ts';
 
@@ -24,6 +26,14 @@ export function declare(parent: Command, usage: string, text: CommandText): Comm
 /** A group of commands: shows its help when no command is named. */
 export function declareGroup(parent: Command, name: string, text: CommandText): Command {
   return declare(parent, name, text);
+}
+
+/** Of a group that does something by itself: what stands where a verb would be is one that is misspelt. @throws AlumnusError USAGE */
+export function mustKnow(group: Command): void {
+  const [word] = group.args;
+  if (word === undefined) return;
+  const near = group.commands.map((each) => each.name()).filter((name) => distance(word, name) <= Math.ceil(name.length / 2)).sort((a, b) => distance(word, a) - distance(word, b))[0];
+  throw new AlumnusError('USAGE', `unknown command '${word}'${near === undefined ? '' : ` (did you mean ${near}?)`}`);
 }
 
 /** Binds an action to the context; what it answers becomes the exit code. */

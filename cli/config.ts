@@ -78,4 +78,4 @@ export function contextNamed({ contexts }: Config, name: string): NamedContext {
 
 export const redactedContext = (context: NamedContext): NamedContext => ({ ...context, ...(context.token === undefined ? {} : { token: REDACTED }) });
 
-export const redacted = (config: Config): Config => ({ ...config, contexts: Object.fromEntries(Object.entries(config.contexts).map(([name, context]) => [name, redactedContext(context)])) });
+export const redactedConfig = (config: Config): Config => ({ ...config, contexts: Object.fromEntries(Object.entries(config.contexts).map(([name, context]) => [name, redactedContext(context)])) });

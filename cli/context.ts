@@ -82,7 +82,8 @@ export function sinkOf(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Sink
     isTerminal,
     color: isTerminal && (env['NO_COLOR'] ?? '') === '',
     get columns() {
-      return stream.columns ?? COLUMNS_WITHOUT_TERMINAL;
+      // A terminal that nobody gave a size says 0.
+      return stream.columns || COLUMNS_WITHOUT_TERMINAL;
     },
   };
 }

@@ -9,19 +9,24 @@ import type { Context } from './context.ts';
 import { plain } from './format.ts';
 import { version } from '../proto/version.ts';
 import { addAccess } from './commands/access.ts';
+import { addBundle } from './commands/bundle.ts';
+import { addCompletion } from './commands/completion.ts';
 import { addConfig } from './commands/config.ts';
 import { addCoordinator } from './commands/coordinator.ts';
 import { addDataset } from './commands/dataset.ts';
 import { addDemo } from './commands/demo.ts';
 import { addReconcile } from './commands/reconcile.ts';
 import { addEvents } from './commands/events.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
 import { addReview } from './commands/review.ts';
 import { addRun } from './commands/run.ts';
+import { addSchema } from './commands/schema.ts';
 import { addStatus } from './commands/status.ts';
 import { addTask } from './commands/task.ts';
+import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { addWorker } from './commands/worker.ts';
 
@@ -59,6 +64,11 @@ export function createProgram(context: Context): Command {
   addConfig(program, context);
   addAccess(program, context);
   addStatus(program, context);
+  addTop(program, context);
+  addDoctor(program, context);
+  addBundle(program, context);
+  addSchema(program, context);
+  addCompletion(program, context);
   addVersion(program, context);
   return program;
 }

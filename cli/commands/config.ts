@@ -124,8 +124,8 @@ export function addConfig(program: Command, context: Context): void {
 
   const view = declare(group, 'view', { summary: 'Print the whole file, without tokens', examples: ['alumnus config view', 'alumnus config view -o json'] }).addOption(outputOption());
   action(view, context, async (flags: OutputFlag) => {
-    const [{ file, config }, { outputForm, printSingle }, { redacted }, { stringify }] = await Promise.all([read(), import('../output.ts'), import('../config.ts'), import('yaml')]);
-    const { apiVersion: _, kind, ...value } = redacted(config);
-    await printSingle(context, outputForm(flags.output), { kind, name: file, value, text: () => `# ${file}\n${stringify(redacted(config)).trimEnd()}` });
+    const [{ file, config }, { outputForm, printSingle }, { redactedConfig }, { stringify }] = await Promise.all([read(), import('../output.ts'), import('../config.ts'), import('yaml')]);
+    const { apiVersion: _, kind, ...value } = redactedConfig(config);
+    await printSingle(context, outputForm(flags.output), { kind, name: file, value, text: () => `# ${file}\n${stringify(redactedConfig(config)).trimEnd()}` });
   });
 }

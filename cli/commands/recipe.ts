@@ -28,7 +28,7 @@ export function addRecipe(program: Command, context: Context): void {
       const { teacher } = recipe.models;
       const ladder = Array.from({ length: recipe.rounds + 1 }, (_, iteration) => (iteration === 0 && teacher !== undefined ? foreignTeacherName(teacher) : describeModel(modelOfIteration(recipe, iteration))));
       context.print(form === 'name' ? recipe.name : `${file}: valid: ${recipe.name}, ${plural(recipe.rounds, 'round')}, ${ladder.join(' → ')}`);
-      if (isForPeople(form)) context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}`);
+      if (isForPeople(form)) context.note(`What it takes, as far as the recipe says it:\n${costText(recipe, undefined)}${file === '-' ? '' : `\nNext:\n  alumnus run plan ${file}\n  alumnus run submit ${file} --watch`}`);
       return exitCode.ok;
     }
     const { recipe, problems } = checkRecipe(text);

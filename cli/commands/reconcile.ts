@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { AlumnusError } from '../../proto/errors.ts';
 import type { ReconciledRun } from '../../proto/gen/alumnus/v1/operator.ts';
 import { action, connected, declare, outputOption, type OutputFlag } from '../command.ts';
-import { connectionOf, type ConnectionFlags } from '../connection.ts';
+import { connectionAgain, connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { none } from '../format.ts';
 
@@ -60,5 +60,6 @@ export function addReconcile(program: Command, context: Context): void {
     if (diverged.length > 0) {
       throw new AlumnusError('RUN_CONFLICT', `diverged: the journal stands and the run${diverged.length === 1 ? ' goes' : 's go'} on by it; where the manifests told the truth, cancel the run and submit its recipe anew, or restore the journal from a copy made before it went on and reconcile that`, { where: diverged.join(', ') });
     }
+    if (runs.length > 0) context.note(`Next:\n  alumnus ${apply ? 'run list' : `reconcile${runId === undefined ? '' : ` ${runId}`}`}${connectionAgain(flags)}`);
   });
 }

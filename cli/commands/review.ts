@@ -7,7 +7,7 @@ import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
 import type { ReviewLabelsRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import type { ReviewRow } from '../../proto/told.ts';
 import { action, connected, declare, declareGroup, homeOption, outputOption, storeOption, wholeNumber, type OutputFlag } from '../command.ts';
-import { connectionOf, type ConnectionFlags } from '../connection.ts';
+import { connectionAgain, connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { storeUrl } from '../home.ts';
 
@@ -102,6 +102,8 @@ export function addReview(program: Command, context: Context): void {
         ['Dataset', dataset ?? ''], ['Manifest', manifest ?? ''],
       ]),
     });
+    if (view !== undefined) context.note(`Next:\n  alumnus run watch ${flags.run}${connectionAgain(flags)}`);
+    if (dataset !== undefined) context.note(`Next:\n  alumnus dataset inspect ${dataset}${storeAgain(flags)}\n  alumnus run resubmit ${flags.run}${connectionAgain(flags)} --set data.dataset=${dataset}`);
   });
 }
 

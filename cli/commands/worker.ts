@@ -3,11 +3,13 @@ import { availableParallelism, hostname } from 'node:os';
 import { join, resolve as resolvePath } from 'node:path';
 import type { Command } from 'commander';
 import { AlumnusError, exitCode } from '../../proto/errors.ts';
-import { action, connected, declare, homeOption, outputOption, wholeNumber, type CommandText, type OutputFlag } from '../command.ts';
-import { connectionAgain, connectionOf, type ConnectionFlags } from '../connection.ts';
+import { action, connected, declare, homeOption, mustKnow, outputOption, wholeNumber, type OutputFlag } from '../command.ts';
+import { connectionOf, type ConnectionFlags } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { coordinatorAddress, homeFolder } from '../home.ts';
 import { logArguments, notesOf, withLogFlags, type LogFlags } from '../log-flags.ts';
+import { addWorkerCordon } from './worker/cordon.ts';
+import { addWorkerDescribe } from './worker/describe.ts';
 
 const WORKERS_MAX = 256;
 const PORT_MAX = 65_535;
@@ -54,8 +56,9 @@ export function addWorker(program: Command, context: Context): void {
     .option('--metrics <host:port>', 'where Prometheus finds /metrics; of several workers each takes the next port (nowhere)')
     .option('--tls', 'over TLS, by the authorities that Node.js trusts').option('--tls-ca <file>', 'over TLS, by this authority (ALUMNUS_TLS_CA)')
     .option('--token-file <file>', 'the file with the worker\'s token (ALUMNUS_TOKEN is the token itself)').option('--insecure-token', 'the token may go over the network without TLS')
-    .addOption(homeOption());
+    .addOption(homeOption()).allowExcessArguments();
   action(command, context, async (flags: Flags) => {
+    mustKnow(command);
     const [{ KeptProcess }, { note }] = await Promise.all([import('../processes.ts'), notesOf(context, flags)]);
     const metrics = flags.metrics === undefined ? [] : metricsOf(flags.metrics, flags.count);
     const address = coordinatorAddress(context.env, flags.coordinator);
@@ -108,44 +111,6 @@ export function addWorker(program: Command, context: Context): void {
     });
   });
 
-  for (const [verb, text] of Object.entries(cordonTexts) as [CordonVerb, CordonText][]) {
-    const cordon = declare(command, `${verb} <worker>`, text).addOption(outputOption());
-    if (verb === 'drain') cordon.option('--wait', 'until it holds nothing').option('--timeout <seconds>', 'with --wait: give up after this long', wholeNumber(1, 31_536_000));
-    action(connected(cordon), context, async (workerId: string, flags: ConnectionFlags & OutputFlag & { wait?: true; timeout?: number }) => {
-      const [{ withOperator }, { isForPeople, outputForm, printSingle }, { withTimeout }, { pause }] = await Promise.all([import('../client.ts'), import('../output.ts'), import('../progress/watch.ts'), import('../pause.ts')]);
-      const form = outputForm(flags.output);
-      const limit = withTimeout(context.signal, flags.timeout);
-      const worker = await withOperator(await connectionOf(context, flags), async (operator) => {
-        let view = await operator.cordon(workerId, text.cordon);
-        while (flags.wait === true && view.taskIds.length > 0 && view.state !== 'lost') {
-          await pause(DRAIN_LOOK_MS, limit.signal);
-          if (context.signal.aborted) return view;
-          if (limit.signal.aborted) throw new AlumnusError('TIMED_OUT', `it still holds ${view.taskIds.join(', ')}`, { where: workerId });
-          view = (await operator.workers()).workers.find((each) => each.workerId === workerId) ?? { ...view, taskIds: [] };
-        }
-        return view;
-      });
-      await printSingle(context, form, { kind: 'Worker', name: workerId, value: worker, text: () => `Worker ${workerId} ${text.done}${worker.taskIds.length === 0 || text.cordon === '' ? '' : `; it holds ${worker.taskIds.join(', ')}`}.` });
-      if (isForPeople(form) && text.cordon !== '') context.note(`Next:\n  alumnus worker describe ${workerId}${connectionAgain(flags)}\n  alumnus worker uncordon ${workerId}${connectionAgain(flags)}`);
-    });
-  }
+  addWorkerDescribe(command, context);
+  addWorkerCordon(command, context);
 }
-
-/** How often a drain looks whether its worker still holds something. */
-const DRAIN_LOOK_MS = 500;
-
-type CordonVerb = 'cordon' | 'drain' | 'uncordon';
-interface CordonText extends CommandText {
-  readonly cordon: '' | 'cordoned' | 'draining';
-  readonly done: string;
-}
-
-const cordonTexts: Readonly<Record<CordonVerb, CordonText>> = {
-  cordon: { summary: 'Give a worker no more work; what it has it finishes', examples: ['alumnus worker cordon gpu-7-3121'], cordon: 'cordoned', done: 'is given no more work' },
-  drain: {
-    summary: 'Give a worker no more work, and have it hand back its trainings',
-    description: 'A training goes on elsewhere from its newest checkpoint; anything shorter is finished. The worker\'s process stays; stop it once it holds nothing, or give it work again.',
-    examples: ['alumnus worker drain gpu-7-3121 --wait'], cordon: 'draining', done: 'is being drained',
-  },
-  uncordon: { summary: 'Give a worker work again', examples: ['alumnus worker uncordon gpu-7-3121'], cordon: '', done: 'is given work again' },
-};

@@ -1,7 +1,7 @@
 /** `alumnus run budget`: what a run has spent of its limits, and new ones. */
 import type { Command } from 'commander';
 import { action, connected, declare, hours, outputOption, type OutputFlag } from '../../command.ts';
-import { connectionOf, type ConnectionFlags } from '../../connection.ts';
+import { connectionAgain, connectionOf, type ConnectionFlags } from '../../connection.ts';
 import type { Context } from '../../context.ts';
 
 interface Flags extends ConnectionFlags, OutputFlag {
@@ -31,5 +31,6 @@ export function addRunBudget(group: Command, context: Context): void {
       kind: 'RunBudget', name: runId, value: { runId, state, reason, ...budget },
       text: () => facts([['Run', runId], ['State', `${state}${reason === '' ? '' : `: ${reason}`}`], ...budgetFacts(budget)]),
     });
+    if (changes) context.note(`Next:\n  alumnus run watch ${runId}${connectionAgain(flags)}`);
   });
 }
