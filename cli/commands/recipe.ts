@@ -38,7 +38,7 @@ export function addRecipe(program: Command, context: Context): void {
 
   const list = declare(group, 'list', {
     summary: 'Name the ready recipes',
-    description: 'Each runs on data that ships, from nothing to a report, with `alumnus demo --recipe NAME`.',
+    description: 'Each but photos, which is for images of your own, runs on data that ships, from nothing to a report, with `alumnus demo --recipe NAME`.',
     examples: ['alumnus recipe list', 'alumnus recipe list -o name'],
   }).addOption(outputOption());
   action(list, context, async (flags: OutputFlag) => {
@@ -53,12 +53,13 @@ export function addRecipe(program: Command, context: Context): void {
   const init = declare(group, 'init [name]', {
     summary: 'Write a ready recipe to begin from',
     description: '`alumnus recipe list` names them. It goes to standard output, or to a file that is not there yet.',
-    examples: ['alumnus recipe init mnist > mnist.yaml', 'alumnus recipe init fashion-mnist --out recipe.yaml'],
-  }).option('--out <file>', 'write to this file');
-  action(init, context, async (name: string | undefined, flags: { out?: string }) => {
+    examples: ['alumnus recipe init photos --dataset birds > birds.yaml', 'alumnus recipe init fashion-mnist --out recipe.yaml'],
+  }).option('--dataset <name>', 'take this dataset, and call the run after it').option('--out <file>', 'write to this file');
+  action(init, context, async (name: string | undefined, flags: { dataset?: string; out?: string }) => {
     const { readyRecipe, readyRecipeNames } = await import('../../recipe/index.ts');
-    const text = readyRecipe(name ?? 'mnist');
-    if (text === undefined) throw new AlumnusError('USAGE', `there is no ready recipe "${name}"; there are ${readyRecipeNames().join(', ')}`);
+    const ready = readyRecipe(name ?? (flags.dataset === undefined ? 'mnist' : 'photos'));
+    if (ready === undefined) throw new AlumnusError('USAGE', `there is no ready recipe "${name}"; there are ${readyRecipeNames().join(', ')}`);
+    const text = flags.dataset === undefined ? ready : (await import('../recipe-of-dataset.ts')).recipeOfDataset(ready, flags.dataset);
     if (flags.out === undefined) return context.out.write(text);
     try {
       await writeFile(flags.out, text, { flag: 'wx' });

@@ -256,6 +256,11 @@ const cases: Record<string, () => Promise<void>> = {
   },
   'recipe init': async () => {
     expect((await ok(['recipe', 'init', 'mnist', '--out', file('mnist.yaml')])).err).toContain('alumnus recipe validate');
+    const [photos, birds] = [(await ok(['recipe', 'init', 'photos'])).out, (await ok(['recipe', 'init', '--dataset', 'birds@2'])).out];
+    expect(birds.split('\n').filter((line, at) => line !== photos.split('\n')[at])).toEqual(['name: birds', expect.stringMatching(/^ {2}dataset: birds@2 +#/)]);
+    expect((await ok(['recipe', 'init', 'noisy-student', '--dataset', 'mnist-100'])).out).toMatch(/^ {2}corrupted: mnist-100-c /m);
+    const refused = await alumnus(['recipe', 'init', '--dataset', 'My birds']);
+    expect(refused).toMatchObject({ code: 2, err: expect.stringContaining('--dataset: "My birds" is no dataset\'s name') });
   },
   'recipe validate': async () => {
     expect(await json('RecipeValidation', ['recipe', 'validate', file('mnist.yaml')])).toMatchObject({ valid: true });

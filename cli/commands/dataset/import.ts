@@ -49,13 +49,16 @@ function withSplit(command: Command, defaultName: string | undefined): Command {
     .addOption(homeOption()).addOption(storeOption()).addOption(outputOption());
 }
 
+/** There is a recipe for it, and a test split within it. */
+const isShipped = (kind: SourceRequest['kind']): boolean => kind === 'mnist' || kind === 'fashion-mnist';
+
 async function importInto(context: Context, request: SourceRequest, flags: Flags): Promise<void> {
   const [{ runImport }, { openStore }, { outputForm, printSingle }, { describeDataset }, { inspectDataset }] = await Promise.all([
     import('../../dataset-import.ts'), import('../../../store/index.ts'), import('../../output.ts'), import('../../dataset-text.ts'), import('../../../dataset/index.ts'),
   ]);
   const form = outputForm(flags.output);
   const name = flags.name ?? request.kind;
-  if ((flags.testImages ?? 0) > 0 && (request.files.test !== undefined || request.kind === 'mnist' || request.kind === 'fashion-mnist')) {
+  if ((flags.testImages ?? 0) > 0 && (request.files.test !== undefined || isShipped(request.kind))) {
     throw new AlumnusError('USAGE', `${request.files.test === undefined ? `${request.kind} has a test split of its own` : '--test names the test split'}, so none is drawn: leave --test-images out`, { where: '--test-images' });
   }
   const store = await openStore(storeUrl(context.env, flags));
@@ -75,7 +78,7 @@ async function importInto(context: Context, request: SourceRequest, flags: Flags
   const coarse = coarseValidation(dataset.parts.find(({ part }) => part === 'validation')?.samples ?? 0);
   if (coarse !== '') context.note(coarse);
   const where = [...(flags.store === undefined ? [] : [` --store ${flags.store}`]), ...(flags.home === undefined ? [] : [` --home ${flags.home}`])].join('');
-  context.note(`Next:\n  alumnus dataset verify ${name}${where}\n  alumnus recipe init > recipe.yaml    # and write data.dataset: ${name}`);
+  context.note(`Next:\n  alumnus dataset verify ${name}${where}\n  alumnus recipe init ${isShipped(request.kind) ? request.kind : 'photos'} --dataset ${name} > ${name}.yaml`);
 }
 
 /** Two-sided p of k differences, all one way, is 2 / 2^k: below 0.05, the gate's default level, from 6 on. */

@@ -77,7 +77,7 @@ async function run(context: Context, name: string, place: string, flags: Flags, 
     const dataset = await inspectDataset(store, reference);
     await printSingle(context, form, { kind: 'Dataset', name: reference, value: { ...dataset, added, notes }, text: () => describeDataset(dataset) });
     context.note(`${reference}: ${added === 0 ? 'nothing new' : `${plural(added, 'shard')} added`}`);
-    context.note(`Next:\n  alumnus dataset inspect ${reference}\n  alumnus recipe init > recipe.yaml    # and write data.${flags.part === 'unlabeled' ? 'unlabeled' : flags.part}: ${reference}`);
+    context.note(`Next:\n  alumnus dataset inspect ${reference}\n  alumnus recipe init photos > recipe.yaml    # and write data.${flags.part === 'unlabeled' ? 'unlabeled' : flags.part}: ${reference}`);
   } finally {
     operator?.close();
     progress.end();
