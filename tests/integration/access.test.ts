@@ -72,6 +72,8 @@ test('over TLS, each with a token: viewers read, operators steer, workers work, 
   await writeFile(tokenFile, worker.token);
   cluster.startWorker('worker-1', cluster.address, ['--tls-ca', certificate.cert, '--token-file', tokenFile]);
   expect(await as(vera)('run', 'wait', 'of-birds', '--timeout', '120')).toMatchObject({ code: 0 });
+  // The flag is that of the verb, though `worker` has one of the same name.
+  expect(await runCommand(['worker', 'list', '--address', cluster.address, '--tls-ca', certificate.cert, '--token-file', tokenFile, '-o', 'name'])).toMatchObject({ code: 0, out: 'worker-1\n' });
   // What a worker may ask is to be given tasks.
   expect(await as(worker)('run', 'cancel', 'of-fish')).toMatchObject({ code: 6 });
 });
