@@ -136,6 +136,12 @@ const commands = {
     return tests(root, { name: 'browser', projects: ['browser'], args, env: { ALUMNUS_BROWSER: '1' } });
   },
 
+  /** The pages of docs/reference; `npm test` holds them against the code. */
+  async docs() {
+    await setUp(['packages', 'native', 'protocol']);
+    return tests(root, { name: 'docs', projects: ['unit'], args: ['tests/unit/docs/reference.test.ts', '--update'] });
+  },
+
   bench: (args) => experiment('bench', 'bench', args),
   results: (args) => experiment('results', 'bench/results', args),
 };
@@ -150,6 +156,7 @@ const help = {
   servers: 'npm run servers\n\nBuilds the NATS, S3 and Prometheus servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
+  docs: 'npm run docs\n\nWrites the pages of docs/reference from the code.',
   'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nExported models where they are used: the page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
   'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
 };
@@ -218,7 +225,7 @@ export async function main([command, ...args]) {
     process.stdout.write(`${help[command]}\n`);
     return;
   }
-  waitsForChild = ['test', 'test:simulation', 'test:chaos', 'test:browser', 'lint', 'typecheck'].includes(command);
+  waitsForChild = ['test', 'test:simulation', 'test:chaos', 'test:browser', 'docs', 'lint', 'typecheck'].includes(command);
   try {
     const code = await commands[command](args);
     if (code !== undefined) process.exitCode = code;
