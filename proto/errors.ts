@@ -113,7 +113,7 @@ export const errorTable = {
   ACCESS_UNAUTHENTICATED: row('terminal', 'unauthenticated', 'refused', 'Give a token that the coordinator knows: ALUMNUS_TOKEN, or `alumnus config set-context NAME --token-file FILE`.'),
   ACCESS_REFUSED: row('terminal', 'permissionDenied', 'refused', 'The token does not allow this: use one that does, or ask whoever runs the coordinator for it.'),
   ACCESS_INVALID: row('terminal', 'invalidArgument', 'usage', 'Correct the named fields of the access file; docs/access.md says what they are, and `alumnus access check FILE` tries it.'),
-  QUOTA_SPENT: row('terminal', 'resourceExhausted', 'refused', 'Have the project\'s quota raised in the access file, or free what its runs no longer need with `alumnus gc`.'),
+  QUOTA_SPENT: row('terminal', 'resourceExhausted', 'refused', 'Have the project\'s quota raised in the access file; what it had was spent by the results of its runs.'),
   ACCESS_UNTRUSTED: row('terminal', 'failedPrecondition', 'environment', 'Name the authority that signed its certificate (--tls-ca FILE), and the address, or --tls-server-name of the context, that the certificate is for.'),
   // Surroundings
   DISK_FAILED: row('terminal', 'internal', 'environment', 'Look into the system\'s log for what ails the device, and replace it or mount it again; what other devices hold is intact.'),

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import sharp from 'sharp';
 
-const [folder, labeled = '250', unlabeled = '3000'] = process.argv.slice(2);
+const [folder, labeled = '250', unlabeled = '2000'] = process.argv.slice(2);
 if (folder === undefined || ![labeled, unlabeled].every((count) => /^\d{1,6}$/.test(count))) {
   process.stderr.write('usage: node docs/tutorial/pictures.mjs FOLDER [labeled of each class] [unlabeled]\n');
   process.exit(2);

@@ -44,9 +44,9 @@ export function blocksOf(page: string): Block[] {
 
 export const shellBlocks = (page: string): Block[] => blocksOf(page).filter(({ language }) => language === 'sh');
 
-/** Commands within sentences: `alumnus run list`. Those with an ellipsis are no whole commands. */
+/** Commands within sentences: `alumnus run list`. Those with an ellipsis, or with what they take in brackets, are no whole commands. */
 export const spokenCommands = (page: string): string[] =>
-  [...textOf(page).replace(/^```[^]*?^```$/gm, '').matchAll(/`((?:bin\/)?alumnus [^`\n]+)`/g)].map(([, command = '']) => command.replaceAll('\\|', '|')).filter((command) => !command.includes('…'));
+  [...textOf(page).replace(/^```[^]*?^```$/gm, '').matchAll(/`((?:bin\/)?alumnus [^`\n]+)`/g)].map(([, command = '']) => command.replaceAll('\\|', '|')).filter((command) => !/[…<[]/.test(command));
 
 const COMMAND = /(?:^|&&|\|\||\||;|\$\(|\()\s*(?:[A-Z_0-9]+=\S*\s+)*(?:bin\/)?alumnus\s/g;
 /** How many commands of ours a reader counts in a shell text: what bash came to must be as many. */
