@@ -11,7 +11,7 @@ export function recipeOfDataset(text: string, dataset: string): string {
   // Written into the text, not from the document: comments stay in their columns.
   const places = edits.flatMap(([path, value]) => {
     const node = document.getIn(path, true);
-    return isScalar(node) && node.range != null ? [{ from: node.range[0], to: node.range[1], value }] : [];
+    return isScalar(node) && node.range ? [{ from: node.range[0], to: node.range[1], value }] : [];
   }).sort((a, b) => b.from - a.from);
   const edited = places.reduce((all, { from, to, value }) => all.slice(0, from) + value + all.slice(to), text);
   const { problems } = checkRecipe(edited);
