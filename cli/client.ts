@@ -15,7 +15,7 @@ import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { accessTo } from '../proto/credentials.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
+  OperatorServiceClient, type CollectGarbageResponse, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { isTraced, submitSpan, TRACEPARENT, traceparentOf } from '../proto/trace.ts';
 import { parseRecipe } from '../recipe/index.ts';
@@ -92,6 +92,8 @@ export interface Operator {
   review(request: ReviewLabelsRequest): Promise<RunView>;
   /** @param runId empty for every run in the bucket. */
   reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
+  /** @param keepLabels of so many last iterations of ended runs; undefined: of all */
+  collectGarbage(apply: boolean, keepLabels: number | undefined): Promise<CollectGarbageResponse>;
   workers(): Promise<ListWorkersResponse>;
   /** Has workers read tars, until all are done. `done` holds places in the list. @throws AlumnusError that of a tar that could not be read */
   index(request: IndexTarsRequest, options: WatchOptions): AsyncGenerator<IndexTarsProgress>;
@@ -293,6 +295,7 @@ export function connect(connection: Connection): Operator {
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
     review: (request) => steer((client) => client.reviewLabels, request, (view) => view.reviews.at(-1)?.labels?.sha256 === request.labels?.sha256),
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
+    collectGarbage: (apply, keepLabels) => call((client) => client.collectGarbage, { apply, keepLabels }, RECONCILE_MS),
     workers: () => call((client) => client.listWorkers, {}),
     close: () => {
       for (const client of clients.values()) client.close();

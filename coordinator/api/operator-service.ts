@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import type { ChangeBudgetRequest, ChooseModelRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { ChangeBudgetRequest, ChooseModelRequest, CollectGarbageRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { statusOf } from '../../proto/status.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
@@ -19,6 +19,7 @@ import { indexTars } from './index-tars.ts';
 import { prepareSubmission } from './submission.ts';
 import { eventsAfter, EVENTS_MAX, eventsTotal, newestEvents } from '../events.ts';
 import { explainTask } from '../explain.ts';
+import { collectGarbage } from '../garbage.ts';
 import { cordonOf, cordons } from '../scheduler/index.ts';
 import { runView, summaryOf, taskViewOf, workerView } from './views.ts';
 
@@ -216,6 +217,10 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const runs = seenRuns(metadata).sort((a, b) => b.submittedAtMs - a.submittedAtMs).slice(0, RUNS_TOLD_MAX);
       const events = (await Promise.all(runs.map((run) => newestEvents(leader, run, most)))).flat();
       return { events: events.sort((a, b) => a.atMs - b.atMs || a.number - b.number).slice(-most), total: 0 };
+    }),
+    collectGarbage: unary(({ apply, keepLabels }: CollectGarbageRequest, { metadata }) => {
+      authority.operator(metadata, FLEET);
+      return collectGarbage(leading.leader(), { apply, keepLabels });
     }),
     listWorkers: unary((_, { metadata }) => {
       authority.callerOf(metadata);

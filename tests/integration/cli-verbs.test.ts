@@ -237,6 +237,11 @@ const cases: Record<string, () => Promise<void>> = {
   'run retry': async () => {
     expect(await json('RunSummary', ['run', 'retry', steered])).toMatchObject({ state: 'running' });
   },
+  gc: async () => {
+    // All of it is younger than a day.
+    expect(await json('GarbageCollection', ['gc', '--dry-run'])).toMatchObject({ applied: false, garbage: [], unknownRuns: [] });
+    expect(await json('GarbageCollection', ['gc', '--keep-labels', '1'])).toMatchObject({ applied: true, garbage: [] });
+  },
   'access token': async () => {
     expect((await ok(['access', 'token', 'ana'])).out).toMatch(/^[\w-]{43}\n$/);
   },
