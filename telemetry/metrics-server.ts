@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 import { AlumnusError, toAlumnusError } from '../proto/errors.ts';
 
+const PORT_MAX = 65_535;
+
 export interface MetricsServer {
   /** `host:port` that is listened on. */
   readonly address: string;
@@ -12,6 +14,7 @@ export interface MetricsServer {
 
 /** @param listen `host:port`; port 0 takes any that is free @throws AlumnusError PORT_IN_USE, USAGE naming the address */
 export async function serveMetrics(registry: Registry, listen: string): Promise<MetricsServer> {
+  if (!/^.+:\d{1,5}$/.test(listen) || Number(listen.slice(listen.lastIndexOf(':') + 1)) > PORT_MAX) throw new AlumnusError('USAGE', 'must be host:port', { where: '--metrics' });
   const server = createServer((request, response) => {
     const answer = (status: number, type: string, text: string): void => void response.writeHead(status, { 'content-type': type }).end(text);
     if (request.method !== 'GET' || request.url !== '/metrics') return answer(404, 'text/plain', 'GET /metrics\n');

@@ -16,27 +16,27 @@ const KINDS = { client: SpanKind.CLIENT, server: SpanKind.SERVER, internal: Span
 const PROTOCOL_DEFAULT = 'http/protobuf';
 
 /** Each reads endpoint, headers, time-out and the rest from the environment by itself. */
-const exporters: Readonly<Record<string, () => Promise<SpanExporter>>> = {
-  'http/protobuf': async () => new (await import('@opentelemetry/exporter-trace-otlp-proto')).OTLPTraceExporter(),
-  'http/json': async () => new (await import('@opentelemetry/exporter-trace-otlp-http')).OTLPTraceExporter(),
-  grpc: async () => new (await import('@opentelemetry/exporter-trace-otlp-grpc')).OTLPTraceExporter(),
+const exporters: Readonly<Record<string, (config: { timeoutMillis?: number }) => Promise<SpanExporter>>> = {
+  'http/protobuf': async (config) => new (await import('@opentelemetry/exporter-trace-otlp-proto')).OTLPTraceExporter(config),
+  'http/json': async (config) => new (await import('@opentelemetry/exporter-trace-otlp-http')).OTLPTraceExporter(config),
+  grpc: async (config) => new (await import('@opentelemetry/exporter-trace-otlp-grpc')).OTLPTraceExporter(config),
 };
 
-export async function exportTraces({ service, version, env, log }: TracesOptions): Promise<Traces> {
+export async function exportTraces({ service, version, env, log, sendMsMax }: TracesOptions): Promise<Traces> {
   const protocol = env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL ?? env.OTEL_EXPORTER_OTLP_PROTOCOL ?? PROTOCOL_DEFAULT;
   const exporter = Object.hasOwn(exporters, protocol) ? exporters[protocol] : undefined;
   if (exporter === undefined) throw new AlumnusError('USAGE', `must be ${Object.keys(exporters).join(', ')}, not "${protocol}"`, { where: 'OTEL_EXPORTER_OTLP_PROTOCOL' });
   const ids = new GivenIds();
   const resource = defaultResource().merge(resourceFromAttributes({ 'service.name': service, 'service.version': version, 'process.pid': process.pid })).merge(detectResources({ detectors: [envDetector] }));
-  const provider = new BasicTracerProvider({ resource, idGenerator: ids, spanProcessors: [new BatchSpanProcessor(told(await exporter(), log))] });
+  const provider = new BasicTracerProvider({ resource, idGenerator: ids, spanProcessors: [new BatchSpanProcessor(told(await exporter(sendMsMax === undefined ? {} : { timeoutMillis: sendMsMax }), log))] });
   const tracer = provider.getTracer('alumnus', version);
   return {
     ended({ name, ids: own, parent, links = [], kind = 'internal', startMs, endMs, attributes, error }) {
       const context = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, contextOf(parent));
       ids.next = own;
-      const span = tracer.startSpan(name, { kind: KINDS[kind], startTime: startMs, attributes, links: links.map((each) => ({ context: contextOf(each) })) }, context);
+      const span = tracer.startSpan(name, { kind: KINDS[kind], startTime: new Date(startMs), attributes, links: links.map((each) => ({ context: contextOf(each) })) }, context);
       if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
-      span.end(endMs);
+      span.end(new Date(endMs));
     },
     close: () => {
       let timer: NodeJS.Timeout | undefined;

@@ -31,4 +31,6 @@ export interface TracesOptions {
   readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  /** How long a collector may take at most; default: what OTEL_EXPORTER_OTLP_TIMEOUT says, 10 s. */
+  readonly sendMsMax?: number;
 }

@@ -163,6 +163,6 @@ test('each metric of ours is on the dashboard, and every panel says what it show
     expect(fieldConfig?.defaults.unit, title).toBeTypeOf('string');
     expect(fieldConfig?.defaults.thresholds?.steps.length, title).toBeGreaterThan(0);
     expect(targets.length, title).toBeGreaterThan(0);
-    for (const { legendFormat, datasource } of targets) expect([legendFormat === '', datasource.uid], title).toEqual([false, '${datasource}']);
+    for (const { legendFormat, datasource } of targets) expect([legendFormat, datasource.uid], title).toEqual([expect.stringMatching(/./), expect.stringMatching(/^\$\{datasource\}$/)]);
   }
 });

@@ -88,6 +88,7 @@ test('answers nothing else, and says where the port is taken', async () => {
     expect((await fetch(`http://${server.address}/metrics`, { method: 'POST' })).status).toBe(404);
     await expect(serveMetrics(registry, server.address)).rejects.toMatchObject({ code: 'PORT_IN_USE', where: `--metrics ${server.address}` });
     await expect(serveMetrics(registry, 'no-such-host.invalid:1')).rejects.toMatchObject({ code: 'USAGE' });
+    for (const listen of ['9464', 'localhost:', 'localhost:x', 'localhost:65536']) await expect(serveMetrics(registry, listen)).rejects.toMatchObject({ code: 'USAGE', where: '--metrics', message: 'must be host:port' });
   } finally {
     await server.close();
   }
