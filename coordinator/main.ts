@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
   for (const flag of ['listen', 'advertise', 'metrics'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
   const log = openLog({ program: 'coordinator', format: values['log-format'], level: values['log-level'], env: process.env });
-  onDefect((error) => log(error.message, { code: 'INTERNAL', stack: error.stack, level: 'error' }));
+  onDefect((error) => log(error.message, { code: 'INTERNAL', stack: (error.cause instanceof Error ? error.cause : error).stack, level: 'error' }));
   const traces = await openTraces({ service: 'alumnus-coordinator', version: version(), env: process.env, log });
   const spans = traces === undefined ? undefined : new RunSpans(traces);
   const tls = tlsOf(values);
