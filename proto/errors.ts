@@ -20,6 +20,7 @@ export const grpcStatus = {
   internal: 13,
   unavailable: 14,
   dataLoss: 15,
+  unauthenticated: 16,
 } as const;
 
 /** Exit codes of the CLI; documented in docs/cli.md. */
@@ -106,11 +107,15 @@ export const errorTable = {
   TRAINING_DIVERGED: row('terminal', 'aborted', 'runFailed', 'Lower training.optimizer.learning_rate, set training.clip_norm or weaken the noise, then submit again.'),
   LABELS_COLLAPSED: row('terminal', 'failedPrecondition', 'runFailed', 'The teacher names too few classes: give it more labels or steps, or raise training.steps of iteration 0.'),
   CANCELLED: row('terminal', 'cancelled', 'interrupted', 'Nothing to do: it was asked for.'),
+  // Access
+  ACCESS_UNAUTHENTICATED: row('terminal', 'unauthenticated', 'refused', 'Give a token that the coordinator knows: ALUMNUS_TOKEN, or `alumnus config set-context NAME --token-file FILE`.'),
+  ACCESS_REFUSED: row('terminal', 'permissionDenied', 'refused', 'The token does not allow this: use one that does, or ask whoever runs the coordinator for it.'),
   // Surroundings
   DISK_FAILED: row('terminal', 'internal', 'environment', 'Look into the system\'s log for what ails the device, and replace it or mount it again; what other devices hold is intact.'),
   FILES_EXHAUSTED: row('retryable', 'resourceExhausted', 'environment', 'Raise the limit of open files (`ulimit -n`) and start the process again.'),
   CODE_OUTDATED: row('retryable', 'failedPrecondition', 'environment', 'A process keeps the code that it was started with: restart the one that is older, on the same code as the others.'),
-  PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another (--listen, --metrics), or stop what holds it.'),
+  PORT_IN_USE: row('terminal', 'failedPrecondition', 'environment', 'Choose another (--listen, --metrics, --page), or stop what holds it.'),
+  PAGE_BUSY: row('retryable', 'resourceExhausted', 'environment', 'Close pages that nobody looks at, and try again in a moment.'),
   HOME_IN_USE: row('terminal', 'failedPrecondition', 'conflict', 'Stop the other coordinator, or name another folder with --home.'),
   UNREACHABLE: row('retryable', 'unavailable', 'unreachable', 'Check that a coordinator runs at that address: start one with `alumnus coordinator`.'),
   JOURNAL_CONFLICT: row('terminal', 'aborted', 'conflict', 'Another coordinator leads; this one has stepped down.'),

@@ -14,6 +14,8 @@ interface Flags {
   advertise?: string;
   leaseMs?: number;
   metrics?: string;
+  /** False: none. */
+  page?: string | false;
 }
 
 /** What no URL names lies in the home folder. */
@@ -46,6 +48,7 @@ export function addCoordinator(program: Command, context: Context): void {
     examples: ['alumnus coordinator', 'alumnus coordinator --journal nats://nats-1:4222,nats-2:4222,nats-3:4222?replicas=3 --store s3://alumnus?endpoint=http://minio:9000 --listen 0.0.0.0:7700 --advertise coordinator-1:7700', 'alumnus coordinator --listen 127.0.0.1:0 --home ./trial'],
   }).option('--listen <host:port>', 'where it answers; port 0 takes any that is free', DEFAULT_ADDRESS).addOption(homeOption()).addOption(storeOption()).addOption(journalOption())
     .option('--advertise <host:port>', 'where workers and operators reach this coordinator (what it listens on)')
+    .option('--page <host:port>', 'where people open the page in a browser (the host of --listen, its port plus 100)').option('--no-page', 'serve no page')
     .option('--metrics <host:port>', 'where Prometheus finds /metrics: 127.0.0.1:9464, say (nowhere)')
     .option('--lease-ms <ms>', 'how long a worker may be silent before its work is given to another', wholeNumber(1, 3_600_000));
   action(command, context, async (flags: Flags) => {
@@ -55,7 +58,7 @@ export function addCoordinator(program: Command, context: Context): void {
     try {
       let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
-        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
+        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.page === false ? ['--no-page'] : typeof flags.page === 'string' ? ['--page', flags.page] : []), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]),
       ], {
         signal: context.signal,
         onEnd: (error) => {
@@ -69,7 +72,7 @@ export function addCoordinator(program: Command, context: Context): void {
           const own = isWildcard(ready.address) ? ready.address.replace(/^.*:/, 'HOST:') : ready.address;
           // With a journal that is shared, another may lead.
           const at = ready.term === 0 ? `${own},OTHERS` : own === DEFAULT_ADDRESS ? '' : own;
-          context.note(`Ready${ready.term === 0 ? ': it leads, or stands by for the coordinator that does (`alumnus status` tells); name all of them, with commas' : ''}. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
+          context.note(`Ready${ready.term === 0 ? ': it leads, or stands by for the coordinator that does (`alumnus status` tells); name all of them, with commas' : ''}. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}${ready.page === undefined ? '' : `\nIts page: ${ready.page}`}`);
         },
       });
       if (context.signal.aborted) return exitCode.interrupted;

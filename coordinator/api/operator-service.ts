@@ -14,7 +14,7 @@ import { isEnded, type Command } from '../run/index.ts';
 import { unary } from './grpc.ts';
 import { indexTars } from './index-tars.ts';
 import { prepareSubmission } from './submission.ts';
-import { runView, summaryOf, workerView } from './views.ts';
+import { runView, statusView, summaryOf, workerView } from './views.ts';
 
 /** A watcher sees progress this often, and changes at once but no closer than WATCH_MS_MIN. */
 const WATCH_MS = 1_000;
@@ -86,17 +86,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
   };
 
   return {
-    getStatus: unary(() => {
-      const { journal, leaderAddress, trouble } = leading;
-      const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
-      try {
-        const leader = leading.leader();
-        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()), notice: leader.notice };
-      } catch (thrown) {
-        if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
-        return { ...common, role: 'standby', term: 0, workers: 0, notice: trouble };
-      }
-    }),
+    getStatus: unary(() => statusView(leading, storeUrl, version)),
     submitRun: unary(async (request) => {
       const leader = leading.leader();
       const { recipe, data } = await prepareSubmission(store, request.recipe);

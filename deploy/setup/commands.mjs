@@ -97,7 +97,7 @@ const commands = {
 
   async typecheck() {
     await setUp(['packages', 'protocol']);
-    return staticChecks(root, ['types']);
+    return staticChecks(root, ['types', 'types of the page']);
   },
 
   async lint() {
@@ -107,7 +107,7 @@ const commands = {
 
   async test(args) {
     await setUp(['packages', 'native', 'protocol']);
-    const code = await staticChecks(root, ['types', 'lint', 'import directions', 'wire style', 'wire compatibility']);
+    const code = await staticChecks(root, ['types', 'types of the page', 'lint', 'import directions', 'wire style', 'wire compatibility']);
     if (code !== 0) {
       process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
       return code;
@@ -144,9 +144,9 @@ const toVitest = 'What follows -- goes to vitest: files, -t NAME, --bail 1.';
 /** What `npm run COMMAND -- --help` answers, at once; the others' arguments are their own. */
 const help = {
   setup: 'npm run setup\n\nPackages, the native library, the wire types and the build, each where it is missing or stale.',
-  build: 'npm run build\n\nCompiles to dist/, which processes run from.',
+  build: 'npm run build\n\nCompiles to dist/, which processes run from, and builds the page to dist/page.',
   lint: 'npm run lint\n\nESLint, then the directions of imports.',
-  typecheck: 'npm run typecheck\n\nThe types alone.',
+  typecheck: 'npm run typecheck\n\nThe types alone, of the page too.',
   servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
