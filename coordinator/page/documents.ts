@@ -56,7 +56,12 @@ const json = (value: unknown): string => JSON.stringify(value) ?? 'null';
 
 export const fieldsOf = (value: object): Fields => new Map(Object.entries(value).filter(([, field]) => field !== undefined).map(([key, field]) => [key, json(field)]));
 
-export const runsFields = (leader: Leader, runs: readonly RunState[]): Fields => new Map(runs.map((run) => [run.runId, json(summaryAnswer(leader, run))]));
+/** Scores by class are of a run by itself: of many runs with many classes they would be most of what is told. */
+export const runsFields = (leader: Leader, runs: readonly RunState[]): Fields => new Map(runs.map((run) => {
+  const summary = summaryAnswer(leader, run);
+  const { teacherValidation: score } = summary;
+  return [run.runId, json(score === undefined ? summary : { ...summary, teacherValidation: { ...score, classes: [] } })];
+}));
 
 /** Data and recipes of a run stay, and are large. */
 const encodedOnce = new WeakMap<RunState['recipe'], { readonly data: RunState['data']; readonly json: string; readonly recipe: string }>();

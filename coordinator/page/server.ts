@@ -286,6 +286,8 @@ class Page {
     if (this.#streams >= STREAMS_MAX) throw new AlumnusError('PAGE_BUSY', `${STREAMS_MAX} pages are open already`);
     const runId = query.get('run');
     const leader = (): Leader => this.#changes.leader();
+    // Who does not lead has nothing to tell.
+    leader();
     const watched: Watched[] = [
       { name: 'status', about: '', read: () => fieldsOf(this.#statusFields()) },
       { name: 'runs', about: token ?? '', read: () => runsFields(leader(), this.#readable(caller)) },

@@ -5,7 +5,7 @@ import { percent, shareOf, wilson, type Counted } from '../format.ts';
 import { useWidth } from './media.ts';
 
 const LEFT = 52;
-const RIGHT = 12;
+const RIGHT = 20;
 const TOP = 10;
 const BOTTOM = 26;
 
@@ -119,6 +119,8 @@ export interface LossLine {
   readonly losses: readonly number[];
   /** `live`: it is being trained now. */
   readonly kind: 'live' | 'past' | 'control';
+  /** Default 1. */
+  readonly opacity?: number;
 }
 
 export function LossChart({ lines, stepsMax, label }: { readonly lines: readonly LossLine[]; readonly stepsMax: number; readonly label: string }) {
@@ -137,7 +139,7 @@ export function LossChart({ lines, stepsMax, label }: { readonly lines: readonly
           <Grid ticks={ticks} y={y} width={width} name={(tick) => String(tick)} />
           {steps.filter((step) => step <= most).map((step) => <text key={step} class="tick" x={x(step)} y={height - 7} text-anchor="middle">{step}</text>)}
           {lines.map((line) => (
-            <g key={line.name}>
+            <g key={line.name} opacity={line.opacity}>
               <polyline class={`stroke loss-${line.kind}`} points={line.steps.map((step, at) => `${x(step).toFixed(1)},${y(line.losses[at] ?? 0).toFixed(1)}`).join(' ')} stroke-dasharray={line.kind === 'control' ? '3 3' : undefined}><title>{line.name}</title></polyline>
               {line.kind === 'live' && line.steps.length > 0 && <circle class="fill loss-live" cx={x(line.steps.at(-1) ?? 0)} cy={y(line.losses.at(-1) ?? 0)} r="3.5"><title>{`${line.name}: step ${line.steps.at(-1)}, loss ${line.losses.at(-1)?.toFixed(4)}`}</title></circle>}
             </g>
@@ -173,7 +175,8 @@ export function ConfidenceChart({ bins, binned: { from, width: binWidth }, thres
     <Chart label="Pseudo-labels by confidence" height={190}>{(width, height) => {
       const [low, above] = [from + first * binWidth, from + (last + 1) * binWidth];
       const x: Scale = (logOdds) => LEFT + ((logOdds - low) / (above - low)) * (width - LEFT - RIGHT);
-      const y: Scale = (value) => TOP + (1 - value / high) * (height - TOP - BOTTOM);
+      const top = TOP + 8;
+      const y: Scale = (value) => top + (1 - value / high) * (height - top - BOTTOM);
       const cut = threshold === undefined || threshold <= 0 || threshold >= 1 ? undefined : logit(threshold);
       return (
         <>
@@ -181,11 +184,18 @@ export function ConfidenceChart({ bins, binned: { from, width: binWidth }, thres
           {bins.map((count, bin) => {
             if (bin < first || bin > last || count === 0) return null;
             const [begin, end] = [from + bin * binWidth, from + (bin + 1) * binWidth];
-            const kept = cut === undefined || begin >= cut - 1e-9;
-            return <rect key={bin} class={kept ? 'fill kept' : 'fill dropped'} x={x(begin) + 0.5} y={y(count)} width={Math.max(1, x(end) - x(begin) - 1)} height={Math.max(1, y(0) - y(count))}><title>{`${count} labels of confidence ${percent(1 / (1 + Math.exp(-begin)), 2)} to ${percent(1 / (1 + Math.exp(-end)), 2)}`}</title></rect>;
+            // The threshold lies within a bin: both of its sides are shown.
+            const edge = Math.min(end, Math.max(begin, cut ?? begin));
+            return (
+              <g key={bin}>
+                <title>{`${count} labels of confidence ${percent(1 / (1 + Math.exp(-begin)), 2)} to ${percent(1 / (1 + Math.exp(-end)), 2)}`}</title>
+                {edge > begin && <rect class="fill dropped" x={x(begin) + 0.5} y={y(count)} width={Math.max(0.5, x(edge) - x(begin) - 0.5)} height={Math.max(1, y(0) - y(count))} />}
+                {edge < end && <rect class="fill kept" x={x(edge) + 0.5} y={y(count)} width={Math.max(0.5, x(end) - x(edge) - 1)} height={Math.max(1, y(0) - y(count))} />}
+              </g>
+            );
           })}
           {MARKS.filter((mark) => logit(mark) > low && logit(mark) < above).map((mark) => <text key={mark} class="tick" x={x(logit(mark))} y={height - 7} text-anchor="middle">{percent(mark, Math.max(0, Math.ceil(-Math.log10(1 - mark)) - 2))}</text>)}
-          {cut !== undefined && cut >= low && cut <= above && <g class="threshold"><line x1={x(cut)} x2={x(cut)} y1={TOP - 4} y2={y(0)} /><text x={x(cut) + 5} y={TOP + 8}>threshold {percent(threshold ?? 0)}</text></g>}
+          {cut !== undefined && cut >= low && cut <= above && <g class="threshold"><line x1={x(cut)} x2={x(cut)} y1={4} y2={y(0)} /><text x={x(cut) + 5} y={12}>threshold {percent(threshold ?? 0)}</text></g>}
         </>
       );
     }}</Chart>

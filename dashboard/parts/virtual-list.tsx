@@ -4,6 +4,9 @@ import type { ComponentChildren } from 'preact';
 import { useCallback, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useKey } from '../keys.ts';
 
+/** As the style sheet has it: it stays above the rows. */
+const HEAD_HEIGHT = 32;
+
 export interface VirtualListProps {
   readonly label: string;
   readonly count: number;
@@ -23,8 +26,9 @@ export function VirtualList({ label, count, rowHeight, heightMax = '70vh', class
   const scroller = useRef<HTMLDivElement>(null);
   const [, redraw] = useState(0);
   const [active, setActive] = useState(-1);
+  const margin = head === undefined ? 0 : HEAD_HEIGHT;
   const options = {
-    count, estimateSize: () => rowHeight, getScrollElement: () => scroller.current, overscan: 6, observeElementRect, observeElementOffset, scrollToFn: elementScroll,
+    count, estimateSize: () => rowHeight, getScrollElement: () => scroller.current, overscan: 6, scrollMargin: margin, scrollPaddingStart: margin, observeElementRect, observeElementOffset, scrollToFn: elementScroll,
     onChange: () => redraw((times) => times + 1),
   };
   const virtualizer = useMemo(() => new Virtualizer<HTMLDivElement, HTMLElement>(options), []);
@@ -50,17 +54,17 @@ export function VirtualList({ label, count, rowHeight, heightMax = '70vh', class
   return (
     <div class={`list ${className}`}>
       {keys && <ListKeys move={move} />}
-      {head !== undefined && <div class="list-row list-head" aria-hidden="true">{head}</div>}
       <div ref={scroller} class="list-scroll" style={{ maxHeight: heightMax }} role="list" aria-label={`${label}, ${count}`} tabIndex={count > 0 && active < 0 ? 0 : -1}
         onKeyDown={(event) => {
           if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
           event.preventDefault();
           move(event.key === 'ArrowDown' ? 1 : -1);
         }}>
+        {head !== undefined && <div class="list-row list-head" aria-hidden="true">{head}</div>}
         <div class="list-inner" style={{ height: `${virtualizer.getTotalSize()}px` }}>
           {items.map(({ index, start }) => {
             const at = href?.(index);
-            const common = { 'class': 'list-row', 'data-index': index, style: { transform: `translateY(${start}px)`, height: `${rowHeight}px` }, tabIndex: index === active || (active < 0 && index === 0) ? 0 : -1, onFocus: () => setActive(index) };
+            const common = { 'class': 'list-row', 'data-index': index, style: { transform: `translateY(${start - margin}px)`, height: `${rowHeight}px` }, tabIndex: index === active || (active < 0 && index === 0) ? 0 : -1, onFocus: () => setActive(index) };
             return (
               <div role="listitem" key={index} aria-setsize={count} aria-posinset={index + 1}>
                 {at === undefined ? <div {...common}>{row(index)}</div> : <a {...common} href={at}>{row(index)}</a>}

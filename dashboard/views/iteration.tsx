@@ -46,7 +46,7 @@ function Models({ view, each }: { readonly view: Run; readonly each: Iteration }
           <tr key={name}><th scope="row">{name}</th><td>{model.label}</td><td class="right figure">{model.parameters > 0 ? integer(model.parameters) : none}</td><td class="right"><Accuracy score={model.validation} /></td><td class="right"><Accuracy score={model.test} /></td><td class="right figure">{integer(model.steps)}</td><td class="right figure">{model.finalLoss > 0 ? model.finalLoss.toFixed(3) : none}</td><td class="right figure">{duration(model.trainMs)}</td></tr>
         ))}</tbody>
       </table></div>
-      {each.gate !== undefined && <p>The gate: of {integer(each.gate.samples)} validation images {integer(each.gate.studentOnlyRight)} only the student got right, {integer(each.gate.teacherOnlyRight)} only its teacher; p = {each.gate.pValue.toPrecision(2)}. {each.gate.reason}</p>}
+      {each.gate !== undefined && <p>The gate: of {integer(each.gate.samples)} validation images {integer(each.gate.studentOnlyRight)} only the student got right, {integer(each.gate.teacherOnlyRight)} only its teacher; p = {each.gate.pValue.toPrecision(2)}; {each.gate.reason}.</p>}
       {each.gate !== undefined && each.gate.warning !== '' && <p class="problem warn">{each.gate.warning}</p>}
     </Panel>
   );
@@ -92,6 +92,7 @@ function Spread({ view, each, histogram }: { readonly view: Run; readonly each: 
   return (
     <>
       <Panel title="Pseudo-labels by confidence">
+        <ul class="legend"><li><i class="swatch swatch-kept" /> at or above the threshold: to be selected from</li><li><i class="swatch swatch-dropped" /> below it: thrown out</li></ul>
         <ConfidenceChart bins={bins} binned={histogram} threshold={each.threshold?.confidence} />
         <p class="muted">The axis is of log-odds: equal steps tell confidences near 0 and 1 apart.{part_}</p>
       </Panel>

@@ -47,7 +47,7 @@ function Round({ view, each }: { readonly view: Run; readonly each: Iteration })
   return (
     <li class={`round ${isCurrent ? 'current' : ''}`} data-iteration={each.iteration}>
       <a href={to.iteration(summary.runId, each.iteration)}>
-        <span class="round-title"><b>{titleOf(each)}</b> {each.iteration === 0 ? 'first teacher' : model?.label}{each.iteration === view.bestIteration && view.bestModel !== undefined && <span class="best" title="the best by validation">★ best</span>}</span>
+        <span class="round-title" title={model?.label}><b>{titleOf(each)}</b> <span>{each.iteration === 0 ? 'first teacher' : model?.label}</span>{each.iteration === view.bestIteration && view.bestModel !== undefined && <span class="best" title="the best by validation">★ best</span>}</span>
         <span class="round-stages" aria-label={isCurrent ? `in stage ${summary.stage}` : 'done'}>{stages.filter((stage) => each.iteration > 0 || (stage !== 'label' && stage !== 'select')).map((stage) => {
           const index = stages.indexOf(stage);
           const state = !isCurrent || index < at ? 'past' : index === at ? 'now' : '';

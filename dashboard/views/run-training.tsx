@@ -47,14 +47,16 @@ function isDone(view: Run, { iteration, training }: LiveCurve): boolean {
 }
 
 function Finished({ view }: { readonly view: Run }) {
-  const lines: LossLine[] = view.iterations.flatMap((each): LossLine[] => (each.model === undefined || each.model.curve.length === 0 ? [] : [{
-    name: `iteration ${titleOf(each)}`, kind: 'past', steps: each.model.curve.map(({ step }) => step), losses: each.model.curve.map(({ loss }) => loss),
+  const done = view.iterations.filter((each) => (each.model?.curve.length ?? 0) > 0);
+  const lines: LossLine[] = done.flatMap((each, index): LossLine[] => (each.model === undefined ? [] : [{
+    // Later ones stand out.
+    name: `iteration ${titleOf(each)}`, kind: 'past', opacity: 0.35 + 0.65 * ((index + 1) / done.length), steps: each.model.curve.map(({ step }) => step), losses: each.model.curve.map(({ loss }) => loss),
   }]));
   if ((view.control?.curve.length ?? 0) > 0) lines.push({ name: 'control', kind: 'control', steps: view.control?.curve.map(({ step }) => step) ?? [], losses: view.control?.curve.map(({ loss }) => loss) ?? [] });
   if (lines.length === 0) return null;
   return (
     <Panel title="Loss of trainings that are done">
-      <ul class="legend">{lines.map(({ name, losses, kind }) => <li key={name}><svg width="22" height="10" aria-hidden="true"><line class={`stroke loss-${kind}`} x1="0" x2="22" y1="5" y2="5" stroke-dasharray={kind === 'control' ? '3 3' : undefined} /></svg> {name}: <b class="figure">{losses.at(-1)?.toFixed(3)}</b></li>)}</ul>
+      <ul class="legend">{lines.map(({ name, losses, kind, opacity }) => <li key={name}><svg width="22" height="10" aria-hidden="true" opacity={opacity}><line class={`stroke loss-${kind}`} x1="0" x2="22" y1="5" y2="5" stroke-dasharray={kind === 'control' ? '3 3' : undefined} /></svg> {name}: <b class="figure">{losses.at(-1)?.toFixed(3)}</b></li>)}</ul>
       <LossChart label="Loss of trainings that are done" lines={lines} stepsMax={Math.max(...lines.map(({ steps }) => steps.at(-1) ?? 0))} />
       <p class="muted">Losses of different iterations are on different labels: compare their course, not their level.</p>
     </Panel>

@@ -1,9 +1,9 @@
 /** One run: what it does now and why it waits, its rounds, then in tabs the shards, trainings, tasks and events. */
 import { useMemo } from 'preact/hooks';
-import type { CellState, LiveCurve, RunAnswer, ShardCell, SummaryAnswer } from '../../proto/page.ts';
+import type { CellState, RunAnswer, ShardCell, SummaryAnswer } from '../../proto/page.ts';
 import { duration, integer, none, percent, plural } from '../format.ts';
 import { useConnection, useDocument, useFields, useNow } from '../live.ts';
-import { Bar, Fact, Panel, Problem, State } from '../parts/marks.tsx';
+import { Bar, Fact, Panel, State } from '../parts/marks.tsx';
 import { ShardLegend, ShardMap, type Cells } from '../parts/shard-map.tsx';
 import { Steer } from '../parts/steer.tsx';
 import { runTabs, to, type RunTab } from '../route.ts';
@@ -92,7 +92,7 @@ function Figures({ view }: { readonly view: Run }) {
   const { summary, budget } = view;
   const now = useNow();
   const isOpen = summary.endedAtMs === 0;
-  const hours = (limit: number, spent: number): string => (limit > 0 ? `${spent.toFixed(2)} of ${limit} h` : `${spent.toFixed(2)} h`);
+  const hours = (limit: number, spent: number): string => (limit > 0 ? `${duration(spent * 3_600_000)} of ${duration(limit * 3_600_000)}` : duration(spent * 3_600_000));
   return (
     <dl class="figures">
       <Fact name="iteration">{summary.iteration} of {summary.rounds}</Fact>
@@ -126,6 +126,3 @@ function Shards({ view, shard }: { readonly view: Run; readonly shard: string | 
     </>
   );
 }
-
-export type Curves = readonly LiveCurve[];
-export { Problem };

@@ -37,7 +37,7 @@ export function RunsView() {
       {shown.length === 0
         ? <p class="empty">{all.length === 0 ? <>There are no runs yet. <code>alumnus run submit FILE</code> hands in the first.</> : 'No run is like that.'}</p>
         : <VirtualList key={String(isNarrow)} label="Runs" keys count={shown.length} rowHeight={isNarrow ? 84 : 56} heightMax="calc(100dvh - 200px)" className="runs"
-          head={isNarrow ? undefined : <><span>run</span><span>state</span><span>iteration</span><span>stage</span><span class="right">teacher</span><span class="right">since</span></>}
+          head={isNarrow ? undefined : <><span>run</span><span>state</span><span>iteration</span><span>stage</span><span class="right">teacher</span><span class="right">time</span></>}
           href={(index) => to.run(shown[index]?.runId ?? '')}
           row={(index) => {
             const run = shown[index];

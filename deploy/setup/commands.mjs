@@ -132,7 +132,7 @@ const commands = {
   },
 
   async 'test:browser'(args) {
-    await setUp(['packages', 'native', 'protocol']);
+    await setUp(everything);
     return tests(root, { name: 'browser', projects: ['browser'], args, env: { ALUMNUS_BROWSER: '1' } });
   },
 
@@ -150,7 +150,7 @@ const help = {
   servers: 'npm run servers\n\nBuilds the NATS and S3 servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
-  'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nExported models where they are used: the page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
+  'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nThe dashboard on a real run, and exported models where they are used: their page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
   'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
 };
 const asksForHelp = (args) => args.some((arg) => arg === '--help' || arg === '-h');

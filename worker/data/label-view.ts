@@ -21,8 +21,8 @@ const TALLIES_MAX = 2_000;
 /** Each is a label table and, where one of its images is shown, a shard that is read whole. */
 const SHARDS_MAX = 12;
 const PER_KIND = 12;
-/** Of bins of a tally one is drawn: a width of half a logit. */
-const BINS_A_BAR = 4;
+/** Of bins of a tally one is drawn: a width of a quarter of a logit. */
+const BINS_A_BAR = 2;
 /** A screen shows no more of a picture this small. */
 const PIXELS_MAX = 128;
 /** True labels are one table; a larger one is not read for some pictures. */
@@ -43,7 +43,11 @@ export async function labelHistogram({ store, history, iteration }: LabelViewReq
   const chosen = someOf(labels, ({ shard }) => shard, TALLIES_MAX);
   await each(chosen, async ({ tally }) => addTally(merged, decodeTally(await store.get(must(tally)), classes, must(tally).key)));
   const bars = (bins: Uint32Array): number[] => Array.from({ length: BINS / BINS_A_BAR }, (_, bar) => bins.slice(bar * BINS_A_BAR, (bar + 1) * BINS_A_BAR).reduce((sum, count) => sum + count, 0));
-  return { iteration, from: BIN_FROM, width: BIN_WIDTH * BINS_A_BAR, classes: merged.map(bars), shards: chosen.length, shardsLabeled: labels.length };
+  const all = merged.map(bars);
+  // Those at both ends that no class has are left away.
+  const used = Array.from({ length: BINS / BINS_A_BAR }, (_, bar) => bar).filter((bar) => all.some((own) => (own[bar] ?? 0) > 0));
+  const [first, last] = [used[0] ?? 0, used.at(-1) ?? 0];
+  return { iteration, from: BIN_FROM + first * BIN_WIDTH * BINS_A_BAR, width: BIN_WIDTH * BINS_A_BAR, classes: all.map((own) => own.slice(first, last + 1)), shards: chosen.length, shardsLabeled: labels.length };
 }
 
 interface Candidate {
