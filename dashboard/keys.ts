@@ -1,5 +1,5 @@
 /** Keys: one place that hears them, and what is on the page says what they do there. Not while a person types, nor under a dialog. */
-import { useEffect } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 
 export const keyHelp: readonly (readonly [keys: string, what: string])[] = [
   ['/', 'search'], ['j  k', 'next, previous row'], ['Enter', 'open the row'], ['g r', 'runs'], ['g w', 'workers'], ['t', 'light, dark, as the system'], ['?', 'these keys'], ['Esc', 'close, or leave the search'],
@@ -11,7 +11,8 @@ let before = '';
 
 /** Of those that were said for a key the last one counts, while its part of the page is there. */
 export function useKey(key: string, action: Action): void {
-  useEffect(() => {
+  // At once with what it acts on: a key that comes before would be lost.
+  useLayoutEffect(() => {
     const all = actions.get(key) ?? [];
     actions.set(key, all);
     all.push(action);

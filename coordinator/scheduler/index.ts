@@ -356,6 +356,10 @@ export class Scheduler {
     return [...this.#workers.values()].map((worker) => ({ worker, leases: this.#leasesOf(worker.workerId) }));
   }
 
+  worker(workerId: string): WorkerState | undefined {
+    return this.#workers.get(workerId);
+  }
+
   /** The connection of a worker that waited for work ended: it died, unless it is heard of again. Its leases run on. */
   leave(workerId: string): void {
     const worker = this.#workers.get(workerId);

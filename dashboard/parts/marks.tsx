@@ -6,7 +6,7 @@ import { duration, instant, percent, shareOf, wilson, type Counted } from '../fo
 
 /** A word with a mark of its own form: color is never the only difference. */
 const glyphs: Readonly<Record<string, string>> = {
-  running: '▶', paused: '❚❚', cancelling: '◼', succeeded: '✓', failed: '✕', cancelled: '◼', busy: '▶', idle: '○', lost: '✕',
+  running: '▶', paused: '‖', cancelling: '◼', succeeded: '✓', failed: '✕', cancelled: '◼', busy: '▶', idle: '○', lost: '✕',
   leased: '▶', waiting: '○', retrying: '↻', done: '✓', quarantined: '✕', promoted: '✓', refused: '✕',
 };
 

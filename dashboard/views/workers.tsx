@@ -32,8 +32,8 @@ export function WorkersView() {
     <>
       <div class="title"><h1>Workers</h1><Search label="Search workers" value={typed} onChange={setTyped} /></div>
       <div class="chips" role="group" aria-label="States">
-        <button type="button" class="chip" aria-pressed={state === ''} onClick={() => setState('')}>all <b>{integer((fleet?.busy ?? 0) + (fleet?.idle ?? 0) + (fleet?.lost ?? 0))}</b></button>
-        {states.map((each) => <button type="button" key={each} class="chip" aria-pressed={state === each} onClick={() => setState(state === each ? '' : each)}><State state={each} /> <b>{integer(fleet?.[each] ?? 0)}</b></button>)}
+        <button type="button" class="chip" aria-pressed={state === ''} onClick={() => setState('')}>all <b>{fleet === undefined ? '…' : integer(fleet.busy + fleet.idle + fleet.lost)}</b></button>
+        {states.map((each) => <button type="button" key={each} class="chip" aria-pressed={state === each} onClick={() => setState(state === each ? '' : each)}><State state={each} /> <b>{fleet === undefined ? '…' : integer(fleet[each])}</b></button>)}
       </div>
       {error !== undefined && <Problem error={error} />}
       {matching === 0 && error === undefined && <p class="empty">{state === '' && search === '' ? <>No worker is there. <code>alumnus worker</code> starts one.</> : 'No worker is like that.'}</p>}

@@ -104,7 +104,7 @@ describe('what is told', () => {
     expect(events.map((each: { number: number }) => each.number)).toEqual(events.map((_: unknown, at: number) => events[0].number + at));
     expect((await served.json(`runs/${RUN}/events?after=${events.at(-1).number - 1}`)).body.events).toHaveLength(1);
     await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
-    const [{ task }] = leader.scheduler.tasksOf(RUN) as [{ task: { taskId: string } }];
+    const task = leader.scheduler.tasksOf(RUN)[0]!.task;
     const { body } = await served.json(`runs/${RUN}/tasks/${task.taskId}/explain`);
     expect(body).toMatchObject({ kind: 'TaskExplained', state: 'waiting' });
     expect(body.reasons[0]).toEqual({ kind: 'run', text: 'the run is paused: lunch' });
