@@ -1,6 +1,6 @@
 /**
  * Which folder may import which (docs/contributing.md, "Layout and arrows"). tests/unit/setup proves that each rule bites.
- * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts and proto/gen/ are doors, too.
+ * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/page.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts and proto/gen/ are doors, too.
  */
 const programs = '^(cli|coordinator|dashboard|worker)/';
 const folders = '^(cli|coordinator|dashboard|dataset|proto|recipe|store|telemetry|worker)/';
@@ -30,10 +30,10 @@ module.exports = {
     only('dataset-knows-store-and-proto', 'dataset', ['store', 'proto'], 'Data sets are kept in a store and know nobody else.'),
     {
       name: 'folder-by-its-door',
-      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',
+      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/page.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',
       severity: 'error',
       from: { path: '^([^/]+)/' },
-      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|program|record|stages|status|subjects|told|trace|version)\\.ts$', '^proto/gen/'] },
+      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|page|program|record|stages|status|subjects|told|trace|version)\\.ts$', '^proto/gen/'] },
     },
     {
       name: 'pure-core-without-io',
@@ -77,6 +77,6 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.json' },
     // What an interrupted set-up left, and what was compiled.
     exclude: { path: '^(proto/gen\\.[0-9]|dist/)' },
-    enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs', '.cjs', '.json'], exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
+    enhancedResolveOptions: { extensions: ['.ts', '.tsx', '.js', '.mjs', '.cjs', '.json'], exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
   },
 };

@@ -21,7 +21,7 @@ import { eventsAfter, EVENTS_MAX, eventsTotal, newestEvents } from '../events.ts
 import { explainTask } from '../explain.ts';
 import { collectGarbage } from '../garbage.ts';
 import { cordonOf, cordons } from '../scheduler/index.ts';
-import { runView, summaryOf, taskViewOf, workerView } from './views.ts';
+import { runView, statusView, summaryOf, taskViewOf, workerView } from './views.ts';
 
 /** A watcher sees progress this often, and changes at once but no closer than WATCH_MS_MIN. */
 const WATCH_MS = 1_000;
@@ -128,15 +128,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
   return {
     getStatus: unary((_, { metadata }) => {
       authority.callerOf(metadata);
-      const { journal, leaderAddress, trouble } = leading;
-      const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
-      try {
-        const leader = leading.leader();
-        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()), notice: leader.notice };
-      } catch (thrown) {
-        if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
-        return { ...common, role: 'standby', term: 0, workers: 0, notice: trouble };
-      }
+      return statusView(leading, storeUrl, version);
     }),
     submitRun: unary(async (request, { metadata }) => {
       const project = request.project === PROJECT_DEFAULT || request.project === '' ? undefined : request.project;
