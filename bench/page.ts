@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -53,11 +54,9 @@ const numbers = (count: number): Source => ({
 async function coordinatorOf(home: string, leaseMs: number): Promise<{ process: ChildProcess; address: string; page: string }> {
   const program = fileURLToPath(new URL('../coordinator/main.js', import.meta.url));
   const child = spawn(process.execPath, [program, '--home', home, '--listen', '127.0.0.1:0', '--lease-ms', String(leaseMs)], { stdio: ['ignore', 'pipe', 'ignore'] });
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { address, page } = JSON.parse(line) as { address: string; page: string };
-    return { process: child, address, page };
-  }
-  throw new Error('the coordinator did not start');
+  const [line] = await once(createInterface({ input: child.stdout }), 'line') as [string];
+  const { address, page } = JSON.parse(line) as { address: string; page: string };
+  return { process: child, address, page };
 }
 
 /** One process of simulated workers. */
