@@ -15,7 +15,7 @@ import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { accessTo } from '../proto/credentials.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type CollectGarbageResponse, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
+  OperatorServiceClient, type CollectGarbageResponse, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListLogsRequest, type ListLogsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { isTraced, submitSpan, TRACEPARENT, traceparentOf } from '../proto/trace.ts';
 import { parseRecipe } from '../recipe/index.ts';
@@ -84,6 +84,8 @@ export interface Operator {
   explainTask(runId: string, task: string): Promise<ExplainTaskResponse>;
   /** A run's facts after a number, from 1 on, at most 1,000. */
   eventsAfter(runId: string, after: number, max: number): Promise<EventView[]>;
+  /** What was logged about a run, as far as the leader holds it. */
+  logs(request: Partial<ListLogsRequest> & { readonly runId: string }): Promise<ListLogsResponse>;
   /** @param runId empty: of all runs */
   newestEvents(runId: string, max: number): Promise<EventView[]>;
   /** Limits in hours, 0: none; what is absent stays. */
@@ -291,6 +293,7 @@ export function connect(connection: Connection): Operator {
     cordon: (workerId, cordon) => call((client) => client.cordonWorker, { workerId, cordon }),
     explainTask: (runId, task) => call((client) => client.explainTask, { runId, task }),
     eventsAfter: async (runId, after, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after, max, newest: false })).events,
+    logs: (request) => call((client) => client.listLogs, { after: 0, max: 0, taskId: '', workerId: '', newest: false, ...request }),
     newestEvents: async (runId, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after: 0, max, newest: true })).events,
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
     review: (request) => steer((client) => client.reviewLabels, request, (view) => view.reviews.at(-1)?.labels?.sha256 === request.labels?.sha256),

@@ -84,7 +84,7 @@ async function renew(worker: Simulated): Promise<void> {
   if (lease === undefined) return;
   worker.done = Math.min(99, worker.done + 3);
   const startMs = performance.now();
-  const answer = await call<RenewResponse>((callback) => worker.client.renew({ workerId: worker.id, held: [{ leaseId: lease.leaseId, taskId: lease.task?.taskId ?? '', progress: { done: worker.done, total: 100, unit: 'images', rate: 250, loss: 0 }, checkpoint: undefined }] }, callback));
+  const answer = await call<RenewResponse>((callback) => worker.client.renew({ workerId: worker.id, held: [{ leaseId: lease.leaseId, taskId: lease.task?.taskId ?? '', progress: { done: worker.done, total: 100, unit: 'images', rate: 250, loss: 0 }, checkpoint: undefined }], lines: [] }, callback));
   renewals.push(performance.now() - startMs);
   if (answer.lost.length > 0) {
     lost += 1;

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import type { ChangeBudgetRequest, ChooseModelRequest, CollectGarbageRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { ChangeBudgetRequest, ChooseModelRequest, CollectGarbageRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, ListLogsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { statusOf } from '../../proto/status.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
@@ -197,6 +197,14 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const told = explainTask(leader, runId, task);
       seen(metadata, told.runId);
       return { ...told, view: told.taskId === '' ? undefined : taskViewOf(leader, leader.run(told.runId), told.taskId) };
+    }),
+    listLogs: unary(({ runId, after, max, taskId, workerId, newest }: ListLogsRequest, { metadata }) => {
+      seen(metadata, runId);
+      const leader = leading.leader();
+      const { lines, dropped } = leader.logs.of(runId);
+      const most = max === 0 ? EVENTS_MAX : Math.min(max, EVENTS_MAX);
+      const wanted = lines.filter((each) => (newest || each.number > after) && (taskId === '' || each.line.taskId === taskId) && (workerId === '' || each.workerId === workerId));
+      return { lines: newest ? wanted.slice(-most) : wanted.slice(0, most), term: leader.term, dropped };
     }),
     listEvents: unary(async ({ runId, after, max, newest }: ListEventsRequest, { metadata }) => {
       authority.callerOf(metadata);

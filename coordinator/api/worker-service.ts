@@ -67,6 +67,12 @@ export function workerService(leading: Leading, storeUrl: string, authority = ne
     const leader = leading.leader();
     takeCheckpoints(leader, request.workerId, request.held);
     const lost = leader.scheduler.renew(request.workerId, request.held, leader.now());
+    // A worker that is called in process may leave it out.
+    const { lines = [] }: Partial<RenewRequest> = request;
+    if (lines.length > 0) {
+      const known = new Set(leader.runs().map(({ runId }) => runId));
+      for (const line of lines) if (known.has(line.runId)) leader.logs.add(line, request.workerId);
+    }
     const handBack = leader.scheduler.toHandBack(request.workerId, (runId) => isCancelling(leader.run(runId)));
     return { term: leader.term, lost, cordon: leader.scheduler.worker(request.workerId)?.cordon, handBack };
   }

@@ -213,6 +213,12 @@ const cases: Record<string, () => Promise<void>> = {
     expect(told.items?.at(-1)).toMatchObject({ event: 'runSucceeded' });
     await allForms('EventList', ['events', '--last', '5']);
   },
+  'run logs': async () => {
+    const told = await allForms('LogLineList', ['run', 'logs', RUN]);
+    expect(told.items?.map(({ workerId }) => workerId)).toContain('worker-1');
+    expect(told.items?.at(-1)).toMatchObject({ text: expect.stringContaining('succeeded') as string });
+    for (const { workerId } of (await json('LogLineList', ['run', 'logs', RUN, '--worker', 'worker-1'])).items ?? []) expect(workerId).toBe('worker-1');
+  },
   'worker cordon': async () => {
     expect(await json('Worker', ['worker', 'cordon', 'worker-1'])).toMatchObject({ cordon: 'cordoned' });
   },
