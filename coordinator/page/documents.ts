@@ -1,7 +1,7 @@
 /** What the API answers and the stream tells, as documents: the CLI's (machine.ts), with what an operator may ask of each run beside its summary. Reads only. */
 import { AlumnusError } from '../../proto/errors.ts';
 import { API_VERSION, pageForm } from '../../proto/machine.ts';
-import type { RunSummary } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { RunSummary, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
 import type { FleetCounts, RunAnswer, RunsAnswer, ShardAnswer, ShardsAnswer, SummaryAnswer } from '../../proto/page.ts';
 import { stageName } from '../../proto/stages.ts';
@@ -29,10 +29,19 @@ export const runsAnswer = (leader: Leader, runs: readonly RunState[]): RunsAnswe
   apiVersion: API_VERSION, kind: 'RunList', runs: runs.map((run) => summaryAnswer(leader, run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs), notice: leader.notice,
 });
 
-export function runAnswer(leader: Leader, run: RunState, storeUrl: string): RunAnswer & { readonly apiVersion: string; readonly kind: 'Run' } {
-  const { summary, ...view } = runView(leader, run, storeUrl);
-  return { apiVersion: API_VERSION, kind: 'Run', ...(pageForm(view) as Omit<RunAnswer, 'summary'>), summary: summary === undefined ? summaryAnswer(leader, run) : formOf(summary) };
+/** @param all its tasks are told, however many */
+export function runAnswer(leader: Leader, run: RunState, storeUrl: string, all = false): RunAnswer & { readonly apiVersion: string; readonly kind: 'Run' } {
+  const { summary, tasks, ...view } = runView(leader, run, storeUrl);
+  const told = all ? tasks : toldOf(tasks);
+  return {
+    apiVersion: API_VERSION, kind: 'Run', ...(pageForm(view) as Omit<RunAnswer, 'summary' | 'tasks' | 'tasksUntold'>), tasks: pageForm(told) as RunAnswer['tasks'], tasksUntold: tasks.length - told.length,
+    summary: summary === undefined ? summaryAnswer(leader, run) : formOf(summary),
+  };
 }
+
+/** Those that failed first, then trainings and the like before shards. */
+const toldOf = (tasks: readonly TaskView[]): readonly TaskView[] =>
+  (tasks.length <= TASKS_TOLD_MAX ? tasks : [...tasks].sort((a, b) => b.failures - a.failures || Number(a.task?.stage === Stage.LABEL) - Number(b.task?.stage === Stage.LABEL)).slice(0, TASKS_TOLD_MAX));
 
 export function shardsAnswer(leader: Leader, run: RunState, iteration: number): ShardsAnswer {
   const { stage, cells } = shardMap(leader, run, iteration);
@@ -68,7 +77,7 @@ export function runFields(leader: Leader, run: RunState, storeUrl: string): Fiel
   const { summary, data, recipeJson, nowMs: _now, tasks, ...view } = runView(leader, run, storeUrl);
   let once = encodedOnce.get(run.recipe);
   if (once?.data !== run.data) encodedOnce.set(run.recipe, once = { data: run.data, json: json(pageForm(data)), recipe: recipeJson });
-  const told = tasks.length <= TASKS_TOLD_MAX ? tasks : [...tasks].sort((a, b) => b.failures - a.failures || Number(a.task?.stage === Stage.LABEL) - Number(b.task?.stage === Stage.LABEL)).slice(0, TASKS_TOLD_MAX);
+  const told = toldOf(tasks);
   const fields = new Map(fieldsOf(pageForm(view) as object));
   fields.set('summary', json(summary === undefined ? summaryAnswer(leader, run) : formOf(summary)));
   fields.set('tasks', json(pageForm(told)));

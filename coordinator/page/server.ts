@@ -34,7 +34,9 @@ const API = '/api/v1/';
 /** Pages that are open at a time. Each holds a connection, and what its reader has not taken of one piece of its documents. */
 const STREAMS_MAX = 1_000;
 const CURVES_MS = 1_000;
-const WORKERS_MAX_DEFAULT = 100_000;
+/** Of one answer, where nobody says how many. */
+const WORKERS_TOLD = 500;
+const WORKERS_TOLD_MAX = 100_000;
 const EVENTS_MAX = 1_000;
 const REASON_CHARS_MAX = 1_000;
 
@@ -174,7 +176,8 @@ class Page {
       case 'workers/:id': return (asked) => this.#worker(asked);
       case 'runs/:id': return (asked) => {
         const run = this.#run(asked);
-        return this.#json(asked, `run ${run.runId}`, () => runAnswer(this.#changes.leader(), run, this.#options.storeUrl));
+        const all = asked.query.get('tasks') === 'all';
+        return this.#json(asked, `run ${run.runId}${all ? ' all' : ''}`, () => runAnswer(this.#changes.leader(), run, this.#options.storeUrl, all));
       };
       case 'runs/:id/shards': return (asked) => {
         const run = this.#run(asked);
@@ -280,7 +283,7 @@ class Page {
   #workers(asked: Asked): Promise<void> {
     demand(asked.caller, FLEET, 'viewer', 'workers');
     const { query } = asked;
-    const question = { from: numberIn(query, 'from', 0), count: Math.min(numberIn(query, 'count', WORKERS_MAX_DEFAULT), WORKERS_MAX_DEFAULT), state: query.get('state') ?? '', search: query.get('search') ?? '' };
+    const question = { from: numberIn(query, 'from', 0), count: Math.min(numberIn(query, 'count', WORKERS_TOLD), WORKERS_TOLD_MAX), state: query.get('state') ?? '', search: query.get('search') ?? '' };
     return this.#json(asked, `workers ${JSON.stringify(question)}`, () => workersAnswer(this.#changes.leader(), this.#rosterNow(), question));
   }
 

@@ -145,7 +145,7 @@ test('the curve of a training is spread evenly however long it is, and begins ag
   tell(1_000, 5);
   expect(curves.of('r')[0]?.steps.at(-1)).toBe(1_000);
   expect(curves.of('r')[0]?.losses.at(-1)).toBe(5);
-  await leader.command('r', { kind: 'cancel', reason: 'enough' });
+  await leader.command('r', { kind: 'kill', reason: 'enough' });
   curves.look(leader);
   expect(curves.of('r')).toEqual([]);
 });

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { runView, workerView } from '../../../../coordinator/api/index.ts';
 import type { Leader } from '../../../../coordinator/leader.ts';
 import { openTasks } from '../../../../coordinator/run/index.ts';
-import { machineDocument } from '../../../../proto/machine.ts';
+import { pageDocument } from '../../../../proto/machine.ts';
 import { Scene } from '../scene.ts';
 import { answer, makeData, makeRecipe } from '../work.ts';
 import { accessOf, Reader, Served, STORE_URL } from './served.ts';
@@ -51,8 +51,9 @@ describe('what is told', () => {
     const { leader, served } = await begin();
     await toLabels(leader);
     const { body } = await served.json(`runs/${RUN}`);
-    const expected = JSON.parse(JSON.stringify(machineDocument('Run', runView(leader, leader.run(RUN), STORE_URL)))) as { summary: object };
-    expect(body).toEqual({ ...expected, summary: { ...expected.summary, project: 'default', commands: ['pause', 'cancel'] } });
+    const expected = JSON.parse(JSON.stringify(pageDocument('Run', runView(leader, leader.run(RUN), STORE_URL)))) as { summary: object };
+    expect(body).toEqual({ ...expected, tasksUntold: 0 });
+    expect(body.summary).toMatchObject({ project: 'default', commands: ['pause', 'rollback', 'cancel', 'kill'] });
     expect((await served.json('runs')).body).toMatchObject({ kind: 'RunList', runs: [body.summary] });
     expect((await served.json('status')).body).toMatchObject({ kind: 'Status', role: 'leader', storeUrl: STORE_URL });
   });
@@ -72,6 +73,24 @@ describe('what is told', () => {
     expect(body.cells).toEqual({ 'shard-00000': ['leased', 'w1', 0.25], 'shard-00001': ['done'], 'shard-00002': ['waiting'], 'shard-00003': ['waiting'] });
     expect((await served.json(`runs/${RUN}/shards/shard-00000`)).body).toMatchObject({ taskId: lease?.task?.taskId, samples: 100 });
     expect((await served.json(`runs/${RUN}/shards/other`)).status).toBe(400);
+  });
+
+  test('of thousands of tasks under way those that failed are told, and how many are not; all where that is asked for', async () => {
+    const { scene, leader, served } = await begin({ shards: 250 });
+    await toLabels(leader);
+    const ids = Array.from({ length: 240 }, (_, at) => `w${at}`);
+    scene.register(leader, 1, ...ids);
+    const leases = ids.flatMap((id) => leader.grant(id, 1, []));
+    const failed = leases.at(-1)!;
+    await leader.failLease(leader.scheduler.lease(failed.leaseId!)!, 'ENGINE_CRASHED', 'it fell over', true);
+    const { body } = await served.json(`runs/${RUN}`);
+    expect([body.tasks.length, body.tasksUntold]).toEqual([200, 40]);
+    expect(body.tasks[0]).toMatchObject({ failures: 1, lastError: 'ENGINE_CRASHED: it fell over', task: { taskId: failed.task!.taskId } });
+    const all = (await served.json(`runs/${RUN}?tasks=all`)).body;
+    expect([all.tasks.length, all.tasksUntold]).toEqual([240, 0]);
+    const one = reader(served, `stream?run=${RUN}`);
+    await one.until('the run', () => one.documents.has('run'));
+    expect([one.field('run', 'tasks'), one.field('run', 'tasksUntold')]).toEqual([body.tasks, 40]);
   });
 
   test('of many workers a part is told, counted and searched', async () => {
@@ -100,7 +119,7 @@ describe('what is told', () => {
     await toLabels(leader);
     for (const task of openTasks(leader.run(RUN)).slice(0, 2)) await leader.command(RUN, { kind: 'complete', task, workerId: 'w1', result: answer(task) });
     const { events } = (await served.json(`runs/${RUN}/events`)).body;
-    expect(events.slice(-2)).toMatchObject([0, 1].map((at) => ({ kind: 'taskCompleted', workerId: 'w1', iteration: 1, text: `iteration 1: label of shard-0000${at} is done` })));
+    expect(events.slice(-2)).toMatchObject([0, 1].map((at) => ({ kind: 'taskCompleted', workerId: 'w1', iteration: 1, text: `label shard-0000${at} of iteration 1 is done, by w1` })));
     expect(events.map((each: { number: number }) => each.number)).toEqual(events.map((_: unknown, at: number) => events[0].number + at));
     expect((await served.json(`runs/${RUN}/events?after=${events.at(-1).number - 1}`)).body.events).toHaveLength(1);
     await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
@@ -207,7 +226,7 @@ describe('commands', () => {
     const { leader, served } = await begin();
     const paused = await served.post(`runs/${RUN}/pause`, { body: { reason: 'lunch' } });
     expect(paused.status).toBe(200);
-    expect(((await paused.json()) as { summary: object }).summary).toMatchObject({ state: 'paused', reason: 'lunch', commands: ['resume', 'cancel'] });
+    expect(((await paused.json()) as { summary: object }).summary).toMatchObject({ state: 'paused', reason: 'lunch', commands: ['resume', 'cancel', 'kill'] });
     expect((await served.json(`runs/${RUN}`)).body.summary.state).toBe('paused');
     expect((await served.post(`runs/${RUN}/resume`)).status).toBe(200);
     expect(leader.run(RUN).phase).toBe('running');
@@ -215,7 +234,13 @@ describe('commands', () => {
     expect(leader.run(RUN)).toMatchObject({ phase: 'cancelled', reason: 'enough' });
     const late = await served.post(`runs/${RUN}/pause`);
     expect([late.status, ((await late.json()) as { code: string }).code]).toEqual([409, 'RUN_CONFLICT']);
-    expect((await served.json(`runs/${RUN}`)).body.summary.commands).toEqual([]);
+    expect((await served.json(`runs/${RUN}`)).body.summary.commands).toEqual(['retry']);
+    expect((await served.post(`runs/${RUN}/retry`)).status).toBe(200);
+    expect(leader.run(RUN).phase).toBe('running');
+    expect((await served.post(`runs/${RUN}/promote`, { body: { iteration: 7 } })).status).toBe(409);
+    expect((await served.post(`runs/${RUN}/rollback`, { body: { iteration: 'one' } })).status).toBe(400);
+    expect((await served.post(`runs/${RUN}/kill`, { body: { reason: 'now' } })).status).toBe(200);
+    expect(leader.run(RUN)).toMatchObject({ phase: 'cancelled', reason: 'now' });
   });
 
   test('none is taken from a page of another site, or in a form that a page could send unasked', async () => {
