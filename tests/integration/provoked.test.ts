@@ -21,7 +21,7 @@ import { temporaryFolder, temporaryStore } from '../unit/dataset/fixture.ts';
 import { makeData, makeRecipe } from '../unit/coordinator/work.ts';
 
 /** A folder on a device, or in a process, that answers each opening so. */
-const failing = (code: string): FileSystem => ({ ...fileSystem, open: (() => Promise.reject(Object.assign(new Error(`${code}: of the system`), { code }))) as FileSystem['open'] });
+const failing = (code: string): FileSystem => ({ ...fileSystem, open: (() => Promise.reject(Object.assign(new Error(`${code}: of the system`), { code }))) });
 
 test.each([['EIO', 'DISK_FAILED'], ['EMFILE', 'FILES_EXHAUSTED'], ['ENFILE', 'FILES_EXHAUSTED'], ['EROFS', 'STORE_UNWRITABLE']])('a store whose device says %s answers %s', async (system, code) => {
   const root = temporaryFolder();

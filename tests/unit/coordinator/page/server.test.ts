@@ -125,8 +125,8 @@ describe('what is told', () => {
     await leader.command(RUN, { kind: 'pause', reason: 'lunch' });
     const task = leader.scheduler.tasksOf(RUN)[0]!.task;
     const { body } = await served.json(`runs/${RUN}/tasks/${task.taskId}/explain`);
-    expect(body).toMatchObject({ kind: 'TaskExplained', state: 'waiting' });
-    expect(body.reasons[0]).toEqual({ kind: 'run', text: 'the run is paused: lunch' });
+    expect(body).toMatchObject({ kind: 'TaskExplanation', state: 'waiting' });
+    expect(body.reasons[0]).toMatchObject({ kind: 'run', text: 'the run is paused: lunch' });
   });
 
   test('an answer is not sent again to who has it', async () => {
