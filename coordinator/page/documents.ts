@@ -3,13 +3,13 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { API_VERSION, pageForm } from '../../proto/machine.ts';
 import type { RunSummary, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
-import type { FleetCounts, RunAnswer, RunsAnswer, ShardAnswer, ShardsAnswer, SummaryAnswer } from '../../proto/page.ts';
+import type { FleetCounts, RunsAnswer, ShardAnswer, ShardsAnswer, SummaryAnswer } from '../../proto/page.ts';
 import { stageName } from '../../proto/stages.ts';
 import { PROJECT_DEFAULT } from '../access.ts';
 import { runView, summaryOf } from '../api/index.ts';
 import type { Leader } from '../leader.ts';
 import { currentIteration, type RunState } from '../run/index.ts';
-import type { Fields } from './hub.ts';
+import { members, type Fields } from './hub.ts';
 import { shardMap } from './shards.ts';
 
 /** A page shows a stage of thousands of shards as a map: so many of its tasks are told one by one, those that failed first. */
@@ -29,15 +29,9 @@ export const runsAnswer = (leader: Leader, runs: readonly RunState[]): RunsAnswe
   apiVersion: API_VERSION, kind: 'RunList', runs: runs.map((run) => summaryAnswer(leader, run)).sort((a, b) => b.submittedAtMs - a.submittedAtMs), notice: leader.notice,
 });
 
-/** @param all its tasks are told, however many */
-export function runAnswer(leader: Leader, run: RunState, storeUrl: string, all = false): RunAnswer & { readonly apiVersion: string; readonly kind: 'Run' } {
-  const { summary, tasks, ...view } = runView(leader, run, storeUrl);
-  const told = all ? tasks : toldOf(tasks);
-  return {
-    apiVersion: API_VERSION, kind: 'Run', ...(pageForm(view) as Omit<RunAnswer, 'summary' | 'tasks' | 'tasksUntold'>), tasks: pageForm(told) as RunAnswer['tasks'], tasksUntold: tasks.length - told.length,
-    summary: summary === undefined ? summaryAnswer(leader, run) : formOf(summary),
-  };
-}
+/** As JSON: a run's fields, as its stream tells them. */
+export const runDocument = (fields: Fields, nowMs: number): string => `{"apiVersion":"${API_VERSION}","kind":"Run","nowMs":${nowMs},${members(fields)}}`;
+
 
 /** Those that failed first, then trainings and the like before shards. */
 const toldOf = (tasks: readonly TaskView[]): readonly TaskView[] =>
@@ -73,11 +67,12 @@ export const runsFields = (leader: Leader, runs: readonly RunState[]): Fields =>
 /** Data and recipes of a run stay, and are large. */
 const encodedOnce = new WeakMap<RunState['recipe'], { readonly data: RunState['data']; readonly json: string; readonly recipe: string }>();
 
-export function runFields(leader: Leader, run: RunState, storeUrl: string): Fields {
+/** @param all its tasks are told, however many */
+export function runFields(leader: Leader, run: RunState, storeUrl: string, all = false): Fields {
   const { summary, data, recipeJson, nowMs: _now, tasks, ...view } = runView(leader, run, storeUrl);
   let once = encodedOnce.get(run.recipe);
   if (once?.data !== run.data) encodedOnce.set(run.recipe, once = { data: run.data, json: json(pageForm(data)), recipe: recipeJson });
-  const told = toldOf(tasks);
+  const told = all ? tasks : toldOf(tasks);
   const fields = new Map(fieldsOf(pageForm(view) as object));
   fields.set('summary', json(summary === undefined ? summaryAnswer(leader, run) : formOf(summary)));
   fields.set('tasks', json(pageForm(told)));

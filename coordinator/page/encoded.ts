@@ -51,8 +51,8 @@ export class Answers {
     this.#now = now;
   }
 
-  /** @param version of what it is made from @throws what `make` throws */
-  get(question: string, version: number, make: () => object): Encoded {
+  /** @param version of what it is made from @param make a document, or JSON @throws what `make` throws */
+  get(question: string, version: number, make: () => object | string): Encoded {
     const before = this.#kept.get(question);
     const startMs = this.#now();
     if (before !== undefined) {
@@ -60,7 +60,8 @@ export class Answers {
       if (ageMs < before.costMs * COST_FACTOR || (before.version === version && ageMs < AGE_MS_MAX)) return before.encoded;
       this.#drop(question, before);
     }
-    const encoded = new Encoded(JSON.stringify(make()));
+    const made = make();
+    const encoded = new Encoded(typeof made === 'string' ? made : JSON.stringify(made));
     const madeMs = this.#now();
     this.#kept.set(question, { encoded, version, madeMs, costMs: madeMs - startMs });
     this.#bytes += encoded.body.byteLength;

@@ -50,6 +50,16 @@ export class Channel {
     this.#read = read;
   }
 
+  get fields(): Fields {
+    return this.#fields;
+  }
+
+  /** It is read at the next opportunity. */
+  hurry(): void {
+    this.#readMs = -Infinity;
+    this.#seen = -1;
+  }
+
   isDue(nowMs: number, version: number): boolean {
     const ageMs = nowMs - this.#readMs;
     return ageMs >= Math.max(READ_MS_MIN, this.#costMs * COST_FACTOR) && (version !== this.#seen || ageMs >= READ_MS_MAX);
@@ -78,12 +88,13 @@ export class Channel {
   textFrom(version: number): string {
     if (version === this.version) return '';
     if (version > 0 && version === this.version - 1) return this.#patch;
-    if (this.#whole?.version !== this.version) this.#whole = { version: this.version, text: event(this.name, `{"whole":true,"set":{${members([...this.#fields])}},"gone":[]}`) };
+    if (this.#whole?.version !== this.version) this.#whole = { version: this.version, text: event(this.name, `{"whole":true,"set":{${members(this.#fields)}},"gone":[]}`) };
     return this.#whole.text;
   }
 }
 
-const members = (fields: readonly (readonly [string, string])[]): string => fields.map(([key, value]) => `${JSON.stringify(key)}:${value}`).join();
+/** Of a JSON object. */
+export const members = (fields: Iterable<readonly [string, string]>): string => [...fields].map(([key, value]) => `${JSON.stringify(key)}:${value}`).join();
 
 /** JSON has no line breaks of its own. */
 export const event = (name: string, json: string): string => `event: ${name}\ndata: ${json}\n\n`;
@@ -119,6 +130,17 @@ export class Hub {
     if (this.#channels.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** The fields as those who watch have been told them; undefined where nobody does. */
+  fields(name: StreamName, about: string): Fields | undefined {
+    return this.#channels.get(`${name} ${about}`)?.fields;
+  }
+
+  /** What a command changed is told at once. */
+  hurry(): void {
+    for (const channel of this.#channels.values()) channel.hurry();
+    if (this.#channels.size > 0) this.#tick();
   }
 
   close(): void {

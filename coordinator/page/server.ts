@@ -19,7 +19,7 @@ import type { Leading } from '../node.ts';
 import type { Command, RunState } from '../run/index.ts';
 import { Changes } from './changes.ts';
 import { Curves } from './curves.ts';
-import { fieldsOf, fleetFields, projectOf, runAnswer, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsAnswer } from './documents.ts';
+import { fieldsOf, fleetFields, projectOf, runDocument, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsAnswer } from './documents.ts';
 import { Answers, Encoded } from './encoded.ts';
 import { eventsAfter, newestEvents } from '../events.ts';
 import { explainTask } from '../explain.ts';
@@ -177,7 +177,7 @@ class Page {
       case 'runs/:id': return (asked) => {
         const run = this.#run(asked);
         const all = asked.query.get('tasks') === 'all';
-        return this.#json(asked, `run ${run.runId}${all ? ' all' : ''}`, () => runAnswer(this.#changes.leader(), run, this.#options.storeUrl, all));
+        return this.#json(asked, `run ${run.runId}${all ? ' all' : ''}`, () => this.#runDocument(run, all));
       };
       case 'runs/:id/shards': return (asked) => {
         const run = this.#run(asked);
@@ -229,8 +229,15 @@ class Page {
       const leader = this.#changes.leader();
       await leader.command(run.runId, commandOf(leader, run, { command, reason, iteration, by: asked.caller.name }));
       this.#answers.forget();
-      await this.#fresh(asked, runAnswer(leader, leader.run(run.runId), this.#options.storeUrl));
+      this.#hub.hurry();
+      await this.#json(asked, `run ${run.runId}`, () => this.#runDocument(leader.run(run.runId), false));
     };
+  }
+
+  /** What pages that are open have been told of it is not made again. */
+  #runDocument(run: RunState, all: boolean): string {
+    const leader = this.#changes.leader();
+    return runDocument((all ? undefined : this.#hub.fields('run', run.runId)) ?? runFields(leader, run, this.#options.storeUrl, all), leader.now());
   }
 
   #status() {
@@ -259,7 +266,7 @@ class Page {
     return run;
   }
 
-  #json({ request, response }: Asked, question: string, make: () => object): Promise<void> {
+  #json({ request, response }: Asked, question: string, make: () => object | string): Promise<void> {
     // Who leads is a part of every answer.
     if (question !== 'status') this.#changes.leader();
     return answer(request, response, this.#answers.get(question, this.#changes.version, make), { 'content-type': JSON_TYPE, 'cache-control': 'no-cache' });
