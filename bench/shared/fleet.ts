@@ -110,7 +110,7 @@ async function begin({ address, prefix, workers: count, leads, completionsPerSec
   if (first === undefined) throw new Error('a fleet has a worker');
   await register(first);
   // The first teacher is nobody's work: what follows is the label stage.
-  while (leads && first.lease?.task?.spec?.$case !== 'label') {
+  for (let isLabel = !leads; !isLabel; isLabel = first.lease?.task?.spec?.$case === 'label') {
     first.lease = await acquire(first, 5_000);
     if (first.lease?.task?.spec?.$case !== 'label') await complete(first);
   }

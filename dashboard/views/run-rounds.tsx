@@ -3,7 +3,7 @@ import { integer, percent, points, shareOf } from '../format.ts';
 import { Accuracy, Panel, State } from '../parts/marks.tsx';
 import { AccuracyChart, type RoundPoint } from '../parts/charts.tsx';
 import { to } from '../route.ts';
-import type { Run } from './run.tsx';
+import type { Run } from './run-document.ts';
 
 const stages = ['label', 'select', 'train', 'evaluate', 'promote'] as const;
 type Iteration = Run['iterations'][number];

@@ -9,7 +9,7 @@ import { Bar, Panel, State } from '../parts/marks.tsx';
 import { Search } from '../parts/search.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
 import { to } from '../route.ts';
-import type { Run } from './run.tsx';
+import type { Run } from './run-document.ts';
 
 export function Tasks({ view }: { readonly view: Run }) {
   const [search, setSearch] = useState('');

@@ -5,7 +5,7 @@ import { useFields } from '../live.ts';
 import { LossChart, type LossLine } from '../parts/charts.tsx';
 import { Bar, Panel } from '../parts/marks.tsx';
 import { titleOf } from './run-rounds.tsx';
-import type { Run } from './run.tsx';
+import type { Run } from './run-document.ts';
 
 /** A legend of more is no legend. */
 const NAMED_MAX = 8;

@@ -78,11 +78,11 @@ class Watched {
 
   /** Pixels that lie beyond the screen's right edge. */
   overflow(): Promise<number> {
-    return this.page.evaluate(`document.documentElement.scrollWidth - document.documentElement.clientWidth`) as Promise<number>;
+    return this.page.evaluate<number>(`document.documentElement.scrollWidth - document.documentElement.clientWidth`);
   }
 
   elements(): Promise<number> {
-    return this.page.evaluate(`document.querySelectorAll('*').length`) as Promise<number>;
+    return this.page.evaluate<number>(`document.querySelectorAll('*').length`);
   }
 
   async picture(name: string): Promise<void> {

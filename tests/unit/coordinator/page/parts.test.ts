@@ -6,7 +6,7 @@ import { Curves } from '../../../../coordinator/page/curves.ts';
 import { Answers } from '../../../../coordinator/page/encoded.ts';
 import { Channel, type Fields } from '../../../../coordinator/page/hub.ts';
 import { BEAT_MS, Stream } from '../../../../coordinator/page/stream.ts';
-import { AlumnusError } from '../../../../proto/errors.ts';
+import type { AlumnusError } from '../../../../proto/errors.ts';
 import { Scene } from '../scene.ts';
 import { makeData, makeRecipe } from '../work.ts';
 
