@@ -28,6 +28,14 @@ module.exports = {
     only('store-knows-proto', 'store', ['proto'], 'The store knows the wire and nobody else.'),
     only('telemetry-knows-store-and-proto', 'telemetry', ['store', 'proto'], 'What a process tells of itself knows nothing of what the process is for.'),
     only('dataset-knows-store-and-proto', 'dataset', ['store', 'proto'], 'Data sets are kept in a store and know nobody else.'),
+    only('dashboard-knows-proto', 'dashboard', ['proto'], 'The page knows the wire and nobody else.'),
+    {
+      name: 'dashboard-takes-types-alone',
+      comment: 'The page runs in a browser: of ours it takes the types of proto, and what is there at run time is its own.',
+      severity: 'error',
+      from: { path: '^dashboard/' },
+      to: { path: '^proto/', dependencyTypesNot: ['type-only'] },
+    },
     {
       name: 'folder-by-its-door',
       comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/page.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',

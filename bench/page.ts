@@ -2,18 +2,20 @@
  * How fast the page answers while a fleet reports: a real coordinator process, and beside it processes that speak for simulated workers over gRPC as real ones do (Register, Acquire, Renew with progress,
  * Complete), each with a lease on a shard of one run; and pages that are open follow that run. Requests are timed without the fleet's load and with it, in turns, each from a connection that stays open, as a browser's does.
  * What is checked: with the load, the median of each request's median is under 100 ms.
- * What is not: work of workers (they only say that they do it), networks, what a browser draws (docs/dashboard.md has that beside).
+ * Told beside: when Chromium paints, where there is one.
+ * What is not: work of workers (they only say that they do it), networks.
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { once } from 'node:events';
+import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { credentials, type ServiceError } from '@grpc/grpc-js';
+import { chromium, type Browser } from 'playwright-core';
 import { importDataset, type Source } from '../dataset/index.ts';
 import { OperatorServiceClient } from '../proto/gen/alumnus/v1/operator.ts';
 import { openStore } from '../store/index.ts';
@@ -55,9 +57,11 @@ const numbers = (count: number): Source => ({
 async function coordinatorOf(home: string, leaseMs: number): Promise<{ process: ChildProcess; address: string; page: string }> {
   const program = fileURLToPath(new URL('../coordinator/main.js', import.meta.url));
   const child = spawn(process.execPath, [program, '--home', home, '--listen', '127.0.0.1:0', '--lease-ms', String(leaseMs)], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [line] = await once(createInterface({ input: child.stdout }), 'line') as [string];
-  const { address, page } = JSON.parse(line) as { address: string; page: string };
-  return { process: child, address, page };
+  const line = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    child.once('exit', () => reject(new Error('the coordinator did not start')));
+  });
+  return { process: child, ...(JSON.parse(line) as { address: string; page: string }) };
 }
 
 /** A page that is open: it follows the run, and takes what it is told. */
@@ -70,22 +74,24 @@ function openPage(page: string, signal: AbortSignal): void {
 /** One process of simulated workers. */
 class Fleet {
   readonly #child: ChildProcess;
+  #ended: (error: Error) => void = () => undefined;
 
   constructor(order: FleetOrder) {
     this.#child = fork(fileURLToPath(new URL('./shared/fleet.js', import.meta.url)));
+    this.#child.once('exit', () => this.#ended(new Error('a process of simulated workers ended')));
     this.#child.send(order);
   }
 
   ask(question: 'ready' | 'pause' | 'resume' | 'figures'): Promise<FleetAnswer> {
     return new Promise((resolve, reject) => {
+      this.#ended = reject;
       this.#child.once('message', (answer) => resolve(answer as FleetAnswer));
-      this.#child.once('exit', () => reject(new Error('a process of simulated workers ended')));
       this.#child.send(question);
     });
   }
 
   stop(): void {
-    this.#child.removeAllListeners('exit');
+    this.#ended = () => undefined;
     this.#child.kill();
   }
 }
@@ -103,6 +109,26 @@ function timed(agent: Agent, url: string): Promise<{ ms: number; bytes: number }
     }).on('error', reject);
   });
 }
+
+/** Until a browser has painted anything, and until the run's map is drawn, in milliseconds from the beginning of the navigation. */
+async function painted(browser: Browser, page: string): Promise<{ first: number; map: number }> {
+  const context = await browser.newContext();
+  try {
+    const tab = await context.newPage();
+    const startMs = performance.now();
+    await tab.goto(`${page}#/runs/${RUN}`);
+    await tab.locator('.shard-map canvas[data-cells]').waitFor({ timeout: 60_000 });
+    const map = performance.now() - startMs;
+    const first = await tab.evaluate<number>(`performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN`);
+    return { first, map };
+  } finally {
+    await context.close();
+  }
+}
+
+/** Without one, what a browser paints is left out, and said. */
+const chromiumPath = (): string | undefined =>
+  process.env['CHROMIUM'] ?? (process.env['PATH'] ?? '').split(delimiter).flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name))).find((path) => existsSync(path));
 
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
@@ -173,12 +199,25 @@ export async function run(args: string[]): Promise<void> {
       }
     }
     agent.destroy();
+    const executablePath = chromiumPath();
+    if (executablePath === undefined) process.stdout.write('page: there is no Chromium: when it paints is left out\n');
+    else {
+      for (const fleet of fleets) await fleet.ask('resume');
+      const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+      try {
+        const seen: { first: number; map: number }[] = [];
+        for (let at = 0; at < repeats; at += 1) seen.push(await painted(browser, page));
+        process.stdout.write(`page: in Chromium ${browser.version()}, with load: first paint after ${range(seen.map(({ first }) => first), 0)} ms, the map of ${shards} shards after ${range(seen.map(({ map }) => map), 0)} ms\n`);
+      } finally {
+        await browser.close();
+      }
+    }
     const slow: string[] = [];
     for (const question of questions) {
       // Of all workers at once no page asks.
       const isOfPage = !question.includes('100000');
       const [without, loaded] = [figures.get(`without ${question}`)!, figures.get(`with ${question}`)!];
-      process.stdout.write(`page: GET /${question}: ${range(loaded.ms, 1)} ms with load, p95 ${range(loaded.slowest, 1)}; ${range(without.ms, 1)} without; ${(loaded.bytes / 1024).toFixed(1)} KiB sent\n`);
+      process.stdout.write(`page: GET /${question}: ${range(loaded.ms, 1)} ms with load, p95 ${range(loaded.slowest, 1)}; ${range(without.ms, 1)} without, p95 ${range(without.slowest, 1)}; ${(loaded.bytes / 1024).toFixed(1)} KiB sent\n`);
       if (isOfPage && median(loaded.ms) >= MEDIAN_MS_MAX) slow.push(`/${question}`);
     }
     if (slow.length > 0) throw new Error(`with load, ${slow.join(' and ')} took ${MEDIAN_MS_MAX} ms or more`);

@@ -110,11 +110,9 @@ async function begin({ address, prefix, workers: count, leads, completionsPerSec
   if (first === undefined) throw new Error('a fleet has a worker');
   await register(first);
   // The first teacher is nobody's work: what follows is the label stage.
-  if (leads) {
-    while (first.lease?.task?.spec?.$case !== 'label') {
-      first.lease = await acquire(first, 5_000);
-      if (first.lease?.task?.spec?.$case !== 'label') await complete(first);
-    }
+  for (let isLabel = !leads; !isLabel; isLabel = first.lease?.task?.spec?.$case === 'label') {
+    first.lease = await acquire(first, 5_000);
+    if (first.lease?.task?.spec?.$case !== 'label') await complete(first);
   }
   const beat = async (): Promise<void> => {
     for (let at = 0; ; at = (at + 1) % workers.length) {

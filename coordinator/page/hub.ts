@@ -2,7 +2,7 @@
  * Documents as they change, for streams: each is a set of fields, read once for all who watch it, and told as the fields that changed.
  *
  * Invariants:
- *  1. A document is read a few times a second at most, and takes a tenth of the time at most, however many watch and however much changes; one that nobody watches is not read.
+ *  1. A document is read a few times a second at most, and takes a twentieth of the time at most, however many watch and however much changes; one that nobody watches is not read.
  *  2. Whoever is a version behind gets the change, whoever is further behind the whole: nothing waits in memory for a slow reader.
  */
 import { AlumnusError, toAlumnusError } from '../../proto/errors.ts';
@@ -13,7 +13,7 @@ import type { Changes } from './changes.ts';
 const READ_MS_MIN = 250;
 /** Progress and times change without a word. */
 const READ_MS_MAX = 1_000;
-const COST_FACTOR = 10;
+const COST_FACTOR = 20;
 
 /** A document's fields, as JSON each. */
 export type Fields = ReadonlyMap<string, string>;

@@ -12,7 +12,8 @@ import { ShardLegend, ShardMap, type Cells } from '../parts/shard-map.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
 import { to } from '../route.ts';
 import { teacherOf, titleOf } from './run-rounds.tsx';
-import { RunHead, useRun, type Run } from './run.tsx';
+import { useRun, type Run } from './run-document.ts';
+import { RunHead } from './run-head.tsx';
 
 type Iteration = Run['iterations'][number];
 

@@ -1,9 +1,9 @@
 /** A run's rounds as a timeline, and accuracy by iteration, teacher against student. */
-import type { RunAnswer as Run } from '../../proto/page.ts';
 import { integer, percent, points, shareOf } from '../format.ts';
 import { Accuracy, Panel, State } from '../parts/marks.tsx';
 import { AccuracyChart, type RoundPoint } from '../parts/charts.tsx';
 import { to } from '../route.ts';
+import type { Run } from './run-document.ts';
 
 const stages = ['label', 'select', 'train', 'evaluate', 'promote'] as const;
 type Iteration = Run['iterations'][number];

@@ -1,6 +1,6 @@
 /** The open tasks of a run, and of those that wait why. */
 import { useMemo, useState } from 'preact/hooks';
-import type { ExplainAnswer, RunAnswer as Run, TaskAnswer } from '../../proto/page.ts';
+import type { ExplainAnswer, TaskAnswer } from '../../proto/page.ts';
 import { part } from '../api.ts';
 import { integer, none, percent } from '../format.ts';
 import { useAnswer } from '../live.ts';
@@ -9,6 +9,7 @@ import { Bar, Panel, State } from '../parts/marks.tsx';
 import { Search } from '../parts/search.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
 import { to } from '../route.ts';
+import type { Run } from './run-document.ts';
 
 export function Tasks({ view }: { readonly view: Run }) {
   const [search, setSearch] = useState('');

@@ -1,10 +1,11 @@
 /** Trainings: those under way as they go, each replica with its own curve, and those that are done. */
-import type { LiveCurve, RunAnswer as Run } from '../../proto/page.ts';
+import type { LiveCurve } from '../../proto/page.ts';
 import { integer } from '../format.ts';
 import { useFields } from '../live.ts';
 import { LossChart, type LossLine } from '../parts/charts.tsx';
 import { Bar, Panel } from '../parts/marks.tsx';
 import { titleOf } from './run-rounds.tsx';
+import type { Run } from './run-document.ts';
 
 /** A legend of more is no legend. */
 const NAMED_MAX = 8;

@@ -1,31 +1,17 @@
 /** One run: what it does now and why it waits, its rounds, then in tabs the shards, trainings, tasks and events. */
-import { useMemo } from 'preact/hooks';
-import type { CellState, RunAnswer, ShardCell, SummaryAnswer } from '../../proto/page.ts';
+import type { CellState } from '../../proto/page.ts';
 import { duration, integer, none, percent, plural } from '../format.ts';
-import { useConnection, useDocument, useFields, useNow } from '../live.ts';
+import { useConnection, useNow } from '../live.ts';
 import { Bar, Fact, Panel, State } from '../parts/marks.tsx';
-import { ShardLegend, ShardMap, type Cells } from '../parts/shard-map.tsx';
-import { Steer } from '../parts/steer.tsx';
+import { ShardLegend, ShardMap } from '../parts/shard-map.tsx';
 import { runTabs, to, type RunTab } from '../route.ts';
+import { useCells, useRun, type Run } from './run-document.ts';
 import { Events } from './run-events.tsx';
+import { RunHead } from './run-head.tsx';
 import { Rounds } from './run-rounds.tsx';
 import { ShardDetail } from './run-shard.tsx';
 import { Tasks, WhyItWaits } from './run-tasks.tsx';
 import { Training } from './run-training.tsx';
-
-export type Run = RunAnswer;
-
-export const useRun = (): Run | undefined => useDocument<Run>('run');
-
-export function useCells(): { readonly cells: Cells; readonly stage: string; readonly iteration: number } | undefined {
-  const fields = useFields('shards');
-  const place = fields?.get(' place') as { iteration: number; stage: string } | undefined;
-  // The same map is filled anew: whoever draws it is told by a new list.
-  const cells = ([...fields?.entries() ?? []].filter(([name]) => name !== ' place') as [string, ShardCell][]).sort(([a], [b]) => (a < b ? -1 : 1));
-  const key = cells.map(([name, cell]) => `${name}${cell.join()}`).join();
-  const kept = useMemo(() => cells, [key]);
-  return place === undefined ? undefined : { ...place, cells: kept };
-}
 
 export function RunView({ run, tab, shard }: { readonly run: string; readonly tab: RunTab; readonly shard: string | undefined }) {
   const view = useRun();
@@ -42,27 +28,6 @@ export function RunView({ run, tab, shard }: { readonly run: string; readonly ta
       {tab === 'events' && <Events run={run} again={view.summary} />}
     </>
   );
-}
-
-export function RunHead({ view, under }: { readonly view: Run; readonly under?: string }) {
-  const { summary } = view;
-  return (
-    <div class="run-head">
-      <div class="title">
-        <h1>{under === undefined ? summary.runId : <a href={to.run(summary.runId)}>{summary.runId}</a>}{under !== undefined && <span class="under"> / {under}</span>} <State state={summary.state} /></h1>
-        <Steer summary={summary} />
-      </div>
-      <Standing summary={summary} />
-    </div>
-  );
-}
-
-/** Why it does not go on, where it doesn't; inline, as the first thing. */
-function Standing({ summary }: { readonly summary: SummaryAnswer }) {
-  if (summary.waitsForWorker) return <p class="problem warn" role="status"><strong>It waits for a worker: none is there.</strong> Start one: <code>alumnus worker</code></p>;
-  if (summary.reason === '') return null;
-  if (summary.state === 'failed') return <p class="problem" role="alert"><strong>Failed:</strong> {summary.reason}</p>;
-  return <p class="problem warn" role="status"><strong>{summary.state === 'paused' ? 'Paused' : summary.state}:</strong> {summary.reason}</p>;
 }
 
 function Overview({ view }: { readonly view: Run }) {

@@ -5,7 +5,8 @@ import { integer, none, percent } from '../format.ts';
 import { useAnswer, useNow } from '../live.ts';
 import { Bar, Fact, Panel, State } from '../parts/marks.tsx';
 import { to } from '../route.ts';
-import { RunHead, useRun } from './run.tsx';
+import { useRun } from './run-document.ts';
+import { RunHead } from './run-head.tsx';
 
 const AGAIN_MS = 2_000;
 
