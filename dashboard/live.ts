@@ -2,7 +2,7 @@
  * What the coordinator tells by itself: its documents as they are now, kept up by the stream of what changes. One stream a page, of the fleet and of the run that is looked at.
  * Invariant: a document that is shown is one that the coordinator had as a whole, or the last one before the connection was lost, which is said.
  */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { CallerAnswer, ErrorAnswer, Patch, RoleName, StreamName, SummaryAnswer } from '../proto/page.ts';
 import { ApiError, ask, events, part } from './api.ts';
 
@@ -20,6 +20,7 @@ class Live {
   /** The coordinator's clock less ours. */
   clockAheadMs = 0;
   readonly #documents = new Map<StreamName, Map<string, unknown>>();
+  readonly #versions = new Map<Topic, number>();
   readonly #listeners = new Map<Topic, Set<() => void>>();
   #run: string | undefined;
   #abort = new AbortController();
@@ -27,6 +28,11 @@ class Live {
 
   fields(name: StreamName): ReadonlyMap<string, unknown> | undefined {
     return this.#documents.get(name);
+  }
+
+  /** Another number after each change. */
+  version(topic: Topic): number {
+    return this.#versions.get(topic) ?? 0;
   }
 
   onChange(topic: Topic, listener: () => void): () => void {
@@ -106,6 +112,7 @@ class Live {
   }
 
   #tell(topic: Topic): void {
+    this.#versions.set(topic, this.version(topic) + 1);
     for (const listener of [...this.#listeners.get(topic) ?? []]) listener();
   }
 }
@@ -124,6 +131,12 @@ function useTopic(topic: Topic): void {
 export function useFields(name: StreamName): ReadonlyMap<string, unknown> | undefined {
   useTopic(name);
   return live.fields(name);
+}
+
+/** What is dear to make of a document is made once a change. */
+export function useMade<Made>(name: StreamName, make: (fields: ReadonlyMap<string, unknown> | undefined) => Made): Made {
+  const fields = useFields(name);
+  return useMemo(() => make(fields), [name, live.version(name)]);
 }
 
 export function useDocument<Shape>(name: StreamName): Shape | undefined {

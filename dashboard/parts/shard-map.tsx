@@ -10,7 +10,9 @@ export const cellWords: Readonly<Record<CellState, string>> = { leased: 'at work
 
 /** The largest at which all are in sight. */
 const SIZES = [22, 18, 14, 11, 9, 7, 5, 4, 3];
-const HEIGHT_MAX = 300;
+const HEIGHT_MAX = 340;
+/** Smaller cells have no room for how much is done. */
+const TOLD_SIZE_MIN = 7;
 
 export type Cells = readonly (readonly [name: string, cell: ShardCell])[];
 
@@ -43,14 +45,14 @@ export function ShardMap({ cells, chosen, onOpen }: { readonly cells: Cells; rea
     const gap = size >= 7 ? 1.5 : size >= 5 ? 1 : 0.5;
     cells.forEach(([name, [state, , done]], index) => {
       const [x, y, side] = [(index % columns) * size, Math.floor(index / columns) * size, size - gap];
-      context.fillStyle = state === 'leased' ? paint['leased-soft'] : paint[state];
+      context.fillStyle = state === 'leased' && size >= TOLD_SIZE_MIN ? paint['leased-soft'] : paint[state];
       context.fillRect(x, y, side, side);
-      if (state === 'leased') {
+      if (state === 'leased' && size >= TOLD_SIZE_MIN) {
         context.fillStyle = paint.leased;
         const filled = side * Math.max(0.15, done ?? 0);
         context.fillRect(x, y + side - filled, side, filled);
       }
-      if (state === 'quarantined' && size >= 7) {
+      if (state === 'quarantined' && size >= TOLD_SIZE_MIN) {
         context.strokeStyle = '#fff';
         context.lineWidth = 1.2;
         context.beginPath();

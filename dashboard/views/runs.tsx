@@ -1,8 +1,8 @@
 /** All runs: how many are in which state, then each. */
-import { useMemo, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { StatusAnswer, SummaryAnswer } from '../../proto/page.ts';
 import { duration, integer, none } from '../format.ts';
-import { useDocument, useFields, useNow } from '../live.ts';
+import { useDocument, useFields, useMade, useNow } from '../live.ts';
 import { Accuracy, State } from '../parts/marks.tsx';
 import { Search } from '../parts/search.tsx';
 import { useMedia } from '../parts/media.ts';
@@ -17,7 +17,7 @@ export function RunsView() {
   const [state, setState] = useState('');
   const [search, setSearch] = useState('');
   const isNarrow = useMedia('(max-width: 719px)');
-  const all = useMemo(() => ([...fields?.values() ?? []] as SummaryAnswer[]).sort((a, b) => b.submittedAtMs - a.submittedAtMs), [fields, fields && [...fields.values()].map((each) => JSON.stringify(each)).join()]);
+  const all = useMade('runs', (known) => ([...known?.values() ?? []] as SummaryAnswer[]).sort((a, b) => b.submittedAtMs - a.submittedAtMs));
   const now = useNow();
   if (fields === undefined) return <p class="empty">Asking…</p>;
   const wanted = search.toLowerCase();
