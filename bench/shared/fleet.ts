@@ -118,8 +118,8 @@ async function begin({ address, prefix, workers: count, leads, completionsPerSec
     for (let at = 0; ; at = (at + 1) % workers.length) {
       // Spread over the time between two renewals of one worker.
       if (at % 50 === 0) await pause((renewEveryMs * 50) / workers.length);
-      // What is not renewed would be lost: without load a fourth as often.
-      if (paused && at % 50 === 0) await pause((renewEveryMs * 100) / workers.length);
+      // What is not renewed would be lost: without load half as often.
+      if (paused && at % 50 === 0) await pause((renewEveryMs * 50) / workers.length);
       renew(workers[at]!).catch(() => undefined);
     }
   };

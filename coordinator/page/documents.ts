@@ -3,7 +3,7 @@ import { AlumnusError } from '../../proto/errors.ts';
 import { API_VERSION, pageForm } from '../../proto/machine.ts';
 import type { RunSummary, TaskView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage } from '../../proto/gen/alumnus/v1/task.ts';
-import type { FleetCounts, RunsAnswer, ShardAnswer, ShardsAnswer, SummaryAnswer } from '../../proto/page.ts';
+import type { FleetCounts, RunsAnswer, ShardAnswer, SummaryAnswer } from '../../proto/page.ts';
 import { stageName } from '../../proto/stages.ts';
 import { PROJECT_DEFAULT } from '../access.ts';
 import { runView, summaryOf } from '../api/index.ts';
@@ -36,11 +36,6 @@ export const runDocument = (fields: Fields, nowMs: number): string => `{"apiVers
 /** Those that failed first, then trainings and the like before shards. */
 const toldOf = (tasks: readonly TaskView[]): readonly TaskView[] =>
   (tasks.length <= TASKS_TOLD_MAX ? tasks : [...tasks].sort((a, b) => b.failures - a.failures || Number(a.task?.stage === Stage.LABEL) - Number(b.task?.stage === Stage.LABEL)).slice(0, TASKS_TOLD_MAX));
-
-export function shardsAnswer(leader: Leader, run: RunState, iteration: number): ShardsAnswer {
-  const { stage, cells } = shardMap(leader, run, iteration);
-  return { apiVersion: API_VERSION, kind: 'ShardMap', runId: run.runId, iteration, stage: stageName(stage), cells: Object.fromEntries(cells) };
-}
 
 /** @throws AlumnusError USAGE (no such shard in the run's stage) */
 export function shardAnswer(leader: Leader, run: RunState, subject: string): ShardAnswer {
@@ -82,9 +77,19 @@ export function runFields(leader: Leader, run: RunState, storeUrl: string, all =
   return fields;
 }
 
-export function shardFields(leader: Leader, run: RunState): Fields {
-  const { iteration, stage, cells } = shardMap(leader, run);
-  const fields = new Map([[' place', json({ iteration, stage: stageName(stage) })]]);
+/** A field beside the shards, which no shard is called. */
+const PLACE = ' place';
+
+/** As JSON: a stage's shards, as its stream tells them. */
+export function shardsDocument(runId: string, fields: Fields): string {
+  const { iteration, stage } = JSON.parse(fields.get(PLACE) ?? '{}') as { iteration: number; stage: string };
+  const cells = [...fields].filter(([name]) => name !== PLACE);
+  return `{"apiVersion":"${API_VERSION}","kind":"ShardMap","runId":${json(runId)},"iteration":${iteration},"stage":${json(stage)},"cells":{${members(cells)}}}`;
+}
+
+export function shardFields(leader: Leader, run: RunState, at = run.iteration): Fields {
+  const { iteration, stage, cells } = shardMap(leader, run, at);
+  const fields = new Map([[PLACE, json({ iteration, stage: stageName(stage) })]]);
   for (const [name, cell] of cells) fields.set(name, json(cell));
   return fields;
 }

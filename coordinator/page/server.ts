@@ -19,7 +19,7 @@ import type { Leading } from '../node.ts';
 import type { Command, RunState } from '../run/index.ts';
 import { Changes } from './changes.ts';
 import { Curves } from './curves.ts';
-import { fieldsOf, fleetFields, projectOf, runDocument, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsAnswer } from './documents.ts';
+import { fieldsOf, fleetFields, projectOf, runDocument, runFields, runsAnswer, runsFields, shardAnswer, shardFields, shardsDocument } from './documents.ts';
 import { Answers, Encoded } from './encoded.ts';
 import { eventsAfter, newestEvents } from '../events.ts';
 import { explainTask } from '../explain.ts';
@@ -182,7 +182,10 @@ class Page {
       case 'runs/:id/shards': return (asked) => {
         const run = this.#run(asked);
         const iteration = numberIn(asked.query, 'iteration', run.iteration);
-        return this.#json(asked, `shards ${run.runId} ${iteration}`, () => shardsAnswer(this.#changes.leader(), run, iteration));
+        return this.#json(asked, `shards ${run.runId} ${iteration}`, () => {
+          const told = iteration === run.iteration ? this.#hub.fields('shards', run.runId) : undefined;
+          return shardsDocument(run.runId, told ?? shardFields(this.#changes.leader(), run, iteration));
+        });
       };
       case 'runs/:id/curves': return (asked) => {
         const { runId: id } = this.#run(asked);
