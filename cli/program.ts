@@ -38,6 +38,8 @@ export function createProgram(context: Context): Command {
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .exitOverride()
+    // `worker list --token-file FILE`: the verb's flag, not that of `worker` itself, which has the same name.
+    .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .configureOutput({
       writeOut: (text) => context.out.write(text),
