@@ -1,6 +1,6 @@
 /**
  * Which folder may import which (docs/contributing.md, "Layout and arrows"). tests/unit/setup proves that each rule bites.
- * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts and proto/gen/ are doors, too.
+ * A folder of the top level is entered by its index.ts only; proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/page.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts and proto/gen/ are doors, too.
  */
 const programs = '^(cli|coordinator|dashboard|worker)/';
 const folders = '^(cli|coordinator|dashboard|dataset|proto|recipe|store|telemetry|worker)/';
@@ -28,12 +28,20 @@ module.exports = {
     only('store-knows-proto', 'store', ['proto'], 'The store knows the wire and nobody else.'),
     only('telemetry-knows-store-and-proto', 'telemetry', ['store', 'proto'], 'What a process tells of itself knows nothing of what the process is for.'),
     only('dataset-knows-store-and-proto', 'dataset', ['store', 'proto'], 'Data sets are kept in a store and know nobody else.'),
+    only('dashboard-knows-proto', 'dashboard', ['proto'], 'The page knows the wire and nobody else.'),
+    {
+      name: 'dashboard-takes-types-alone',
+      comment: 'The page runs in a browser: of ours it takes the types of proto, and what is there at run time is its own.',
+      severity: 'error',
+      from: { path: '^dashboard/' },
+      to: { path: '^proto/', dependencyTypesNot: ['type-only'] },
+    },
     {
       name: 'folder-by-its-door',
-      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',
+      comment: 'Another folder is entered by its index.ts (or proto/ask.ts, proto/errors.ts, proto/canonical.ts, proto/call.ts, proto/credentials.ts, proto/machine.ts, proto/outputs.ts, proto/page.ts, proto/program.ts, proto/record.ts, proto/stages.ts, proto/status.ts, proto/subjects.ts, proto/told.ts, proto/trace.ts, proto/version.ts, proto/gen/).',
       severity: 'error',
       from: { path: '^([^/]+)/' },
-      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|program|record|stages|status|subjects|told|trace|version)\\.ts$', '^proto/gen/'] },
+      to: { path: folders, pathNot: ['^$1/', '^[^/]+/index\\.ts$', '^proto/(ask|errors|canonical|call|credentials|machine|outputs|page|program|record|stages|status|subjects|told|trace|version)\\.ts$', '^proto/gen/'] },
     },
     {
       name: 'pure-core-without-io',
@@ -77,6 +85,6 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.json' },
     // What an interrupted set-up left, and what was compiled.
     exclude: { path: '^(proto/gen\\.[0-9]|dist/)' },
-    enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs', '.cjs', '.json'], exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
+    enhancedResolveOptions: { extensions: ['.ts', '.tsx', '.js', '.mjs', '.cjs', '.json'], exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
   },
 };

@@ -15,7 +15,7 @@ import { Addresses, fromStatus, isAway as isElsewhere } from '../proto/call.ts';
 import { accessTo } from '../proto/credentials.ts';
 import { AlumnusError } from '../proto/errors.ts';
 import {
-  OperatorServiceClient, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
+  OperatorServiceClient, type CollectGarbageResponse, type EventView, type ExplainTaskResponse, type GetRunRequest, type GetStatusResponse, type IndexTarsProgress, type IndexTarsRequest, type ListEventsRequest, type ListEventsResponse, type ListLogsRequest, type ListLogsResponse, type ListRunsResponse, type ListWorkersResponse, type ReconcileResponse, type ReviewLabelsRequest, type RunView, type SubmitRunResponse, type WorkerView,
 } from '../proto/gen/alumnus/v1/operator.ts';
 import { isTraced, submitSpan, TRACEPARENT, traceparentOf } from '../proto/trace.ts';
 import { parseRecipe } from '../recipe/index.ts';
@@ -84,6 +84,8 @@ export interface Operator {
   explainTask(runId: string, task: string): Promise<ExplainTaskResponse>;
   /** A run's facts after a number, from 1 on, at most 1,000. */
   eventsAfter(runId: string, after: number, max: number): Promise<EventView[]>;
+  /** What was logged about a run, as far as the leader holds it. */
+  logs(request: Partial<ListLogsRequest> & { readonly runId: string }): Promise<ListLogsResponse>;
   /** @param runId empty: of all runs */
   newestEvents(runId: string, max: number): Promise<EventView[]>;
   /** Limits in hours, 0: none; what is absent stays. */
@@ -92,6 +94,8 @@ export interface Operator {
   review(request: ReviewLabelsRequest): Promise<RunView>;
   /** @param runId empty for every run in the bucket. */
   reconcile(runId: string, apply: boolean): Promise<ReconcileResponse>;
+  /** @param keepLabels of so many last iterations of ended runs; undefined: of all */
+  collectGarbage(apply: boolean, keepLabels: number | undefined): Promise<CollectGarbageResponse>;
   workers(): Promise<ListWorkersResponse>;
   /** Has workers read tars, until all are done. `done` holds places in the list. @throws AlumnusError that of a tar that could not be read */
   index(request: IndexTarsRequest, options: WatchOptions): AsyncGenerator<IndexTarsProgress>;
@@ -289,10 +293,12 @@ export function connect(connection: Connection): Operator {
     cordon: (workerId, cordon) => call((client) => client.cordonWorker, { workerId, cordon }),
     explainTask: (runId, task) => call((client) => client.explainTask, { runId, task }),
     eventsAfter: async (runId, after, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after, max, newest: false })).events,
+    logs: (request) => call((client) => client.listLogs, { after: 0, max: 0, taskId: '', workerId: '', newest: false, ...request }),
     newestEvents: async (runId, max) => (await call<ListEventsRequest, ListEventsResponse>((client) => client.listEvents, { runId, after: 0, max, newest: true })).events,
     budget: (runId, limits) => call((client) => client.changeBudget, { runId, ...limits }),
     review: (request) => steer((client) => client.reviewLabels, request, (view) => view.reviews.at(-1)?.labels?.sha256 === request.labels?.sha256),
     reconcile: (runId, apply) => call((client) => client.reconcile, { runId, apply }, RECONCILE_MS),
+    collectGarbage: (apply, keepLabels) => call((client) => client.collectGarbage, { apply, keepLabels }, RECONCILE_MS),
     workers: () => call((client) => client.listWorkers, {}),
     close: () => {
       for (const client of clients.values()) client.close();

@@ -234,12 +234,14 @@ export interface Ready {
   readonly address: string;
   readonly term: number;
   readonly storeUrl: string;
+  /** Where its page is; absent where it serves none. */
+  readonly page?: string;
 }
 
 export function parseReady(line: string): Ready | undefined {
   try {
     const value = JSON.parse(line) as Partial<Ready>;
-    return value.ready === true && typeof value.address === 'string' && typeof value.storeUrl === 'string' ? { ready: true, address: value.address, term: Number(value.term), storeUrl: value.storeUrl } : undefined;
+    return value.ready === true && typeof value.address === 'string' && typeof value.storeUrl === 'string' ? { ready: true, address: value.address, term: Number(value.term), storeUrl: value.storeUrl, ...(typeof value.page === 'string' ? { page: value.page } : {}) } : undefined;
   } catch {
     return undefined;
   }

@@ -18,6 +18,7 @@ import { addDemo } from './commands/demo.ts';
 import { addReconcile } from './commands/reconcile.ts';
 import { addEvents } from './commands/events.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addGc } from './commands/gc.ts';
 import { addExplain } from './commands/explain.ts';
 import { addModel } from './commands/model.ts';
 import { addRecipe } from './commands/recipe.ts';
@@ -63,6 +64,7 @@ export function createProgram(context: Context): Command {
   addModel(program, context);
   addReview(program, context);
   addReconcile(program, context);
+  addGc(program, context);
   addConfig(program, context);
   addAccess(program, context);
   addStatus(program, context);

@@ -23,6 +23,7 @@ import type { FactSink, Journal } from './journal/index.ts';
 import { besidesOf, besideState, decide, fingerprintTurn, isDue, isEnded, isTurn, openTasks, tellFact, type Command, type RunState } from './run/index.ts';
 import { Scheduler, type LiveLease } from './scheduler/index.ts';
 import { overQuota } from './quota.ts';
+import { RunLogs } from './run-logs.ts';
 import { Snapshots } from './snapshots.ts';
 import { portable } from './specification.ts';
 
@@ -71,6 +72,7 @@ export class Leader {
   readonly leaseMs: number;
   readonly scheduler: Scheduler;
   readonly indexing: Indexing;
+  readonly logs = new RunLogs();
   readonly #options: LeaderOptions;
   readonly #commits: GroupCommit;
   readonly #snapshots: Snapshots;
@@ -235,6 +237,7 @@ export class Leader {
   }
 
   log(line: string, about: About = {}): void {
+    if (about.run !== undefined) this.logs.add({ atMs: this.now(), level: about.level ?? 'info', runId: about.run, taskId: about.task ?? '', text: line }, '');
     this.#options.log?.(line, { term: this.term, ...about });
   }
 

@@ -13,7 +13,7 @@ import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore, type ObjectStore } from '../store/index.ts';
 import { openLog, openTraces, serveMetrics, type About, type Log } from '../telemetry/index.ts';
-import { openAccessFile } from './access.ts';
+import { openAccess, openAccessFile } from './access.ts';
 import { onDefect, serve } from './api/index.ts';
 import { systemClock } from './clock.ts';
 import { openEmbedded, openFacts, openJetStream, type FactSink, type Journal } from './journal/index.ts';
@@ -21,13 +21,17 @@ import type { Leader } from './leader.ts';
 import { CoordinatorMetrics } from './metrics.ts';
 import { embeddedEntry, openEntry, type LeaderEntry } from './leadership/index.ts';
 import { connectNats } from './nats.ts';
-import { Node } from './node.ts';
+import { Node, type Leading } from './node.ts';
+import { servePage, type PageOptions, type PageServer } from './page/index.ts';
 import { RunSpans } from './spans.ts';
 import { Webhooks } from './webhooks.ts';
 
 /** Long enough that a worker's pause for garbage or a slow disk doesn't cost its work, short enough that a dead one doesn't hold a stage up. */
 const LEASE_MS_DEFAULT = 10_000;
 const LEASE_MS_MIN = 200;
+/** From the services' port to the page's: coordinators on one machine have neighboring ports. */
+const PAGE_PORT_AWAY = 100;
+const PORT_MAX = 65_535;
 
 interface Engines {
   readonly journal: Journal;
@@ -58,15 +62,15 @@ async function openEngines(values: { home?: string | undefined; store?: string |
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      listen: { type: 'string', default: '127.0.0.1:7700' }, metrics: { type: 'string' }, advertise: { type: 'string' }, home: { type: 'string' },
+      listen: { type: 'string', default: '127.0.0.1:7700' }, page: { type: 'string' }, 'no-page': { type: 'boolean', default: false }, metrics: { type: 'string' }, advertise: { type: 'string' }, home: { type: 'string' },
       store: { type: 'string' }, journal: { type: 'string' }, 'lease-ms': { type: 'string', default: String(LEASE_MS_DEFAULT) }, 'snapshot-facts': { type: 'string' }, access: { type: 'string' }, 'tls-cert': { type: 'string' }, 'tls-key': { type: 'string' }, 'tls-client-ca': { type: 'string' }, 'log-format': { type: 'string' }, 'log-level': { type: 'string' },
     },
   });
   const leaseMs = wholeNumber('--lease-ms', values['lease-ms'], LEASE_MS_MIN);
   const snapshotEvents = values['snapshot-facts'] === undefined ? undefined : wholeNumber('--snapshot-facts', values['snapshot-facts'], 1);
-  for (const flag of ['listen', 'advertise', 'metrics'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
+  for (const flag of ['listen', 'advertise', 'metrics', 'page'] as const) if (values[flag] !== undefined && !/^.+:\d+$/.test(values[flag])) throw new AlumnusError('USAGE', 'must be host:port', { where: `--${flag}` });
   const log = openLog({ program: 'coordinator', format: values['log-format'], level: values['log-level'], env: process.env });
-  onDefect((error) => log(error.message, { code: 'INTERNAL', stack: error.stack, level: 'error' }));
+  onDefect((error) => log(error.message, { code: 'INTERNAL', stack: (error.cause instanceof Error ? error.cause : error).stack, level: 'error' }));
   const traces = await openTraces({ service: 'alumnus-coordinator', version: version(), env: process.env, log });
   const spans = traces === undefined ? undefined : new RunSpans(traces);
   const tls = tlsOf(values);
@@ -78,14 +82,15 @@ async function main(): Promise<void> {
   const [journal, store] = metrics === undefined ? [engines.journal, engines.store] : [metrics.journal(engines.journal), metrics.store(engines.store)];
 
   const started: { node?: Node } = {};
-  const server = await serve({
-    // Calls that arrive before the node is made are sent away as by any standby.
-    leading: { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, get trouble() { return started.node?.trouble ?? ''; }, journal },
-    store, storeUrl, listen: values.listen, version: version(), traces, tls, ...(access === undefined ? {} : { access }),
-  });
+  // Calls that arrive before the node is made are sent away as by any standby.
+  const leading: Leading = { leader: () => (started.node ?? notYet()).leader(), get leaderAddress() { return started.node?.leaderAddress ?? ''; }, get trouble() { return started.node?.trouble ?? ''; }, journal };
+  const server = await serve({ leading, store, storeUrl, listen: values.listen, version: version(), traces, tls, ...(access === undefined ? {} : { access }) });
   const address = values.advertise ?? server.address;
   if (isWildcard(address)) log(`workers and operators are sent to ${address}, which names no machine: say with --advertise HOST:PORT where they reach this coordinator`);
 
+  const page = values['no-page'] ? undefined : await openPage(values.page, server.address, values.listen, {
+    leading, storeUrl, version: version(), access: access ?? openAccess, names: [address, values.page ?? values.listen].map(hostOf), folder: join(import.meta.dirname, '../page'),
+  });
   const measured = metrics === undefined || values.metrics === undefined ? undefined : await serveMetrics(metrics.registry, values.metrics);
 
   let stopping = false;
@@ -95,6 +100,7 @@ async function main(): Promise<void> {
     log(why, about);
     await started.node?.stop();
     await server.close();
+    await page?.close();
     await measured?.close();
     await facts?.close();
     await traces?.close();
@@ -131,8 +137,24 @@ async function main(): Promise<void> {
   node.start();
   // With a journal of its own it leads in a moment, and is ready when it does; among others it is ready as a standby.
   const term = entry.ttlMs === Infinity ? (await firstLeader).term : 0;
-  log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}${measured === undefined ? '' : `, metrics at http://${measured.address}/metrics`}`);
-  process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl, ...(measured === undefined ? {} : { metrics: measured.address }) })}\n`);
+  log(`answers at ${server.address}, journal ${journal.description}, objects ${storeUrl}${measured === undefined ? '' : `, metrics at http://${measured.address}/metrics`}${page === undefined ? '' : `, the page at ${page.url}`}`);
+  process.stdout.write(`${JSON.stringify({ ready: true, address, term, storeUrl, ...(measured === undefined ? {} : { metrics: measured.address }), ...(page === undefined ? {} : { page: page.url }) })}\n`);
+}
+
+const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'));
+
+/** Where nobody says where the page is to be, it must not keep a coordinator from starting: then any port that is free will do. */
+async function openPage(wanted: string | undefined, address: string, listen: string, options: Omit<PageOptions, 'listen'>): Promise<PageServer> {
+  if (wanted !== undefined) return servePage({ ...options, listen: wanted });
+  const port = Number(address.slice(address.lastIndexOf(':') + 1)) + PAGE_PORT_AWAY;
+  const anyFree = `${hostOf(address)}:0`;
+  if (listen.endsWith(':0') || port > PORT_MAX) return servePage({ ...options, listen: anyFree });
+  try {
+    return await servePage({ ...options, listen: `${hostOf(address)}:${port}` });
+  } catch (thrown) {
+    if (toAlumnusError(thrown).code !== 'PORT_IN_USE') throw thrown;
+    return servePage({ ...options, listen: anyFree });
+  }
 }
 
 /** @throws AlumnusError USAGE */

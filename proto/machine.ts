@@ -23,7 +23,20 @@ export function machineField(name: string): MachineField {
   return { name, as: 'itself' };
 }
 
-function entryOf(key: string, value: unknown): [string, unknown][] {
+type Entry = (key: string, value: unknown) => [string, unknown][];
+
+/** JSON has no other. */
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+
+function formed(value: unknown, entryOf: Entry): unknown {
+  if (typeof value === 'number') return finite(value);
+  if (Array.isArray(value)) return value.map((entry) => formed(entry, entryOf));
+  if (typeof value !== 'object' || value === null) return value;
+  if ('$case' in value && 'value' in value) return { [String(value.$case)]: formed(value.value, entryOf) };
+  return Object.fromEntries(Object.entries(value).flatMap(([key, field]) => entryOf(key, field)));
+}
+
+const asMachines: Entry = (key, value) => {
   if (value === undefined) return [];
   const { name, as } = machineField(key);
   if (as === 'document') return typeof value === 'string' && value !== '' ? [[name, JSON.parse(value) as unknown]] : [[key, machineForm(value)]];
@@ -35,19 +48,23 @@ function entryOf(key: string, value: unknown): [string, unknown][] {
     case 'seconds': return [[name, finite(value / 1000)]];
     case 'itself': return [[name, finite(value)]];
   }
-}
+};
 
-/** JSON has no other. */
-const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+const asPages: Entry = (key, value) => {
+  if (value === undefined) return [];
+  const { name, as } = machineField(key);
+  if (as === 'document' && typeof value === 'string' && value !== '') return [[name, JSON.parse(value) as unknown]];
+  return [[key, as === 'stage' && typeof value === 'number' ? stageName(value as Stage) : pageForm(value)]];
+};
 
 /** A message of the wire as plain JSON: oneofs by their field, embedded JSON documents unfolded. */
-export function machineForm(value: unknown): unknown {
-  if (typeof value === 'number') return finite(value);
-  if (Array.isArray(value)) return value.map((entry) => machineForm(entry));
-  if (typeof value !== 'object' || value === null) return value;
-  if ('$case' in value && 'value' in value) return { [String(value.$case)]: machineForm(value.value) };
-  return Object.fromEntries(Object.entries(value).flatMap(([key, field]) => entryOf(key, field)));
-}
+export const machineForm = (value: unknown): unknown => formed(value, asMachines);
+
+/** As `machineForm`, but times stay as the wire has them, in milliseconds: a page reckons with them, and is of the same release. */
+export const pageForm = (value: unknown): unknown => formed(value, asPages);
 
 /** What a program is told of one thing. */
 export const machineDocument = (kind: string, value: unknown): object => ({ apiVersion: API_VERSION, kind, ...(machineForm(value) as object) });
+
+/** As `machineDocument`, with times as a page has them. */
+export const pageDocument = (kind: string, value: unknown): object => ({ apiVersion: API_VERSION, kind, ...(pageForm(value) as object) });

@@ -8,7 +8,7 @@ import { checkedToken, type ClientAccess } from '../proto/credentials.ts';
 import { AlumnusError, errorTable, toAlumnusError } from '../proto/errors.ts';
 import { version } from '../proto/version.ts';
 import { openStore } from '../store/index.ts';
-import { openLog, openTraces, serveMetrics } from '../telemetry/index.ts';
+import { openLog, openTraces, serveMetrics, type Log } from '../telemetry/index.ts';
 import { EngineProcess, SILENT_MS_MAX } from './engine/index.ts';
 import { LeaseLoop } from './lease-loop/index.ts';
 import { WorkerMetrics } from './metrics.ts';
@@ -51,9 +51,13 @@ async function main(): Promise<void> {
   if (!Number.isInteger(threads) || threads < 1 || threads > THREADS_MAX) throw new AlumnusError('USAGE', `must be a whole number from 1 to ${THREADS_MAX}`, { where: '--threads' });
   const engineTimeout = Number(values['engine-timeout'] ?? SILENT_MS_MAX / 1000);
   if (!Number.isInteger(engineTimeout) || engineTimeout < 1 || engineTimeout > ENGINE_TIMEOUT_SECONDS_MAX) throw new AlumnusError('USAGE', `must be a whole number of seconds from 1 to ${ENGINE_TIMEOUT_SECONDS_MAX}`, { where: '--engine-timeout' });
-  const log = openLog({ program: 'worker', worker: workerId, format: values['log-format'], level: values['log-level'], env: process.env });
-  const traces = await openTraces({ service: 'alumnus-worker', version: version(), env: process.env, log });
+  const written = openLog({ program: 'worker', worker: workerId, format: values['log-format'], level: values['log-level'], env: process.env });
   const started: { loop?: LeaseLoop } = {};
+  const log: Log = (line, about) => {
+    written(line, about);
+    started.loop?.keep(line, about);
+  };
+  const traces = await openTraces({ service: 'alumnus-worker', version: version(), env: process.env, log });
   const metrics = values.metrics === undefined ? undefined : new WorkerMetrics(() => started.loop);
   const measured = metrics === undefined || values.metrics === undefined ? undefined : await serveMetrics(metrics.registry, values.metrics);
   if (measured !== undefined) log(`metrics at http://${measured.address}/metrics`);

@@ -20,6 +20,8 @@ interface Flags extends LogFlags {
   tlsCert?: string;
   tlsKey?: string;
   tlsClientCa?: string;
+  /** False: none. */
+  page?: string | false;
 }
 
 /** What no URL names lies in the home folder. */
@@ -55,6 +57,7 @@ export function addCoordinator(program: Command, context: Context): void {
     examples: ['alumnus coordinator', 'alumnus coordinator --journal nats://nats-1:4222,nats-2:4222,nats-3:4222?replicas=3 --store s3://alumnus?endpoint=http://minio:9000 --listen 0.0.0.0:7700 --advertise coordinator-1:7700', 'alumnus coordinator --listen 127.0.0.1:0 --home ./trial'],
   })).option('--listen <host:port>', 'where it answers; port 0 takes any that is free', DEFAULT_ADDRESS).addOption(homeOption()).addOption(storeOption()).addOption(journalOption())
     .option('--advertise <host:port>', 'where workers and operators reach this coordinator (what it listens on)')
+    .option('--page <host:port>', 'where people open the page in a browser (the host of --listen, its port plus 100)').option('--no-page', 'serve no page')
     .option('--metrics <host:port>', 'where Prometheus finds /metrics: 127.0.0.1:9464, say (nowhere)')
     .option('--access <file>', 'who may do what, and what projects may have: docs/access.md (whoever reaches it operates it)')
     .option('--tls-cert <file>', 'answers over TLS with this certificate, PEM').option('--tls-key <file>', 'the key of --tls-cert')
@@ -67,7 +70,7 @@ export function addCoordinator(program: Command, context: Context): void {
     try {
       let failure: AlumnusError | undefined;
       const code = await foreground('coordinator', [
-        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]), ...secured(flags), ...logArguments(flags),
+        '--listen', flags.listen, ...whereAll(context, flags), ...(flags.advertise === undefined ? [] : ['--advertise', flags.advertise]), ...(flags.metrics === undefined ? [] : ['--metrics', flags.metrics]), ...(flags.page === false ? ['--no-page'] : typeof flags.page === 'string' ? ['--page', flags.page] : []), ...(flags.leaseMs === undefined ? [] : ['--lease-ms', String(flags.leaseMs)]), ...secured(flags), ...logArguments(flags),
       ], {
         signal: context.signal,
         onEnd: (error) => {
@@ -81,7 +84,7 @@ export function addCoordinator(program: Command, context: Context): void {
           const own = isWildcard(ready.address) ? ready.address.replace(/^.*:/, 'HOST:') : ready.address;
           // With a journal that is shared, another may lead.
           const at = ready.term === 0 ? `${own},OTHERS` : own === DEFAULT_ADDRESS ? '' : own;
-          advise(`Ready${ready.term === 0 ? ': it leads, or stands by for the coordinator that does (`alumnus status` tells); name all of them, with commas' : ''}. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}`);
+          advise(`Ready${ready.term === 0 ? ': it leads, or stands by for the coordinator that does (`alumnus status` tells); name all of them, with commas' : ''}. Next, each in a terminal of its own:\n  alumnus worker${at && ` --coordinator ${at}`}\n  alumnus run submit FILE${at && ` --address ${at}`}${ready.page === undefined ? '' : `\nIts page: ${ready.page}`}`);
         },
       });
       if (context.signal.aborted) return exitCode.interrupted;

@@ -8,6 +8,7 @@ import { addRunDescribe } from './run/describe.ts';
 import { addRunDiff } from './run/diff.ts';
 import { addRunExport } from './run/export.ts';
 import { addRunList } from './run/list.ts';
+import { addRunLogs } from './run/logs.ts';
 import { addRunMeasure } from './run/measure.ts';
 import { addRunPlan } from './run/plan.ts';
 import { addRunReport } from './run/report.ts';
@@ -28,6 +29,7 @@ export function addRun(program: Command, context: Context): void {
   addRunDescribe(group, context);
   addRunWatch(group, context);
   addRunWait(group, context);
+  addRunLogs(group, context);
   addRunDiff(group, context);
   addRunReport(group, context);
   addRunExport(group, context);

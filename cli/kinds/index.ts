@@ -103,6 +103,8 @@ const ofWire: Readonly<Record<string, { readonly message: string; readonly more?
 };
 
 const own: Readonly<Record<string, z.ZodType>> = {
+  LogLine: z.strictObject({ number: z.int().min(1), at: z.iso.datetime(), level: z.enum(['debug', 'info', 'warn', 'error', 'fatal']), workerId: z.string(), taskId: z.string(), text: z.string() }),
+  GarbageCollection: z.strictObject({ applied: z.boolean(), garbage: z.array(z.strictObject({ why: z.enum(['attempt', 'checkpoint', 'labels', 'snapshot', 'dataset']), objects: count, bytes: count })), keptObjects: count, keptBytes: count, youngObjects: count, unknownRuns: z.array(z.string()) }),
   Event: z.strictObject({ runId: z.string(), number: z.int().min(1), at: z.iso.datetime(), event: z.string(), text: z.string(), iteration: count, taskId: z.string(), workerId: z.string() }),
   RunSubmitted: z.strictObject({ runId: z.string(), address: z.string() }),
   RunPlan: plan,
@@ -137,7 +139,7 @@ const own: Readonly<Record<string, z.ZodType>> = {
 };
 
 /** Those that come in lists, as `KINDList`. */
-const listed: ReadonlySet<string> = new Set(['RunSummary', 'Worker', 'Status', 'ReconciledRun', 'ReadyRecipe', 'Model', 'TrainedModel', 'Dataset', 'DatasetProblem', 'Context', 'Check']);
+const listed: ReadonlySet<string> = new Set(['RunSummary', 'Task', 'Event', 'LogLine', 'Worker', 'Status', 'ReconciledRun', 'ReadyRecipe', 'Model', 'TrainedModel', 'Dataset', 'DatasetProblem', 'Context', 'Check']);
 
 const singles: readonly string[] = [...Object.keys(ofWire), ...Object.keys(own)];
 export const kinds: readonly string[] = singles.flatMap((kind) => (listed.has(kind) ? [kind, `${kind}List`] : [kind])).sort();

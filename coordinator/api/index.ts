@@ -1,4 +1,4 @@
-/** The public door of `coordinator/api`: the gRPC server that speaks for a node, whether it leads or stands by. */
+/** The public door of `coordinator/api`: the gRPC server that speaks for a node, whether it leads or stands by, and the views that it answers with. */
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { AlumnusError } from '../../proto/errors.ts';
 import { OperatorServiceService } from '../../proto/gen/alumnus/v1/operator.ts';
@@ -12,6 +12,8 @@ import { operatorService } from './operator-service.ts';
 import { traced } from './traced.ts';
 import { addWellKnown } from './well-known.ts';
 import { workerService } from './worker-service.ts';
+
+export { runView, statusView, summaryOf, taskViewOf, workerView } from './views.ts';
 
 /** Views of long runs and label stages of many shards stay far below; anything larger is not of ours. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;

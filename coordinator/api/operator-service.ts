@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { handleServerStreamingCall, Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import { AlumnusError, invariant, toAlumnusError } from '../../proto/errors.ts';
-import type { ChangeBudgetRequest, ChooseModelRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { ChangeBudgetRequest, ChooseModelRequest, CollectGarbageRequest, CordonWorkerRequest, ExplainTaskRequest, GetRunRequest, ListEventsRequest, ListLogsRequest, OperatorServiceServer, ReviewLabelsRequest, RunCommandRequest, RunView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { statusOf } from '../../proto/status.ts';
 import type { ObjectStore } from '../../store/index.ts';
 import type { Leading } from '../node.ts';
@@ -19,8 +19,9 @@ import { indexTars } from './index-tars.ts';
 import { prepareSubmission } from './submission.ts';
 import { eventsAfter, EVENTS_MAX, eventsTotal, newestEvents } from '../events.ts';
 import { explainTask } from '../explain.ts';
+import { collectGarbage } from '../garbage.ts';
 import { cordonOf, cordons } from '../scheduler/index.ts';
-import { runView, summaryOf, taskViewOf, workerView } from './views.ts';
+import { runView, statusView, summaryOf, taskViewOf, workerView } from './views.ts';
 
 /** A watcher sees progress this often, and changes at once but no closer than WATCH_MS_MIN. */
 const WATCH_MS = 1_000;
@@ -127,15 +128,7 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
   return {
     getStatus: unary((_, { metadata }) => {
       authority.callerOf(metadata);
-      const { journal, leaderAddress, trouble } = leading;
-      const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
-      try {
-        const leader = leading.leader();
-        return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()), notice: leader.notice };
-      } catch (thrown) {
-        if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
-        return { ...common, role: 'standby', term: 0, workers: 0, notice: trouble };
-      }
+      return statusView(leading, storeUrl, version);
     }),
     submitRun: unary(async (request, { metadata }) => {
       const project = request.project === PROJECT_DEFAULT || request.project === '' ? undefined : request.project;
@@ -205,6 +198,14 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       seen(metadata, told.runId);
       return { ...told, view: told.taskId === '' ? undefined : taskViewOf(leader, leader.run(told.runId), told.taskId) };
     }),
+    listLogs: unary(({ runId, after, max, taskId, workerId, newest }: ListLogsRequest, { metadata }) => {
+      seen(metadata, runId);
+      const leader = leading.leader();
+      const { lines, dropped } = leader.logs.of(runId);
+      const most = max === 0 ? EVENTS_MAX : Math.min(max, EVENTS_MAX);
+      const wanted = lines.filter((each) => (newest || each.number > after) && (taskId === '' || each.line.taskId === taskId) && (workerId === '' || each.workerId === workerId));
+      return { lines: newest ? wanted.slice(-most) : wanted.slice(0, most), term: leader.term, dropped };
+    }),
     listEvents: unary(async ({ runId, after, max, newest }: ListEventsRequest, { metadata }) => {
       authority.callerOf(metadata);
       const leader = leading.leader();
@@ -216,6 +217,10 @@ export function operatorService(leading: Leading, store: ObjectStore, storeUrl: 
       const runs = seenRuns(metadata).sort((a, b) => b.submittedAtMs - a.submittedAtMs).slice(0, RUNS_TOLD_MAX);
       const events = (await Promise.all(runs.map((run) => newestEvents(leader, run, most)))).flat();
       return { events: events.sort((a, b) => a.atMs - b.atMs || a.number - b.number).slice(-most), total: 0 };
+    }),
+    collectGarbage: unary(({ apply, keepLabels }: CollectGarbageRequest, { metadata }) => {
+      authority.operator(metadata, FLEET);
+      return collectGarbage(leading.leader(), { apply, keepLabels });
     }),
     listWorkers: unary((_, { metadata }) => {
       authority.callerOf(metadata);

@@ -1,13 +1,27 @@
 /** What an operator sees of a run: its facts and the scheduler's leases, put side by side. Reads only. */
+import { toAlumnusError } from '../../proto/errors.ts';
 import type { Gate, RunData } from '../../proto/gen/alumnus/v1/events.ts';
-import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
+import type { Budget, ComparisonView, CompressedModel, CompressionView, GateWith, GetStatusResponse, IterationView, ModelView, RobustnessView, RunSummary, RunView, SharedTrainingView, TaskView, WorkerView } from '../../proto/gen/alumnus/v1/operator.ts';
 import { Stage, type EvaluateResult, type CorruptedPart, type ImageSpec, type PartRef, type Task } from '../../proto/gen/alumnus/v1/task.ts';
 import { subjects } from '../../proto/subjects.ts';
 import { foreignTeacherName, isImported, modelOfIteration, modelOptions, type Comparison, type ModelChoice } from '../../recipe/index.ts';
 import { PROJECT_DEFAULT } from '../access.ts';
 import type { Leader } from '../leader.ts';
+import type { Leading } from '../node.ts';
 import { besideOf, besidesOf, besideState, candidateOf, chosenOf, comparedTeacher, compressionWarnings, currentIteration, decideGate, driftWarnings, earlierTeachers, fingerprintProgress, firstScores, hasFailed, isCancelling, isBeside, isEnded, isFineTuned, keptOf, labelTotal, mcnemarExact, measurementOf, modelsToMeasure, MS_PER_HOUR, nearDuplicatesView, nearDuplicateWarnings, openTrainings, precisionDrift, promotable, reviewWarnings, robustnessOn, roundsOf, roundSteps, sharingOf, teacherErrors, thresholdOf, wallMsSpent, type IterationState, type RunState, type Trained } from '../run/index.ts';
 import type { WorkerState, LiveLease } from '../scheduler/index.ts';
+
+export function statusView(leading: Leading, storeUrl: string, version: string): GetStatusResponse {
+  const { journal, leaderAddress, trouble } = leading;
+  const common = { version, storeUrl, journal: journal.description, sequence: journal.lastSequence, leaderAddress };
+  try {
+    const leader = leading.leader();
+    return { ...common, role: 'leader', term: leader.term, workers: leader.scheduler.liveWorkers(leader.now()), notice: leader.notice };
+  } catch (thrown) {
+    if (toAlumnusError(thrown).code !== 'NOT_LEADER') throw thrown;
+    return { ...common, role: 'standby', term: 0, workers: 0, notice: trouble };
+  }
+}
 
 /** What an operator may ask of a run now; in the order in which they are offered. */
 export function commandsOf(run: RunState): string[] {

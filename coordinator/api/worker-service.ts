@@ -34,7 +34,7 @@ export function workerService(leading: Leading, storeUrl: string, authority = ne
     const { workerId, max, holds } = request;
     const leader = leading.leader();
     const now = (): number => leader.now();
-    if (!leader.scheduler.workers().some(({ worker }) => worker.workerId === workerId)) throw new AlumnusError('NOT_LEADER', `worker ${workerId} has not registered with this leader`);
+    if (leader.scheduler.worker(workerId) === undefined) throw new AlumnusError('NOT_LEADER', `worker ${workerId} has not registered with this leader`);
     const untilMs = now() + Math.min(request.waitMs, WAIT_MS_MAX);
     const cordon = (): string => leader.scheduler.worker(workerId)?.cordon ?? '';
     const before = cordon();
@@ -67,6 +67,12 @@ export function workerService(leading: Leading, storeUrl: string, authority = ne
     const leader = leading.leader();
     takeCheckpoints(leader, request.workerId, request.held);
     const lost = leader.scheduler.renew(request.workerId, request.held, leader.now());
+    // A worker that is called in process may leave it out.
+    const { lines = [] }: Partial<RenewRequest> = request;
+    if (lines.length > 0) {
+      const known = new Set(leader.runs().map(({ runId }) => runId));
+      for (const line of lines) if (known.has(line.runId)) leader.logs.add(line, request.workerId);
+    }
     const handBack = leader.scheduler.toHandBack(request.workerId, (runId) => isCancelling(leader.run(runId)));
     return { term: leader.term, lost, cordon: leader.scheduler.worker(request.workerId)?.cordon, handBack };
   }
@@ -125,7 +131,7 @@ function takeCheckpoints(leader: Leader, workerId: string, held: readonly HeldLe
 
 /** A worker that registers again with the same leader is no news; one that comes as another process is, since two of one id take each other's leases. */
 function tellOf(leader: Leader, { workerId, host, processId }: RegisterRequest): void {
-  const before = leader.scheduler.workers().find(({ worker }) => worker.workerId === workerId)?.worker;
+  const before = leader.scheduler.worker(workerId);
   const isLive = leader.scheduler.isLive(workerId, leader.now());
   if (before?.host === host && before.processId === processId && isLive) return;
   const other = before !== undefined && isLive ? `; it was here as process ${before.processId} on ${before.host} a moment ago: it was restarted, or two workers have one --id` : '';

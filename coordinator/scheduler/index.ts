@@ -222,10 +222,6 @@ export class Scheduler {
     return false;
   }
 
-  worker(workerId: string): WorkerState | undefined {
-    return this.#workers.get(workerId);
-  }
-
   /** @returns whether there is such a worker */
   cordon(workerId: string, cordon: Cordon): boolean {
     const worker = this.#workers.get(workerId);
@@ -470,6 +466,10 @@ export class Scheduler {
 
   workers(): { worker: WorkerState; leases: LiveLease[] }[] {
     return [...this.#workers.values()].map((worker) => ({ worker, leases: this.#leasesOf(worker.workerId) }));
+  }
+
+  worker(workerId: string): WorkerState | undefined {
+    return this.#workers.get(workerId);
   }
 
   /** The connection of a worker that waited for work ended: it died, unless it is heard of again. Its leases run on. */

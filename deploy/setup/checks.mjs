@@ -55,6 +55,8 @@ function staticCheckArguments(root, name) {
   switch (name) {
     case 'types':
       return [tool(root, 'typescript/bin/tsc'), '--project', 'tsconfig.json', '--noEmit'];
+    case 'types of the page':
+      return [tool(root, 'typescript/bin/tsc'), '--project', 'dashboard/tsconfig.json', '--noEmit'];
     case 'lint':
       return [tool(root, 'eslint/bin/eslint.js'), '.', '--max-warnings', '0'];
     case 'import directions':

@@ -97,7 +97,7 @@ const commands = {
 
   async typecheck() {
     await setUp(['packages', 'protocol']);
-    return staticChecks(root, ['types']);
+    return staticChecks(root, ['types', 'types of the page']);
   },
 
   async lint() {
@@ -107,7 +107,7 @@ const commands = {
 
   async test(args) {
     await setUp(['packages', 'native', 'protocol']);
-    const code = await staticChecks(root, ['types', 'lint', 'import directions', 'wire style', 'wire compatibility']);
+    const code = await staticChecks(root, ['types', 'types of the page', 'lint', 'import directions', 'wire style', 'wire compatibility']);
     if (code !== 0) {
       process.stdout.write(`${closingLine({ passed: 0, failed: 1, skipped: 0 })}\n`);
       return code;
@@ -132,7 +132,7 @@ const commands = {
   },
 
   async 'test:browser'(args) {
-    await setUp(['packages', 'native', 'protocol']);
+    await setUp(everything);
     return tests(root, { name: 'browser', projects: ['browser'], args, env: { ALUMNUS_BROWSER: '1' } });
   },
 
@@ -150,14 +150,14 @@ const toVitest = 'What follows -- goes to vitest: files, -t NAME, --bail 1.';
 /** What `npm run COMMAND -- --help` answers, at once; the others' arguments are their own. */
 const help = {
   setup: 'npm run setup\n\nPackages, the native library, the wire types and the build, each where it is missing or stale.',
-  build: 'npm run build\n\nCompiles to dist/, which processes run from.',
+  build: 'npm run build\n\nCompiles to dist/, which processes run from, and builds the page to dist/page.',
   lint: 'npm run lint\n\nESLint, then the directions of imports.',
-  typecheck: 'npm run typecheck\n\nThe types alone.',
+  typecheck: 'npm run typecheck\n\nThe types alone, of the page too.',
   servers: 'npm run servers\n\nBuilds the NATS, S3 and Prometheus servers that tests and trials run against; prints where they are.',
   test: `npm test [-- ARGUMENTS]\n\nTypes, lint, import directions, style and compatibility of the wire, then the tests of ${everydayProjects.join(', ')}. ${toVitest}\nOne file without the checks before it: npx vitest run tests/unit/cli/summary.test.ts -t "tells how long"`,
   'test:simulation': `npm run test:simulation [-- --seeds N --start S]\n\nThe deterministic simulation at length: N runs from seed S on.`,
   docs: 'npm run docs\n\nWrites the pages of docs/reference from the code.',
-  'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nExported models where they are used: the page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
+  'test:browser': `npm run test:browser [-- ARGUMENTS]\n\nThe dashboard on a real run, and exported models where they are used: their page in a real Chromium (CHROMIUM names it), SavedModel and ONNX in TensorFlow and ONNX Runtime for Python. ${toVitest}`,
   'test:chaos': `npm run test:chaos [-- ARGUMENTS]\n\nReal processes, killed, stopped and cut off. ${toVitest}`,
 };
 const asksForHelp = (args) => args.some((arg) => arg === '--help' || arg === '-h');

@@ -1,5 +1,5 @@
 /**
- * dist/: the sources compiled by tsc, and beside them what they read as it is (YAML). Whether it is current is told by a stamp (paths, sizes, modification times), which
+ * dist/: the sources compiled by tsc, beside them what they read as it is (YAML), and in dist/page the page, built by Vite from dashboard/. Whether it is current is told by a stamp (paths, sizes, modification times), which
  * costs a few milliseconds and is written last: an interrupted build has none, and is done again.
  */
 import { createHash } from 'node:crypto';
@@ -11,6 +11,8 @@ import { step } from './progress.mjs';
 
 const stampFile = 'dist/.stamp';
 const configs = ['tsconfig.json', 'tsconfig.build.json'];
+const pageFolder = 'dashboard';
+const pageOutput = 'dist/page';
 const errorLinesShown = 40;
 
 function sourceFolders(root) {
@@ -33,9 +35,18 @@ function sourceFiles(root) {
   return files.sort();
 }
 
+const hasPage = (root) => fs.existsSync(path.join(root, pageFolder, 'index.html'));
+
+/** Whatever lies with the page is part of it. */
+function pageFiles(root) {
+  if (!hasPage(root)) return [];
+  const entries = fs.readdirSync(path.join(root, pageFolder), { recursive: true, withFileTypes: true });
+  return ['node_modules/vite/package.json', ...entries.filter((entry) => entry.isFile()).map((entry) => path.relative(root, path.join(entry.parentPath, entry.name))).sort()];
+}
+
 function stamp(root) {
   const hash = createHash('sha256');
-  for (const name of [...configs, 'node_modules/typescript/package.json', ...sourceFiles(root)]) {
+  for (const name of [...configs, 'node_modules/typescript/package.json', ...sourceFiles(root), ...pageFiles(root)]) {
     const { size, mtimeMs } = fs.statSync(path.join(root, name));
     hash.update(`${name}\0${size}\0${mtimeMs}\0`);
   }
@@ -52,7 +63,7 @@ export function buildReady(root) {
 
 /** @param {(pid: number) => void} onChild */
 export async function build(root, onChild) {
-  await step('build (tsc)', async () => {
+  await step('build (tsc, Vite)', async () => {
     // Taken before, so that a source that changes meanwhile makes the build stale again.
     const current = stamp(root);
     fs.rmSync(path.join(root, stampFile), { force: true });
@@ -61,6 +72,7 @@ export async function build(root, onChild) {
       throw new SetupError('The sources do not compile.', 'Correct what the compiler names above.', { exit: 1, detail: lastLines(outcome.output, errorLinesShown) });
     }
     removeOrphans(root);
+    if (hasPage(root)) await buildPage(root, onChild);
     for (const file of sourceFiles(root)) {
       if (asItIs.test(file)) fs.cpSync(path.join(root, file), path.join(root, 'dist', file));
     }
@@ -71,12 +83,18 @@ export async function build(root, onChild) {
   });
 }
 
+async function buildPage(root, onChild) {
+  const outcome = await run(process.execPath, [path.join(root, 'node_modules/vite/bin/vite.js'), 'build', '--config', path.join(root, pageFolder, 'vite.config.mjs')], { cwd: root, onStart: onChild });
+  if (outcome.code !== 0) throw new SetupError('The page cannot be built.', 'Correct what Vite names above.', { exit: 1, detail: lastLines(outcome.output, errorLinesShown) });
+}
+
 /** A source that was removed or renamed leaves its output behind, and something would go on importing it. */
 function removeOrphans(root) {
   const dist = path.join(root, 'dist');
   if (!fs.existsSync(dist)) return;
   const sources = new Set(sourceFiles(root));
   for (const entry of fs.readdirSync(dist, { recursive: true })) {
+    if (path.join('dist', entry).startsWith(pageOutput + path.sep)) continue;
     const source = entry.replace(/\.js(\.map)?$/, '.ts');
     if ((source !== entry || asItIs.test(entry)) && !sources.has(source)) fs.rmSync(path.join(dist, entry), { force: true });
   }

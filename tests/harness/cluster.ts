@@ -53,6 +53,8 @@ export class Cluster {
   term = 0;
   /** Where the coordinator's metrics are; empty where it was not asked for them. */
   metrics = '';
+  /** Where the coordinator's page is. */
+  page = '';
   coordinator: Child | undefined;
   readonly workers = new Map<string, Worker>();
   /** Engines of every worker that was started, as far as they were seen. */
@@ -109,8 +111,9 @@ export class Cluster {
   async startCoordinator(flags: readonly string[] = []): Promise<void> {
     const child = this.spawnCoordinator(flags);
     this.coordinator = child;
-    const ready = JSON.parse(await child.firstLine()) as { address: string; term: number; metrics?: string };
+    const ready = JSON.parse(await child.firstLine()) as { address: string; term: number; metrics?: string; page?: string };
     this.metrics = ready.metrics ?? '';
+    this.page = ready.page ?? '';
     this.address = ready.address;
     this.term = ready.term;
   }

@@ -55,14 +55,15 @@ function idx(sizes: readonly number[], data: Buffer): Buffer {
   return Buffer.concat([head, data]);
 }
 
-/** A home whose store holds the data set: copied by tests, never changed. @returns its folder and how to be rid of it. */
-export async function patternsHome(): Promise<{ home: string; remove: () => Promise<void> }> {
+/** A home whose store holds the data set: copied by tests, never changed. @param shards unlabeled ones @returns its folder and how to be rid of it. */
+export async function patternsHome(shards = SHARDS): Promise<{ home: string; remove: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'alumnus-patterns-'));
   const file = async (name: string, bytes: Buffer): Promise<string> => {
     await writeFile(join(folder, name), bytes);
     return join(folder, name);
   };
-  const train = draw(LABELED + UNLABELED + VALIDATION, 1);
+  const unlabeled = shards * SHARD_SAMPLES;
+  const train = draw(LABELED + unlabeled + VALIDATION, 1);
   const test = draw(TEST, 2);
   const source = await openSource('idx', {
     paths: [await file('train-images', train.images)], labels: await file('train-labels', train.labels),
@@ -70,8 +71,8 @@ export async function patternsHome(): Promise<{ home: string; remove: () => Prom
   });
   const store = await openStore(`file://${join(folder, 'store')}`);
   const classes = ['across', 'upright', 'falling', 'rising'];
-  const { manifest } = await importDataset(store, source, { name: DATASET, classes, labeledPerClass: LABELED / CLASSES, validation: VALIDATION, unlabeled: UNLABELED, shardSamples: SHARD_SAMPLES, seed: 1 });
-  if (manifest.parts.unlabeled?.shards.length !== SHARDS || manifest.parts.test?.samples !== TEST) throw new Error('the patterns are not what the tests count on');
+  const { manifest } = await importDataset(store, source, { name: DATASET, classes, labeledPerClass: LABELED / CLASSES, validation: VALIDATION, unlabeled, shardSamples: SHARD_SAMPLES, seed: 1 });
+  if (manifest.parts.unlabeled?.shards.length !== shards || manifest.parts.test?.samples !== TEST) throw new Error('the patterns are not what the tests count on');
   return { home: folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }
 

@@ -213,6 +213,12 @@ const cases: Record<string, () => Promise<void>> = {
     expect(told.items?.at(-1)).toMatchObject({ event: 'runSucceeded' });
     await allForms('EventList', ['events', '--last', '5']);
   },
+  'run logs': async () => {
+    const told = await allForms('LogLineList', ['run', 'logs', RUN]);
+    expect(told.items?.map(({ workerId }) => workerId)).toContain('worker-1');
+    expect(told.items).toContainEqual(expect.objectContaining({ workerId: '', text: expect.stringContaining('succeeded') as string }));
+    for (const { workerId } of (await json('LogLineList', ['run', 'logs', RUN, '--worker', 'worker-1'])).items ?? []) expect(workerId).toBe('worker-1');
+  },
   'worker cordon': async () => {
     expect(await json('Worker', ['worker', 'cordon', 'worker-1'])).toMatchObject({ cordon: 'cordoned' });
   },
@@ -236,6 +242,11 @@ const cases: Record<string, () => Promise<void>> = {
   },
   'run retry': async () => {
     expect(await json('RunSummary', ['run', 'retry', steered])).toMatchObject({ state: 'running' });
+  },
+  gc: async () => {
+    // All of it is younger than a day.
+    expect(await json('GarbageCollection', ['gc', '--dry-run'])).toMatchObject({ applied: false, garbage: [], unknownRuns: [] });
+    expect(await json('GarbageCollection', ['gc', '--keep-labels', '1'])).toMatchObject({ applied: true, garbage: [] });
   },
   'access token': async () => {
     expect((await ok(['access', 'token', 'ana'])).out).toMatch(/^[\w-]{43}\n$/);

@@ -54,12 +54,12 @@ class Reader {
   readonly #env: NodeJS.ProcessEnv;
   readonly #terminals: { readonly child: ChildProcess; said: string }[] = [];
 
-  /** @param port where the page's coordinator listens instead of at 7700 */
+  /** @param port where the coordinator listens instead of at 7700; it serves no page, whose port may be taken */
   constructor(port: number) {
     for (const each of ['docs', 'node_modules', 'recipe']) symlinkSync(join(root, each), join(this.folder, each));
     cpSync(join(root, 'package.json'), join(this.folder, 'package.json'));
     mkdirSync(join(this.folder, 'bin'));
-    writeFileSync(join(this.folder, 'bin/alumnus'), `#!/bin/sh\nif [ "$1" = coordinator ]; then set -- "$@" --listen 127.0.0.1:${port}; fi\nexec '${process.execPath}' '${commandLine}' "$@"\n`);
+    writeFileSync(join(this.folder, 'bin/alumnus'), `#!/bin/sh\nif [ "$1" = coordinator ]; then set -- "$@" --listen 127.0.0.1:${port} --no-page; fi\nexec '${process.execPath}' '${commandLine}' "$@"\n`);
     chmodSync(join(this.folder, 'bin/alumnus'), 0o755);
     const { ALUMNUS_STORE: _store, ALUMNUS_JOURNAL: _journal, ALUMNUS_TOKEN: _token, ...env } = process.env;
     this.#env = { ...env, PATH: `${join(this.folder, 'bin')}:${process.env['PATH']}`, HOME: this.folder, XDG_CONFIG_HOME: join(this.folder, 'config'), ALUMNUS_HOME: join(this.folder, 'home'), ALUMNUS_ADDRESS: `127.0.0.1:${port}` };

@@ -23,6 +23,9 @@ const LOOKS_MS = 20_000;
 /** A run is resumed this often before the cause is looked for and the shard repaired. */
 const RESUMES_BEFORE_REPAIR = 2;
 
+/** So often a cancelled run is tried again: where the journal says otherwise than the checker, it would be asked for ever. */
+const RETRIES_MAX = 20;
+
 /** How often labels are said once more before they are looked for, as by a client that lost the answer. */
 const SAID_TWICE = 0.3;
 
@@ -69,6 +72,7 @@ export class Operator {
   readonly #late = new Set<string>();
   #reviews = 0;
   #looks = 0;
+  readonly #retries = new Map<string, number>();
   #lostAtMs: number | undefined;
 
   constructor(options: OperatorOptions) {
@@ -124,7 +128,15 @@ export class Operator {
 
   /** Whether a run that was cancelled is to be tried again: the simulation goes on until it was. */
   wantsRetry(run: RunPlan, state: RunState): boolean {
-    return state.phase === 'cancelled' && this.#turnOf(run) % 3 !== 0;
+    return state.phase === 'cancelled' && this.#turnOf(run) % 3 !== 0 && (this.#retries.get(run.runId) ?? 0) < RETRIES_MAX;
+  }
+
+  #retry(runId: string): void {
+    const { world, leading } = this.#options;
+    const leader = leading();
+    if (leader === undefined) return;
+    this.#retries.set(runId, (this.#retries.get(runId) ?? 0) + 1);
+    leader.command(runId, { kind: 'retry', by: 'operator' }).then(() => world.count('branch: a cancelled run is tried again'), () => undefined);
   }
 
   /** One worker at a time is given no more work, or hands back what it has, until the next look. */
@@ -155,7 +167,7 @@ export class Operator {
       this.#cordon();
       for (const run of plan.runs) {
         const state = checker.state(run.runId);
-        if (state !== undefined && this.wantsRetry(run, state)) leading()?.command(run.runId, { kind: 'retry', by: 'operator' }).then(() => world.count('branch: a cancelled run is tried again'), () => undefined);
+        if (state !== undefined && this.wantsRetry(run, state)) this.#retry(run.runId);
         if (state !== undefined) this.#bringLabels(run, state);
         if (state?.phase !== 'paused') continue;
         const resumes = (this.#resumes.get(run.runId) ?? 0) + 1;

@@ -31,7 +31,7 @@ describe('the control plane, simulated', () => {
     // Of fencing, leases, snapshots, what tasks are handed, labels that are brought, step-down; then of the disk itself.
     ['ignores-sequence', /was written after|accepted twice|middle of a group/],
     ['never-expires', /not over \d+ minutes after the last fault/],
-    ['stale-snapshot', /holds a state|lost or changed|knows \d+ runs|does not hold the facts/],
+    ['stale-snapshot', /holds a state|lost or changed|knows \d+ runs|does not hold the facts|not over|no end/],
     ['skips-shard', /were accepted|leaves out a shard/],
     ['mixes-checkpoints', /is handed a checkpoint/],
     ['merges-too-few', /merges other replicas/],
@@ -42,7 +42,7 @@ describe('the control plane, simulated', () => {
     ['takes-labels-twice', /were taken twice/],
     ['measures-another', /measures .*, and that is/],
     ['never-steps-down', /granted a lease while/],
-    ['forgets-acknowledged', /holds a state|was written after|lost or changed|knows \d+ runs|middle of a group|facts are missing|not over/],
+    ['forgets-acknowledged', /holds a state|was written after|lost or changed|knows \d+ runs|middle of a group|facts are missing|not over|no end/],
   ])('a planted bug is found: %s', async (mutant, complaint) => {
     let violation: string | undefined;
     let last = 0;

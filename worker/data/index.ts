@@ -12,6 +12,7 @@ export { encodeJudging, encodeNear, fingerprintsOf, readJudging, readNear, type 
 export { correlationOf, DISTANCE_MAX, distanceOf, NearIndex, type Likeness, type NearRule } from './near.ts';
 export { drawHeldOut, holdOut, type HeldOutPart } from './hold-out.ts';
 export { labeledPieces, type LabeledPiece } from './labeled.ts';
+export { labelGallery, labelHistogram, type LabelViewRequest } from './label-view.ts';
 export { labelsOf, readLabelColumns, readLabelTable, topOf, writeLabelTable, type Labels, type LabelsWithProbabilities } from './label-table.ts';
 export { readLeftOut, withoutLeftOut, type LeftOutKeys, type LeftOutWhy } from './left-out.ts';
 export { BlockOrder, permuted, sampleAt, type Place, type ShardSize } from './order.ts';

@@ -16,8 +16,8 @@ import { Addresses, isAway } from '../../proto/call.ts';
 import type { ClientAccess } from '../../proto/credentials.ts';
 import { AlumnusError, toAlumnusError, type ErrorCode } from '../../proto/errors.ts';
 import type { Checkpoint, Task, TaskResult } from '../../proto/gen/alumnus/v1/task.ts';
-import type { Log } from '../../telemetry/index.ts';
-import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
+import type { About, Log } from '../../telemetry/index.ts';
+import type { WorkerServiceClient, AcquireRequest, AcquireResponse, CompleteRequest, CompleteResponse, FailRequest, FailResponse, HeldLease, Lease, LeaseId, LogLine, Progress, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse } from '../../proto/gen/alumnus/v1/worker.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { Line, type Method } from './line.ts';
 
@@ -33,6 +33,9 @@ const LATE_RENEWALS_MAX = 2;
 const STOP_TRIES_MAX = 4;
 /** Digests that a worker remembers to hold; as many shards as its cache keeps warm at most. */
 const HOLDS_MAX = 1_000;
+/** Lines of the log that wait to be told, and that one renewal tells: what a coordinator that is away for a while misses is in the worker's own log. */
+const LINES_MAX = 1_000;
+const LINES_TOLD_MAX = 200;
 /** Of label tasks, which share a worker: one on the device, the next one loading, and one whose labels are written. Tars to index share one, too. */
 const SLOTS = 3;
 /** Refusals that are about the result itself: it would be refused again. Any other is the coordinator's trouble, and may pass. */
@@ -108,6 +111,8 @@ export class LeaseLoop {
   #registration: RegisterResponse | undefined;
   /** What the last leader said of us: the next one is told. */
   #cordon = '';
+  /** Of the log, about runs, not told yet: the oldest first. */
+  #lines: LogLine[] = [];
   /** Registrations so far: says whether a call failed before or after the last. */
   #joined = 0;
   #joining: Promise<void> | undefined;
@@ -282,16 +287,18 @@ export class LeaseLoop {
     for (;;) {
       await sleep(this.#registration?.renewEveryMs ?? 1_000, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
-      if (this.#held.size === 0) continue;
+      if (this.#held.size === 0 && this.#lines.length === 0) continue;
+      const lines = this.#lines.splice(0, LINES_TOLD_MAX);
       const [joined, moves] = [this.#joined, this.#line.moves];
       try {
-        const response = await this.#line.call<RenewRequest, RenewResponse>((client) => client.renew, { workerId: this.#options.workerId, held: this.#announce() }, this.#registration?.renewEveryMs ?? CALL_MS_MAX);
+        const response = await this.#line.call<RenewRequest, RenewResponse>((client) => client.renew, { workerId: this.#options.workerId, held: this.#announce(), lines }, this.#registration?.renewEveryMs ?? CALL_MS_MAX);
         late = 0;
         this.#drop(response.lost, 'the coordinator gave it up');
         this.#isTold(response.cordon);
         this.#handBack(response.handBack);
         if (response.term !== this.#registration?.term) await this.#rejoin(undefined, joined, moves);
       } catch (thrown) {
+        this.#lines = [...lines, ...this.#lines].slice(-LINES_MAX);
         // The next renewal tries again; whether the lease lives is the coordinator's to say.
         const error = toAlumnusError(thrown);
         late = error.code === 'TIMED_OUT' ? late + 1 : 0;
@@ -389,6 +396,13 @@ export class LeaseLoop {
   /** What is dropped is no longer held, though its engine may still be stopping: nobody would renew it. */
   #announce(): HeldLease[] {
     return [...this.#held.values()].filter((held) => !isLost(held)).map(({ leaseId, task, progress, checkpoint }) => ({ leaseId, taskId: task.taskId, progress, checkpoint }));
+  }
+
+  /** A line of the worker's log, to be told to the coordinator where it is about a run. */
+  keep(text: string, { run, task = '', level = 'info' }: About = {}): void {
+    if (run === undefined) return;
+    this.#lines.push({ atMs: Date.now(), level, runId: run, taskId: task, text });
+    if (this.#lines.length > LINES_MAX) this.#lines.shift();
   }
 
   #isTold(cordon = ''): void {

@@ -82,6 +82,8 @@ const service: OperatorServiceServer = {
   pauseRun: answerRun, resumeRun: answerRun, killRun: answerRun, retryRun: answerRun, promoteModel: answerRun, rollBackRun: answerRun,
   cordonWorker: (call, callback) => callback(refuse('WORKER_NOT_FOUND', 'there is no such worker', call.request.workerId)),
   explainTask: (call, callback) => callback(refuse('TASK_NOT_FOUND', 'there is no such task', call.request.task)),
+  collectGarbage: (_, callback) => callback(null, { garbage: [], keptObjects: 0, keptBytes: 0, youngObjects: 0, unknownRuns: [] }),
+  listLogs: (_, callback) => callback(null, { lines: [], term: 1, dropped: 0 }),
   listEvents: (_, callback) => callback(null, { events: [], total: 0 }),
   cancelRun: (call, callback) => callback(refuse('RUN_CONFLICT', 'the run has ended', call.request.runId)),
   listWorkers: (_, callback) => callback(null, { workers: [{ workerId: 'worker-1', host: 'h', processId: 7, device: 'cpu x 2 threads', state: 'busy', lastSeenMs: Date.now(), taskIds: ['t1'], version: '0.1.0', slots: 3, cordon: '', holds: [] }] }),

@@ -60,7 +60,7 @@ test('a worker goes on where its connection ended, with what it holds', async ()
   const held = [{ leaseId: lease?.leaseId, taskId: lease?.task?.taskId ?? '', progress: undefined, checkpoint: undefined }];
   const untilMs = Date.now() + 6 * AGE_MS;
   while (Date.now() < untilMs) {
-    expect((await line.call((client) => client.renew, { workerId: 'w', held }, 1_000)).lost).toEqual([]);
+    expect((await line.call((client) => client.renew, { workerId: 'w', held, lines: [] }, 1_000)).lost).toEqual([]);
     await sleep(10);
   }
   expect(lost).toBeLessThanOrEqual(1);

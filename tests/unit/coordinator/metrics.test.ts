@@ -126,3 +126,62 @@ test('what waits does not wait while its run is paused, while a straggler has it
     await server.close();
   }
 });
+
+test('what an earlier leader granted has not waited when a straggler is given to a second worker', async () => {
+  const metrics = new CoordinatorMetrics();
+  const server = await serveMetrics(metrics.registry, '127.0.0.1:0');
+  try {
+    const scene = new Scene();
+    const shards = 9;
+    const before = await scene.lead(10_000_000);
+    await before.command('run', { kind: 'submit', runId: 'run', recipe: makeRecipe({ rounds: 1, control: false }), data: makeData({ shards }) });
+    scene.register(before, 3, 'w1');
+    for (let made = 0; made < 2; made += 1) {
+      const [lease] = before.grant('w1', 1, []);
+      if (lease?.task === undefined) throw new Error('a task is open');
+      await before.command('run', { kind: 'complete', task: lease.task, workerId: 'w1', result: answer(lease.task) });
+    }
+    const [straggler] = before.grant('w1', 1, []);
+    if (straggler?.task === undefined) throw new Error('a shard is open');
+
+    const leader = await scene.lead(10_000_000, scene.disk, { observe: (observation, atMs) => metrics.observe(observation, atMs) });
+    metrics.leads(leader);
+    leader.scheduler.register({ workerId: 'w1', host: 'h', processId: 1, device: 'd', slots: 3, version: 'v' }, [{ leaseId: straggler.leaseId, taskId: straggler.task.taskId, progress: undefined, checkpoint: undefined }], scene.nowMs);
+    scene.register(leader, 3, 'w2');
+    scene.nowMs = leader.grantsFromMs;
+    // All others are done in a moment, so that the one that was adopted takes long.
+    for (let made = 1; made < shards; made += 1) {
+      const [lease] = leader.grant('w2', 1, []);
+      if (lease?.task === undefined) throw new Error('a shard is open');
+      scene.nowMs += 10;
+      await leader.command('run', { kind: 'complete', task: lease.task, workerId: 'w2', result: answer(lease.task) });
+    }
+    const counted = async (): Promise<number | undefined> => (await read(server.address)).get('alumnus_task_wait_seconds_count{kind="label",stage="label"}');
+    expect(await counted()).toBe(shards - 1);
+    scene.nowMs += 600_000;
+    expect(leader.grant('w2', 1, []).map(({ task }) => task?.taskId)).toEqual([straggler.task.taskId]);
+    expect(await counted()).toBe(shards - 1);
+  } finally {
+    await server.close();
+  }
+});
+
+test('tars that an operator has indexed are open tasks, too', async () => {
+  const metrics = new CoordinatorMetrics();
+  const server = await serveMetrics(metrics.registry, '127.0.0.1:0');
+  try {
+    const scene = new Scene();
+    const leader = await scene.lead(10_000_000, scene.disk, { observe: (observation, atMs) => metrics.observe(observation, atMs) });
+    metrics.leads(leader);
+    scene.register(leader, 1, 'w1');
+    const tar = (key: string) => ({ key, bytes: 1, writtenMs: 1 });
+    const id = leader.indexing.open('x', { location: 's3://tars', labeled: false, tars: [tar('a'), tar('b'), tar('c')] }, { done: () => undefined, failed: () => undefined });
+    expect(leader.grant('w1', 1, [])).toHaveLength(1);
+    const open = async (): Promise<Record<string, number>> => Object.fromEntries([...(await read(server.address))].filter(([series]) => series.startsWith('alumnus_tasks')));
+    expect(await open()).toEqual({ 'alumnus_tasks{kind="index",stage="",state="leased"}': 1, 'alumnus_tasks{kind="index",stage="",state="waiting"}': 2 });
+    leader.indexing.close(id);
+    expect(await open()).toEqual({});
+  } finally {
+    await server.close();
+  }
+});

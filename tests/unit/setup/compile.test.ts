@@ -3,7 +3,7 @@ import path from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { build, buildReady } from '../../../deploy/setup/compile.mjs';
 import { generateProtocol, protocolReady } from '../../../deploy/setup/protocol.mjs';
-import { checkout, write } from './checkout.ts';
+import { checkout, root, write } from './checkout.ts';
 
 const noChild = (): void => undefined;
 
@@ -37,6 +37,31 @@ describe('the build', () => {
     expect(buildReady(folder)).toBe(true);
     expect(fs.readdirSync(path.join(folder, 'dist/recipe/ready'))).toEqual(['mine.yaml']);
     expect(fs.readFileSync(path.join(folder, 'dist/recipe/ready/mine.yaml'), 'utf8')).toBe('name: mine # ours\n');
+  });
+
+  it('has the page, which is as stale as its sources, and which no cleaning of outputs takes away', async () => {
+    const folder = checkout();
+    write(folder, { 'cli/main.ts': 'export {};\n', 'dashboard/index.html': '<!doctype html><script type="module" src="./main.ts"></script>', 'dashboard/main.ts': "document.title = 'one';\n" });
+    fs.copyFileSync(path.join(root, 'dashboard/vite.config.mjs'), path.join(folder, 'dashboard/vite.config.mjs'));
+    await build(folder, noChild);
+    const script = (): string => {
+      const assets = path.join(folder, 'dist/page/assets');
+      return fs.readdirSync(assets).map((name) => fs.readFileSync(path.join(assets, name), 'utf8')).join();
+    };
+    expect(script()).toContain('one');
+    write(folder, { 'cli/main.ts': 'export const more = 1;\n' });
+    await build(folder, noChild);
+    expect(script()).toContain('one');
+    write(folder, { 'dashboard/main.ts': "document.title = 'another';\n" });
+    expect(buildReady(folder)).toBe(false);
+    await build(folder, noChild);
+    expect(script()).toContain('another');
+    expect(script()).not.toContain("'one'");
+    // It must not run what the page's policy forbids.
+    expect(fs.readFileSync(path.join(folder, 'dist/page/index.html'), 'utf8')).not.toMatch(/<script(?![^>]*src=)|<style|\son[a-z]+=/);
+    write(folder, { 'dashboard/main.ts': "import './nothing.ts';\n" });
+    await expect(build(folder, noChild)).rejects.toMatchObject({ message: 'The page cannot be built.' });
+    expect(buildReady(folder)).toBe(false);
   });
 
   it('stays stale when the sources do not compile, and shows where', async () => {
